@@ -1,0 +1,91 @@
+# cnnc - build, demonstrate, test. `make help` lists the targets.
+#
+# The two commands of the README are `make demo` and `make test`; each installs what is missing first.
+# B=other-folder builds there instead of build/.
+
+PACKAGES := gcc libc6-dev clang-19 libomp-19-dev libclang-rt-19-dev flex bison libcriterion-dev zlib1g-dev \
+            libjansson-dev dataset-fashion-mnist
+
+B        := build
+CC       := clang-19
+WARN     := -std=gnu11 -Wall -Wextra -Wpedantic -Werror
+CFLAGS   := -O2 -g
+SAN      :=
+ALL_CFLAGS = $(WARN) $(CFLAGS) $(SAN)
+
+COMPILER := $(filter-out compiler/main.c,$(wildcard compiler/*.c)) $(wildcard compiler/ops/*.c compiler/kernels/*.c)
+OBJECTS  := $(COMPILER:%.c=$B/%.o) $B/compiler/parser.o $B/compiler/lexer.o
+RUNTIME  := $(wildcard runtime/*.c)
+
+## all             the compiler (build/cnnc) and the runtime (build/libcnn.a, build/libcnn-double.a)
+all: $B/cnnc $B/libcnn.a $B/libcnn-double.a
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## deps            installs the Debian packages that are missing (apt-get, through sudo where one is not root)
+deps:
+	@missing=$$(for p in $(PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || printf ' %s' $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "installing:$$missing"; \
+	    if [ "$$(id -u)" = 0 ]; then run=; else run=sudo; fi; \
+	    $$run apt-get update -q && \
+	    DEBIAN_FRONTEND=noninteractive $$run apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+$B/cnnc: $B/compiler/main.o $B/libcnnc.a
+	$(CC) $(SAN) -o $@ $^
+
+$B/libcnnc.a: $(OBJECTS)
+	rm -f $@ && ar rcs $@ $^
+
+$B/compiler/%.o: compiler/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -Icompiler -c -o $@ $<
+
+$B/compiler/parser.c $B/compiler/parser.h: compiler/parser.y
+	@mkdir -p $(@D)
+	bison -Wall -Werror --defines=$B/compiler/parser.h -o $B/compiler/parser.c $<
+
+$B/compiler/lexer.c: compiler/lexer.l $B/compiler/parser.h
+	flex -o $@ $<
+
+$B/compiler/parser.o $B/compiler/lexer.o: $B/compiler/%.o: $B/compiler/%.c
+	$(CC) -std=gnu11 -Wall -Wextra -Wno-unused-function $(CFLAGS) $(SAN) -MMD -Icompiler -I$B/compiler -c -o $@ $<
+
+# The runtime is built twice: in float, and in double for gradient checks (cnnc --double).
+$B/libcnn.a: $(RUNTIME:%.c=$B/%.o)
+	rm -f $@ && ar rcs $@ $^
+$B/libcnn-double.a: $(RUNTIME:runtime/%.c=$B/runtime-double/%.o)
+	rm -f $@ && ar rcs $@ $^
+$B/runtime/%.o: runtime/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -fopenmp -MMD -c -o $@ $<
+$B/runtime-double/%.o: runtime/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -fopenmp -DREAL=double -MMD -c -o $@ $<
+
+## test            installs what is missing, builds, and runs every test (TEST=pattern chooses: TEST='lexer/*')
+TESTS    := $(wildcard tests/*.c)
+TEST     := *
+test: deps
+	@$(MAKE) --no-print-directory check
+
+check: all $B/tests/run
+	$B/tests/run --jobs 2 --timeout 600 --filter '$(TEST)'
+
+$B/tests/run: $(TESTS:%.c=$B/%.o) $B/libcnnc.a $B/libcnn.a
+	$(CC) $(SAN) -fopenmp -o $@ $^ -lcriterion -lz -ljansson -lm
+
+# Tests find the tree, the compiler and their scratch folder through these.
+$B/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -Wpedantic,$(ALL_CFLAGS)) -MMD -Icompiler -Iruntime -DBUILD='"$B"' -c -o $@ $<
+
+## clean           removes build/
+clean:
+	rm -rf $B
+
+-include $(shell find $B -name '*.d' 2>/dev/null)
+.PHONY: all help deps test check clean

@@ -1,0 +1,173 @@
+/* step.h - the step program: forward, backward and update as lists of kernels on tensors; and the writer.
+ *
+ * step.c builds three programs from a layer graph: PROGRAM_PREDICT (forward), PROGRAM_TRAIN (forward, loss, backward)
+ * and PROGRAM_UPDATE (one optimiser step). memory.c places their tensors in one arena. unit.c writes each
+ * distinct kernel once as a C function and each program as a function that calls them in order.
+ */
+#ifndef STEP_H
+#define STEP_H
+
+#include "cnnc.h"
+
+typedef struct Program Program;
+typedef struct Kernel Kernel;
+typedef struct Emitter Emitter;
+
+/* ---- step.c: tensors and kernels ------------------------------------------------------------------------------- */
+
+typedef enum { TYPE_REAL, TYPE_INT32, TYPE_BYTE } ElementType;
+
+typedef enum {
+    TENSOR_INPUT,               /* the pictures, owned by the caller                            */
+    TENSOR_LABELS,              /* one int32 class a picture, owned by the caller               */
+    TENSOR_PARAMETER,           /* net->value.*: parameters and buffers                         */
+    TENSOR_PARAM_GRADIENT,      /* net->grad.*                                                  */
+    TENSOR_MOMENTUM,            /* net->momentum.*                                              */
+    TENSOR_ACTIVATION,          /* output of a layer, in the arena                              */
+    TENSOR_GRADIENT,            /* gradient of an activation, in the arena                      */
+    TENSOR_SAVED,               /* what a forward kernel keeps for its backward one, in the arena */
+} TensorKind;
+
+typedef struct Tensor {
+    TensorKind     kind;
+    ElementType    type;
+    const Layer   *layer;
+    const char    *name;        /* C expression at the call: conv1, d_conv1, net->value.conv1_weight */
+    int            rank;
+    int64_t        dim[5];      /* batch first for what has one                                 */
+    struct Tensor *storage;     /* itself, or the tensor whose memory this one is a view of     */
+    bool           written;     /* gradients: a kernel has written it, so the next one adds     */
+    int            first, last; /* lifetime: indices into program->kernels, both included       */
+    int64_t        offset;      /* bytes from the arena's start, placed by memory.c             */
+} Tensor;
+
+/* What a kernel does, independent of the layer it works for. */
+typedef struct {
+    const char *suffix;         /* the C function is <layer symbol>_<suffix>: conv1_forward     */
+    const char *formula;        /* above the function; NULL: the operator's formula or grad     */
+    bool        counts;         /* its multiply-adds are layer->macs a picture                  */
+    bool        random;         /* takes (uint64_t seed, uint64_t step) before its tensors      */
+    bool        flat;           /* one function named `suffix` for every size: (size_t count, flat arrays, const cnn_update *) */
+    void      (*textbook)(Emitter *, const Kernel *);   /* writes the function's body           */
+} KernelDef;
+
+typedef enum { OPERAND_READ, OPERAND_WRITE, OPERAND_UPDATE } Access;    /* UPDATE: reads and writes */
+
+typedef struct {
+    const char *role;           /* the C parameter's name: X, W, b, Y, dX, dY, dW, db           */
+    Tensor     *tensor;
+    Access      access;
+} Operand;
+
+enum { MAX_OPERANDS = 12 };
+
+struct Kernel {
+    const KernelDef *def;
+    const Layer     *layer;
+    int              index;     /* in program->kernels                                          */
+    Operand          operand[MAX_OPERANDS];
+    int              operand_count;
+    bool             adds;      /* its gradient output is added to what is there: bound as $set */
+};
+
+typedef enum { PROGRAM_PREDICT, PROGRAM_TRAIN, PROGRAM_UPDATE } ProgramMode;
+
+struct Program {
+    const Graph   *graph;
+    Arena         *arena;
+    ProgramMode    mode;
+    LIST(Kernel *) kernels;
+    LIST(Tensor *) tensors;
+    int            backward_from;       /* index of the first backward kernel (PROGRAM_TRAIN)   */
+    Tensor       **activation;          /* by layer index; NULL until asked for                 */
+    Tensor       **gradient;            /* by layer index; NULL where nobody needs it           */
+    Tensor        *labels;
+    bool          *needs_gradient;      /* by layer index: something at or above it learns      */
+    int64_t        arena_bytes;         /* memory.c                                             */
+};
+
+Program *build_program(const Graph *, ProgramMode);
+void     dump_program(FILE *, const Program *);
+
+/* For operators. A tensor is made when it is first asked for. */
+Tensor *activation_of(Program *, const Layer *);                /* output of the layer                           */
+Tensor *param_of(Program *, const Layer *, const char *name);   /* "weight", "running_mean", ...                 */
+Tensor *param_gradient_of(Program *, const Layer *, const char *name);
+Tensor *saved_of(Program *, const Layer *, const char *name, ElementType, int rank, const int64_t *dims);
+                                        /* the same tensor each time it is asked for by the same layer and name    */
+Tensor *gradient_of(Program *, const Layer *);          /* in a backward rule: dY of the layer                    */
+bool    needs_gradient(const Program *, const Layer *); /* false: do not compute dX for this input                */
+
+Kernel *add_kernel(Program *, const KernelDef *, const Layer *);
+void    reads(Kernel *, const char *role, Tensor *);
+void    writes(Kernel *, const char *role, Tensor *);
+void    updates(Kernel *, const char *role, Tensor *);
+/* The kernel contributes to the gradient of `input`: the first contributor writes it, later ones add (kernel->adds). */
+void    contributes(Program *, Kernel *, const char *role, const Layer *input);
+
+/* The layer's output is its input's memory under another shape: no kernel (flatten; dropout when predicting). */
+void    make_view(Program *, const Layer *, const Layer *input);
+/* Its gradient likewise. False where the input has other users: then add a kernel that contributes. */
+bool    make_gradient_view(Program *, const Layer *, const Layer *input);
+
+/* Rules for the common case "one input, one kernel": Y from X, and dX from dY (with X and Y where asked for). */
+void    forward_elementwise(Program *, const Layer *, const KernelDef *);
+typedef enum { NEED_NOTHING = 0, NEED_X = 1, NEED_Y = 2 } Needs;
+void    backward_elementwise(Program *, const Layer *, const KernelDef *, Needs);
+
+extern const KernelDef loss_forward, loss_backward;     /* ops/cross_entropy.c: added by build_program           */
+extern const KernelDef sgd_update;                      /* ops/sgd.c                                             */
+
+/* ---- memory.c: lifetimes -> offsets ------------------------------------------------------------------------------ */
+
+void    plan_memory(Program *);         /* requires a complete program; establishes first, last, offset, arena_bytes */
+int64_t tensor_bytes(const Tensor *);
+void    dump_memory(FILE *, const Program *);
+
+/* ---- emit.c: the writer ------------------------------------------------------------------------------------------- */
+
+/* It owns indentation, braces and $name substitution. Statements are collected as a tree, so that a loop around one
+ * statement is written without braces. In a template `$name` stands for what was bound; an unbound one aborts with the
+ * operator's name. Bindings last until the function ends. Always bound inside a kernel's body:
+ *   $N batch, $set "=" or "+=" (kernel->adds), and what the operator binds itself. */
+Emitter *emitter_new(Arena *);
+void     emitter_begin(Emitter *, const char *owner);   /* starts a function body: clears bindings                  */
+void     let(Emitter *, const char *name, const char *format, ...)  __attribute__((format(printf, 3, 4)));
+void     let_int(Emitter *, const char *name, int64_t value);
+void     line(Emitter *, const char *format);           /* one line of C, after substitution                        */
+void     loop(Emitter *, const char *variable, int64_t count);          /* for (int v = 0; v < count; v++)          */
+void     loop_between(Emitter *, const char *variable, const char *from, const char *to);       /* templates        */
+void     parallel(Emitter *);                           /* the next loop's iterations are shared among threads      */
+void     when(Emitter *, const char *condition);        /* if (condition)                                           */
+void     otherwise(Emitter *);                          /* } else {   (ends the `when` body)                        */
+void     end(Emitter *, int levels);
+void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2, 3)));         /* one line, no substitution */
+void     comment(Emitter *, const char *format);                /* a comment line, after substitution: comment(e, "pad 0: no bounds test") */
+char    *emitter_text(Emitter *);                       /* everything so far                                        */
+
+/* Opens loops over every element of a tensor of the layer's output shape (n, k, i, j or n, k) and binds
+ * $at to its indices: "[n][k][i][j]" or "[n][k]". Close with end(e, $depth): returns the number of loops. */
+int      loop_elements(Emitter *, int64_t batch, const Shape *, const char *letters);   /* letters: "nkij" or "ncij" */
+
+/* ---- window.c: the loops of a sliding window in textbook code (Window is declared in op.h) ------------------------- */
+
+struct Window;
+void let_window(Emitter *, const struct Window *);     /* $ih, $iw: the input pixel under tap r, s of output pixel i, j */
+void loop_taps(Emitter *, const struct Window *);       /* opens r, s (and the bounds test) inside n, k, i, j, c      */
+void end_taps(Emitter *, const struct Window *);
+void loop_pixels(Emitter *, const struct Window *);     /* opens i, j (and the bounds test) for a fixed tap r, s      */
+void end_pixels(Emitter *, const struct Window *);
+
+/* ---- unit.c, interface.c: the whole .c and .h ---------------------------------------------------------------------- */
+
+typedef struct {
+    const Program *predict, *train, *update;
+    const char    *command;     /* how cnnc was called, without paths that differ from machine to machine           */
+    const char    *header;      /* name of the .h as it is included                                                 */
+    const char    *target, *flags;
+} Unit;
+
+char *emit_source(Arena *, const Graph *, const Unit *);
+char *emit_header(Arena *, const Graph *, const Unit *);
+
+#endif

@@ -1,0 +1,84 @@
+/* trainer.h - a generated network as the trainer sees it: one table of functions and facts.
+ *
+ * A generated file ends with
+ *     #ifdef CNN_MAIN
+ *     CNN_TRAINER(lenet, lenet_facts)
+ *     #endif
+ * so that -DCNN_MAIN and libcnn.a make it a program. Arrays are NCHW and contiguous.
+ */
+#ifndef CNN_TRAINER_H
+#define CNN_TRAINER_H
+
+#include "cnn.h"
+
+/* What the compiler knows and the trainer prints or takes as defaults. */
+typedef struct {
+    const char       *name, *source;            /* "lenet", "lenet.net"                                            */
+    const char       *version, *target, *flags; /* of cnnc; the instruction set; the C compiler's flags            */
+    const char       *schedule;                 /* one line: how the layers are computed                           */
+    const cnn_layer  *layers;    int layer_count;
+    const cnn_kernel *predict;   int predict_count;     /* kernels of NAME_predict, in order                       */
+    const cnn_kernel *gradients; int gradients_count;   /* kernels of NAME_gradients                               */
+    size_t            arena_bytes, parameter_bytes;
+    /* the train { } block */
+    const char       *data;
+    int               epochs;
+    double            lr, momentum, weight_decay;
+    int               nesterov;
+    uint64_t          seed;
+} cnn_facts;
+
+/* The generated interface behind `void *`. See DESIGN of each function in the generated header. */
+typedef struct {
+    const cnn_facts *facts;
+    void      *(*create)(uint64_t seed);
+    void       (*destroy)(void *);
+    int        (*tensors)(void);
+    cnn_tensor (*tensor)(int i);
+    void       (*shape)(int input[4], int output[4]);
+    void       (*get)(const void *, int i, cnn_real *out);
+    void       (*set)(void *, int i, const cnn_real *in);
+    void       (*get_grad)(const void *, int i, cnn_real *out);
+    void       (*get_momentum)(const void *, int i, cnn_real *out);
+    void       (*set_momentum)(void *, int i, const cnn_real *in);
+    void       (*freeze)(void *, int i, int frozen);
+    uint64_t   (*get_step)(const void *);       /* updates done so far: dropout masks depend on it                 */
+    void       (*set_step)(void *, uint64_t step);
+    void       (*predict)(void *, const cnn_real *x, cnn_real *logits);
+    cnn_real   (*gradients)(void *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
+    void       (*update)(void *, const cnn_update *);
+    const cnn_real *(*output)(const void *, int layer); /* of layers[layer] after predict, until the next call     */
+    void       (*profile)(void *, cnn_profile *);
+} cnn_network;
+
+/* The whole command line of a trainer; returns the exit status: 0, 1 run-time error, 2 usage, 130 after SIGINT. */
+int cnn_main(int argc, char **argv, const cnn_network *network);
+
+#define CNN_TRAINER(NAME, FACTS)                                                                                       \
+    static void *trainer_create(uint64_t seed)                    { return NAME##_new(seed); }                         \
+    static void trainer_destroy(void *net)                        { NAME##_free(net); }                                \
+    static void trainer_get(const void *net, int i, cnn_real *out)      { NAME##_get(net, i, out); }                   \
+    static void trainer_set(void *net, int i, const cnn_real *in)       { NAME##_set(net, i, in); }                    \
+    static void trainer_get_grad(const void *net, int i, cnn_real *out) { NAME##_get_grad(net, i, out); }              \
+    static void trainer_get_momentum(const void *net, int i, cnn_real *out) { NAME##_get_momentum(net, i, out); }      \
+    static void trainer_set_momentum(void *net, int i, const cnn_real *in)  { NAME##_set_momentum(net, i, in); }       \
+    static void trainer_freeze(void *net, int i, int frozen)      { NAME##_freeze(net, i, frozen); }                   \
+    static uint64_t trainer_get_step(const void *net)             { return NAME##_get_step(net); }                     \
+    static void trainer_set_step(void *net, uint64_t step)        { NAME##_set_step(net, step); }                      \
+    static void trainer_predict(void *net, const cnn_real *x, cnn_real *logits) { NAME##_predict(net, x, logits); }    \
+    static cnn_real trainer_gradients(void *net, const cnn_real *x, const int32_t *labels, cnn_real *logits)           \
+    { return NAME##_gradients(net, x, labels, logits); }                                                               \
+    static void trainer_update(void *net, const cnn_update *u)    { NAME##_update(net, u); }                           \
+    static const cnn_real *trainer_output(const void *net, int layer) { return NAME##_output(net, layer); }            \
+    static void trainer_profile(void *net, cnn_profile *profile)  { NAME##_profile(net, profile); }                    \
+    int main(int argc, char **argv)                                                                                    \
+    {                                                                                                                  \
+        static const cnn_network network = {                                                                           \
+            &FACTS, trainer_create, trainer_destroy, NAME##_tensors, NAME##_tensor, NAME##_shape, trainer_get,         \
+            trainer_set, trainer_get_grad, trainer_get_momentum, trainer_set_momentum, trainer_freeze,                 \
+            trainer_get_step, trainer_set_step, trainer_predict, trainer_gradients, trainer_update, trainer_output,    \
+            trainer_profile};                                                                                          \
+        return cnn_main(argc, argv, &network);                                                                         \
+    }
+
+#endif
