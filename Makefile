@@ -8,7 +8,7 @@ PACKAGES := gcc libc6-dev clang-19 libomp-19-dev libclang-rt-19-dev flex bison l
 
 B        := build
 CC       := clang-19
-WARN     := -std=gnu11 -Wall -Wextra -Wpedantic -Werror
+WARN     := -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Wpedantic -Werror
 CFLAGS   := -O2 -g
 SAN      :=
 ALL_CFLAGS = $(WARN) $(CFLAGS) $(SAN)

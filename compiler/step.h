@@ -140,7 +140,10 @@ void     loop_between(Emitter *, const char *variable, const char *from, const c
 void     parallel(Emitter *);                           /* the next loop's iterations are shared among threads      */
 void     when(Emitter *, const char *condition);        /* if (condition)                                           */
 void     otherwise(Emitter *);                          /* } else {   (ends the `when` body)                        */
+void     function(Emitter *, const char *signature);    /* a function's body follows, in braces of its own lines     */
 void     end(Emitter *, int levels);
+char    *substitute(Emitter *, const char *format);     /* a template with the names bound now                      */
+void     splice(Emitter *, const Emitter *body);        /* appends all that `body` collected                        */
 void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2, 3)));         /* one line, no substitution */
 void     comment(Emitter *, const char *format);                /* a comment line, after substitution: comment(e, "pad 0: no bounds test") */
 char    *emitter_text(Emitter *);                       /* everything so far                                        */

@@ -1,0 +1,308 @@
+/* emit.c - the writer of C: indentation, braces and $name substitution in one place.
+ *
+ * Requires: an emitter's statements nest (every loop, when and function is ended).
+ * Establishes: text in one style. Statements are kept as a flat list of opening, plain and closing nodes until they are
+ * rendered, because a brace can only be left out once the number of statements inside is known.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "op.h"
+
+typedef enum { NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_END } NodeKind;
+
+typedef struct { NodeKind kind; const char *text; } Node;
+typedef struct { const char *name, *value; } Binding;
+
+struct Emitter {
+    Arena        *arena;
+    const char   *owner;        /* whose templates these are: named when one is wrong  */
+    LIST(Node)    nodes;
+    LIST(Binding) bindings;
+};
+
+Emitter *emitter_new(Arena *arena)
+{
+    Emitter *e = NEW(arena, Emitter);
+    e->arena = arena;
+    e->owner = "the writer";
+    return e;
+}
+
+void emitter_begin(Emitter *e, const char *owner)
+{
+    e->owner = owner;
+    e->bindings.count = 0;
+}
+
+/* ---- $name substitution ------------------------------------------------------------------------------------------ */
+
+void let(Emitter *e, const char *name, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (length < 0 || (size_t)length >= sizeof text) {
+        fprintf(stderr, "cnnc: internal error: %s binds $%s to a text that is too long\n", e->owner, name);
+        abort();
+    }
+    Binding binding = {name, arena_copy(e->arena, text, (size_t)length)};
+    for (int i = 0; i < e->bindings.count; i++)
+        if (strcmp(e->bindings.items[i].name, name) == 0) {
+            e->bindings.items[i] = binding;
+            return;
+        }
+    APPEND(e->arena, &e->bindings, binding);
+}
+
+void let_int(Emitter *e, const char *name, int64_t value)
+{
+    let(e, name, "%lld", (long long)value);
+}
+
+static const char *bound_value(const Emitter *e, const char *name, size_t length)
+{
+    for (int i = 0; i < e->bindings.count; i++)
+        if (strlen(e->bindings.items[i].name) == length && memcmp(e->bindings.items[i].name, name, length) == 0)
+            return e->bindings.items[i].value;
+    fprintf(stderr, "cnnc: internal error: %s uses $%.*s, which is not bound\n", e->owner, (int)length, name);
+    abort();
+}
+
+static size_t name_length(const char *text)
+{
+    size_t n = 0;
+    while ((text[n] >= 'a' && text[n] <= 'z') || (text[n] >= 'A' && text[n] <= 'Z') || text[n] == '_')
+        n++;
+    return n;
+}
+
+char *substitute(Emitter *e, const char *template)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    for (const char *at = template; *at; ) {
+        size_t length = *at == '$' ? name_length(at + 1) : 0;
+        if (length > 0) {
+            fputs(bound_value(e, at + 1, length), out);
+            at += 1 + length;
+        } else {
+            fputc(*at++, out);
+        }
+    }
+    fclose(out);
+    char *copy = arena_copy(e->arena, text, size);
+    free(text);
+    return copy;
+}
+
+/* ---- statements ------------------------------------------------------------------------------------------------------ */
+
+static void add_node(Emitter *e, NodeKind kind, const char *text)
+{
+    Node node = {kind, text};
+    APPEND(e->arena, &e->nodes, node);
+}
+
+void line(Emitter *e, const char *template)
+{
+    add_node(e, NODE_LINE, substitute(e, template));
+}
+
+void raw(Emitter *e, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0)
+        abort();
+    add_node(e, NODE_RAW, arena_copy(e->arena, text, (size_t)length));
+    free(text);
+}
+
+void comment(Emitter *e, const char *template)
+{
+    add_node(e, NODE_COMMENT, arena_printf(e->arena, "/* %s */", substitute(e, template)));
+}
+
+void parallel(Emitter *e)
+{
+    add_node(e, NODE_PRAGMA, "#pragma omp parallel for");
+}
+
+void loop(Emitter *e, const char *variable, int64_t count)
+{
+    add_node(e, NODE_LOOP, arena_printf(e->arena, "for (int %s = 0; %s < %lld; %s++)", variable, variable,
+                                        (long long)count, variable));
+}
+
+void loop_between(Emitter *e, const char *variable, const char *from, const char *to)
+{
+    add_node(e, NODE_LOOP, arena_printf(e->arena, "for (int %s = %s; %s < %s; %s++)", variable, substitute(e, from),
+                                        variable, substitute(e, to), variable));
+}
+
+void when(Emitter *e, const char *condition)
+{
+    add_node(e, NODE_IF, arena_printf(e->arena, "if (%s)", substitute(e, condition)));
+}
+
+void otherwise(Emitter *e)
+{
+    add_node(e, NODE_ELSE, "else");
+}
+
+void function(Emitter *e, const char *signature)
+{
+    add_node(e, NODE_FUNCTION, signature);
+}
+
+void end(Emitter *e, int levels)
+{
+    for (int i = 0; i < levels; i++)
+        add_node(e, NODE_END, "");
+}
+
+int loop_elements(Emitter *e, int64_t batch, const Shape *shape, const char *letters)
+{
+    const int64_t sizes[4] = {batch, shape->dim[0], shape->dim[1], shape->dim[2]};
+    char at[32] = "";
+    for (int d = 0; d <= shape->rank; d++) {
+        char letter[2] = {letters[d], 0};
+        loop(e, letter, sizes[d]);
+        strcat(strcat(strcat(at, "["), letter), "]");
+    }
+    let(e, "at", "%s", at);
+    return shape->rank + 1;
+}
+
+void splice(Emitter *e, const Emitter *body)
+{
+    for (int i = 0; i < body->nodes.count; i++)
+        APPEND(e->arena, &e->nodes, body->nodes.items[i]);
+}
+
+/* ---- rendering --------------------------------------------------------------------------------------------------------- */
+
+typedef struct { FILE *out; const Node *nodes; int count; } Rendering;
+
+static bool opens(NodeKind kind)
+{
+    return kind == NODE_LOOP || kind == NODE_IF || kind == NODE_FUNCTION;
+}
+
+/* Index of the node that ends the body which starts at `from`: its NODE_END, or NODE_ELSE on the same level. */
+static int body_end(const Rendering *r, int from)
+{
+    for (int i = from, depth = 0; i < r->count; i++) {
+        if (depth == 0 && (r->nodes[i].kind == NODE_END || r->nodes[i].kind == NODE_ELSE))
+            return i;
+        depth += opens(r->nodes[i].kind) - (r->nodes[i].kind == NODE_END);
+    }
+    fprintf(stderr, "cnnc: internal error: a loop of generated code is not ended\n");
+    abort();
+}
+
+/* Index after the statement at i. */
+static int statement_end(const Rendering *r, int i)
+{
+    if (!opens(r->nodes[i].kind))
+        return i + 1;
+    int at = body_end(r, i + 1);
+    if (r->nodes[at].kind == NODE_ELSE)
+        at = body_end(r, at + 1);
+    return at + 1;
+}
+
+/* A body goes without braces when it is one plain statement, or, in a loop, one loop or one `if` without else. */
+static bool needs_braces(const Rendering *r, NodeKind owner, int from, int to)
+{
+    if (owner == NODE_FUNCTION || from == to || statement_end(r, from) != to)
+        return true;
+    NodeKind kind = r->nodes[from].kind;
+    if (kind == NODE_LINE)
+        return false;
+    if (owner != NODE_LOOP)
+        return true;
+    if (kind == NODE_IF)
+        return r->nodes[body_end(r, from + 1)].kind == NODE_ELSE;
+    return kind != NODE_LOOP;
+}
+
+static void indent(const Rendering *r, int depth)
+{
+    for (int i = 0; i < depth; i++)
+        fputs("    ", r->out);
+}
+
+static void render(const Rendering *r, int from, int to, int depth);
+
+/* Writes "head {", the body and its closing brace where one is needed; true when the brace is left open for an else. */
+static void render_body(const Rendering *r, NodeKind owner, int from, int to, int depth, bool braces)
+{
+    if (owner == NODE_FUNCTION)
+        fputs("\n{\n", r->out);
+    else
+        fputs(braces ? " {\n" : "\n", r->out);
+    render(r, from, to, depth + 1);
+    if (braces) {
+        indent(r, depth);
+        fputs("}", r->out);
+    }
+}
+
+static int render_block(const Rendering *r, int i, int depth)
+{
+    NodeKind owner = r->nodes[i].kind;
+    int stop = body_end(r, i + 1);
+    bool has_else = r->nodes[stop].kind == NODE_ELSE;
+    int else_stop = has_else ? body_end(r, stop + 1) : stop;
+    bool braces = needs_braces(r, owner, i + 1, stop) || (has_else && needs_braces(r, NODE_IF, stop + 1, else_stop));
+    indent(r, depth);
+    fputs(r->nodes[i].text, r->out);
+    render_body(r, owner, i + 1, stop, depth, braces);
+    if (has_else) {
+        if (braces)
+            fputs(" else", r->out);
+        else {
+            indent(r, depth);
+            fputs("else", r->out);
+        }
+        render_body(r, NODE_IF, stop + 1, else_stop, depth, braces);
+    }
+    if (braces)
+        fputs("\n", r->out);
+    return else_stop + 1;
+}
+
+static void render(const Rendering *r, int from, int to, int depth)
+{
+    for (int i = from; i < to; ) {
+        const Node *node = &r->nodes[i];
+        if (opens(node->kind)) {
+            i = render_block(r, i, depth);
+            continue;
+        }
+        if (node->kind != NODE_PRAGMA && node->text[0] && !(node->kind == NODE_RAW && depth == 0))
+            indent(r, depth);
+        fprintf(r->out, "%s\n", node->text);
+        i++;
+    }
+}
+
+char *emitter_text(Emitter *e)
+{
+    char *text = NULL;
+    size_t size = 0;
+    Rendering r = {open_memstream(&text, &size), e->nodes.items, e->nodes.count};
+    render(&r, 0, r.count, 0);
+    fclose(r.out);
+    char *copy = arena_copy(e->arena, text, size);
+    free(text);
+    return copy;
+}
