@@ -7,7 +7,7 @@
 
 #include "cnn.h"
 
-/* ---- dataset.c: one split (train or test) of a data set, as batches for one network -------------------------------- */
+/* ---- dataset.c: one split (train or test) of a data set, as batches for one network ------------------------------ */
 
 typedef struct cnn_dataset cnn_dataset;
 
@@ -29,13 +29,13 @@ const char *cnn_dataset_text(const cnn_dataset *);              /* one line abou
                                                                    /usr/share/datasets/fashion-mnist"; owned likewise */
 
 /* Writes pictures index[0..count) into x, count x C x H x W with values in [0, 1] (a byte / 255, no normalisation), and
- * their labels. Every index is below the size. `labels` may be NULL. Cannot fail; the values do not depend on the number
- * of threads. One call at a time for one data set.                                                                  */
+ * their labels. Every index is below the size. `labels` may be NULL. Cannot fail; the values do not depend on the
+ * number of threads. One call at a time for one data set. */
 void cnn_dataset_batch(const cnn_dataset *, const size_t *index, int count, cnn_real *x, int32_t *labels);
 
 void cnn_dataset_close(cnn_dataset *);                          /* NULL is allowed                                    */
 
-/* ---- random.c, for the trainer (the rest is in cnn.h) -------------------------------------------------------------- */
+/* ---- random.c, for the trainer (the rest is in cnn.h) ------------------------------------------------------------ */
 
 /* Fills index[0..count) with a random permutation of 0..count-1 that depends on nothing but seed and epoch, so that a
  * resumed run needs no generator state (Fisher-Yates).                                                              */
@@ -44,7 +44,7 @@ void cnn_shuffle(size_t *index, size_t count, uint64_t seed, uint32_t epoch);
 /* Ten rounds of Philox 4x32: four random words for each counter under a key. out may be counter.                    */
 void cnn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* ---- idx.c: the format of MNIST, plain or gzip --------------------------------------------------------------------- */
+/* ---- idx.c: the format of MNIST, plain or gzip ------------------------------------------------------------------- */
 
 typedef struct {
     int      rank, shape[4];    /* rank 1: labels; 3: count x rows x columns; 4: count x channels x rows x columns   */
@@ -59,7 +59,7 @@ typedef struct {
 int  cnn_idx_read(const char *path, int least, int most, long first, cnn_idx *out);
 void cnn_idx_free(cnn_idx *);
 
-/* ---- resize.c: bilinear, bit for bit as Pillow (and so torchvision) resizes 8-bit pictures -------------------------- */
+/* ---- resize.c: bilinear, bit for bit as Pillow (and so torchvision) resizes 8-bit pictures ----------------------- */
 
 typedef struct cnn_resize cnn_resize;
 

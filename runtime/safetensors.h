@@ -1,12 +1,13 @@
 /* safetensors.h - weights files: https://github.com/huggingface/safetensors, as PyTorch users exchange them.
  *
  *     8 bytes   length of the header, little-endian
- *     header    JSON {"__metadata__": {"key": "value", ...}, "name": {"dtype", "shape", "data_offsets": [begin, end]}, ...}
+ *     header    JSON {"__metadata__": {"key": "value", ...},
+ *                     "name": {"dtype": "F32", "shape": [6, 1, 5, 5], "data_offsets": [begin, end]}, ...}
  *     data      the tensors, little-endian, row-major, without gaps
  *
- * The header lists tensors in the order given (state_dict order) and is padded with spaces to a multiple of 8. Data holds
- * 8-byte types first, so that every tensor is aligned (PyTorch's reader insists). A float build writes F32, a double
- * build F64, and integer tensors are I64. Files of ours carry a CRC-32 of header and data among their metadata.
+ * The header lists tensors in the order given (state_dict order) and is padded with spaces to a multiple of 8. Data
+ * holds 8-byte types first, so that every tensor is aligned (PyTorch's reader insists). A float build writes F32, a
+ * double build F64, and integer tensors are I64. Files of ours carry a CRC-32 of header and data among their metadata.
  *
  * Saving a network and the momentum of its parameters, and loading it:
  *     cnn_stored items[2 * n];       for each tensor i: { "", tensor(i), network->get, network->set, net, i },
@@ -46,8 +47,8 @@ int cnn_safetensors_write(const char *path, const cnn_stored *items, int count, 
 
 typedef struct cnn_safetensors cnn_safetensors;
 
-/* Opens a file and checks all of it but the values: the length and syntax of the header, dtypes, shapes, that the tensors
- * fill the data exactly, and the checksum of a file of ours (which reads it once). NULL after cnn_error.            */
+/* Opens a file and checks all of it but the values: the length and syntax of the header, dtypes, shapes, that the
+ * tensors fill the data exactly, and the checksum of a file of ours (which reads it once). NULL after cnn_error.    */
 cnn_safetensors *cnn_safetensors_open(const char *path);
 
 /* The value of a metadata key, or NULL where there is none; owned by the file, valid until it is closed.            */
