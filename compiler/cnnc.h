@@ -29,6 +29,7 @@ void  *arena_alloc(Arena *, size_t size);               /* zeroed and aligned fo
 char  *arena_copy(Arena *, const char *text, size_t length);            /* a copy that ends in NUL                  */
 char  *arena_printf(Arena *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void  *arena_grow(Arena *, void *items, size_t item_size, int count, int *capacity);
+_Noreturn void out_of_memory(void);                     /* the one line, and exit 1                                 */
 
 #define NEW(arena, Type)           ((Type *)arena_alloc((arena), sizeof(Type)))
 #define NEW_ARRAY(arena, Type, n)  ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(n)))
@@ -45,6 +46,8 @@ typedef struct {
     const char *path;           /* as the user wrote it                                  */
     const char *text;           /* NUL-terminated, valid UTF-8, no NUL inside            */
     int         length;         /* bytes, at most SOURCE_LIMIT                           */
+    const int  *line;           /* offset at which each line begins                      */
+    int         lines;
 } Source;
 
 typedef struct { int begin, end; } Span;        /* bytes [begin, end) of the source; {0, 0}: no place */
@@ -53,8 +56,10 @@ enum { SOURCE_LIMIT = 4 << 20 };                /* 4 MiB */
 
 typedef struct Diag Diag;
 Source *source_read(Arena *, Diag *, const char *path);         /* NULL after an error was reported */
-Source *source_from_text(Arena *, const char *path, const char *text);
-int     source_line(const Source *, int offset, int *column);   /* both counted from 1; column in characters */
+Source *source_from_bytes(Arena *, Diag *, const char *path, const char *bytes, size_t length);    /* likewise */
+Source *source_from_text(Arena *, const char *path, const char *text);      /* the caller vouches for the text */
+int     source_line(const Source *, int offset, int *column);   /* both counted from 1; column in characters, or NULL */
+int     decode_utf8(const char *text, int length, uint32_t *code);      /* bytes of one character; 0: not valid UTF-8 */
 
 /* ---- diag.c: errors with carets ----------------------------------------------------------------------------------- */
 
@@ -71,7 +76,10 @@ struct Diag {
     bool          colour;       /* a terminal, and NO_COLOR is not set                   */
     bool          muted;        /* count, but print nothing (trial expansions)           */
     int           errors, warnings;
-    int           limit;        /* errors printed before the rest are only counted: 20   */
+    int           limit;        /* errors printed before the rest are only counted; 0 means 20 */
+    int           shown;        /* the rest belongs to diag.c: errors printed so far,    */
+    uint64_t      last;         /* a hash of the last message, which is not repeated,    */
+    bool          hidden;       /* and whether it was kept back, and its notes with it   */
 };
 
 /* Every message is one sentence; what follows a '\n' in it is printed as a "help:" line below the caret. */
@@ -149,6 +157,7 @@ struct Stmt {
     StmtList    body;           /* also the branches (STMT_GROUP each) of STMT_CONCAT    */
     StmtList    other;          /* else branch; shortcut's body                          */
     bool        has_other;
+    int         depth;          /* of the statements below; bounded by MAX_NESTING       */
 };
 
 typedef struct { const char *name; Span span; Expr *value; } Param;             /* value NULL: no default */
@@ -171,11 +180,14 @@ typedef struct {
 } Tree;
 
 Tree *parse(Arena *, Diag *, const Source *);           /* NULL after syntax errors, all reported               */
+Expr *parse_expression(Arena *, const char *text);      /* -D's value; without places; NULL when it is not one  */
 void  dump_tree(FILE *, const Tree *);
 
-/* Constructors used by parser.y; each bounds the depth and reports through diag. */
+/* Constructors used by parser.y. They bound the depth: NULL or false after one error was reported. */
 Expr *expr_new(Arena *, Diag *, ExprKind, Span, Expr *a, Expr *b, Expr *c);
+bool  expr_adopt(Diag *, Expr *parent, const Expr *child);              /* child becomes an item or an argument     */
 Stmt *stmt_new(Arena *, StmtKind, Span);
+bool  stmt_adopt(Diag *, Stmt *parent, const StmtList *children);       /* children become its body or other branch */
 
 /* ---- eval.c: compile-time values ---------------------------------------------------------------------------------- */
 
