@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "op.h"
+#include "unit.h"
 
 typedef enum { NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_END } NodeKind;
 
@@ -29,13 +30,18 @@ Emitter *emitter_new(Arena *arena)
     return e;
 }
 
+Arena *emitter_arena(Emitter *e)
+{
+    return e->arena;
+}
+
 void emitter_begin(Emitter *e, const char *owner)
 {
     e->owner = owner;
     e->bindings.count = 0;
 }
 
-/* ---- $name substitution ------------------------------------------------------------------------------------------ */
+/* ---- $name and ${name} substitution ------------------------------------------------------------------------------------------ */
 
 void let(Emitter *e, const char *name, const char *format, ...)
 {
@@ -85,10 +91,11 @@ char *substitute(Emitter *e, const char *template)
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     for (const char *at = template; *at; ) {
-        size_t length = *at == '$' ? name_length(at + 1) : 0;
+        bool braced = at[0] == '$' && at[1] == '{';
+        size_t length = *at == '$' ? name_length(at + 1 + braced) : 0;
         if (length > 0) {
-            fputs(bound_value(e, at + 1, length), out);
-            at += 1 + length;
+            fputs(bound_value(e, at + 1 + braced, length), out);
+            at += 1 + length + 2 * braced;
         } else {
             fputc(*at++, out);
         }
@@ -157,9 +164,9 @@ void otherwise(Emitter *e)
     add_node(e, NODE_ELSE, "else");
 }
 
-void function(Emitter *e, const char *signature)
+void function(Emitter *e)
 {
-    add_node(e, NODE_FUNCTION, signature);
+    add_node(e, NODE_FUNCTION, "");
 }
 
 void end(Emitter *e, int levels)
@@ -246,7 +253,7 @@ static void render(const Rendering *r, int from, int to, int depth);
 static void render_body(const Rendering *r, NodeKind owner, int from, int to, int depth, bool braces)
 {
     if (owner == NODE_FUNCTION)
-        fputs("\n{\n", r->out);
+        fputs("{\n", r->out);
     else
         fputs(braces ? " {\n" : "\n", r->out);
     render(r, from, to, depth + 1);
@@ -263,8 +270,10 @@ static int render_block(const Rendering *r, int i, int depth)
     bool has_else = r->nodes[stop].kind == NODE_ELSE;
     int else_stop = has_else ? body_end(r, stop + 1) : stop;
     bool braces = needs_braces(r, owner, i + 1, stop) || (has_else && needs_braces(r, NODE_IF, stop + 1, else_stop));
-    indent(r, depth);
-    fputs(r->nodes[i].text, r->out);
+    if (owner != NODE_FUNCTION) {
+        indent(r, depth);
+        fputs(r->nodes[i].text, r->out);
+    }
     render_body(r, owner, i + 1, stop, depth, braces);
     if (has_else) {
         if (braces)

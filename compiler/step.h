@@ -65,6 +65,7 @@ struct Kernel {
     const KernelDef *def;
     const Layer     *layer;
     int              index;     /* in program->kernels                                          */
+    int              part;      /* which input of the layer, for kernels made once an input     */
     Operand          operand[MAX_OPERANDS];
     int              operand_count;
     bool             adds;      /* its gradient output is added to what is there: bound as $set */
@@ -140,7 +141,7 @@ void     loop_between(Emitter *, const char *variable, const char *from, const c
 void     parallel(Emitter *);                           /* the next loop's iterations are shared among threads      */
 void     when(Emitter *, const char *condition);        /* if (condition)                                           */
 void     otherwise(Emitter *);                          /* } else {   (ends the `when` body)                        */
-void     function(Emitter *, const char *signature);    /* a function's body follows, in braces of its own lines     */
+void     function(Emitter *);                           /* a function's body follows; its signature stands before  */
 void     end(Emitter *, int levels);
 char    *substitute(Emitter *, const char *format);     /* a template with the names bound now                      */
 void     splice(Emitter *, const Emitter *body);        /* appends all that `body` collected                        */

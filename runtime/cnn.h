@@ -42,7 +42,7 @@ typedef struct {
     size_t      count;          /* elements of its output                                       */
     size_t      parameters;     /* learnt values                                                */
     double      macs;           /* multiply-adds of the forward pass for the whole batch        */
-    size_t      offset;         /* of its output in what NAME_predict leaves behind, in bytes   */
+    size_t      offset;         /* of its output in what NAME_predict leaves behind, in reals   */
 } cnn_layer;
 
 /* A kernel of a step program, for `bench --profile`. */

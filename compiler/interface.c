@@ -1,0 +1,307 @@
+/* interface.c - the public interface around the programs: the .h, and the .c's state, accessors and facts.
+ *
+ * Requires: the graph. Establishes: the interface of cnn.h and trainer.h, the same at every -O. Parameters and buffers
+ * live in one struct in state_dict order, so tensor i is the struct's i-th member.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "op.h"
+#include "unit.h"
+
+/* Calls visit(context, layer, parameter, index) for every parameter and buffer in state_dict order. */
+#define FOR_TENSORS(g, l, param, index)                                                                             \
+    for (int layer_ = 0, index = 0; layer_ < (g)->layers.count; layer_++)                                           \
+        for (const Layer *l = (g)->layers.items[layer_], *once_ = l; once_; once_ = NULL)                           \
+            for (const Parameter *param = l->param; param < l->param + l->param_count; param++, index++)
+
+int tensor_index(const Graph *g, const Tensor *of)
+{
+    const char *symbol = strrchr(of->name, '.') + 1;
+    FOR_TENSORS(g, l, param, index)
+        if (l == of->layer && strcmp(param->symbol, symbol) == 0)
+            return index;
+    return -1;
+}
+
+static int tensor_count(const Graph *g)
+{
+    int count = 0;
+    for (int i = 0; i < g->layers.count; i++)
+        count += g->layers.items[i]->param_count;
+    return count;
+}
+
+/* ---- state ------------------------------------------------------------------------------------------------------- */
+
+void write_state(Emitter *e, const Graph *g, const Unit *u)
+{
+    int64_t predict = u->predict->arena_bytes, train = u->train->arena_bytes;
+    let(e, "net", "%s", g->name);
+    let_int(e, "count", tensor_count(g));
+    let_int(e, "arena", (predict > train ? predict : train) / 4);
+    raw(e, "/* Parameters and buffers in PyTorch's layout and state_dict order. */");
+    raw(e, "struct tensors {");
+    FOR_TENSORS(g, l, param, index) {
+        const char *dims = param->rank ? dims_text(g->arena, param->rank, param->dim, "[", "]") : "[1]";
+        const char *member = arena_printf(g->arena, "%s%s;", param->symbol, dims);
+        raw(e, "    real %-40s /* %d: %s.%s */", member, index, l->name, param->name);
+    }
+    raw(e, "};\n");
+    line(e, "enum { TENSORS = $count };");
+    raw(e, "/* Room for the tensors of one step, in reals: the larger of what the two programs below need. */");
+    line(e, "#define ARENA ((size_t)$arena)\n");
+    line(e, "struct $net {");
+    raw(e, "    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */");
+    raw(e, "    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */");
+    raw(e, "    uint64_t       seed, step;              /* of random numbers; updates done so far                    */");
+    raw(e, "    real          *arena;                   /* ARENA reals                                               */");
+    raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
+    raw(e, "    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */");
+    raw(e, "};\n");
+}
+
+/* ---- initialisation ------------------------------------------------------------------------------------------------ */
+
+/* One statement that gives the tensor its first values; PyTorch's defaults unless train { } names another recipe. */
+static void write_initial_value(Emitter *e, const Graph *g, const Parameter *param, const char *name, int index)
+{
+    Arena *arena = g->arena;
+    double fan_in = (double)param->fan_in, fan_out = (double)param->fan_out;
+    const char *call = NULL, *why = "";
+    if (param->role == PARAM_WEIGHT && strcmp(g->train.init, "xavier") == 0) {
+        call = arena_printf(arena, "cnn_fill_uniform(at(&net->value, %d), %lld, %.9g, seed, %d);", index,
+                            (long long)param->count, sqrt(6 / (fan_in + fan_out)), index);
+        why = arena_printf(arena, ", Xavier: sqrt(6 / (%.0f + %.0f))", fan_in, fan_out);
+    } else if (param->role == PARAM_WEIGHT && strcmp(g->train.init, "kaiming") == 0) {
+        call = arena_printf(arena, "cnn_fill_normal(at(&net->value, %d), %lld, %.9g, seed, %d);", index,
+                            (long long)param->count, sqrt(2 / fan_in), index);
+        why = arena_printf(arena, ", Kaiming: sqrt(2 / %.0f)", fan_in);
+    } else if (param->role == PARAM_WEIGHT || param->role == PARAM_BIAS) {
+        call = arena_printf(arena, "cnn_fill_uniform(at(&net->value, %d), %lld, %.9g, seed, %d);", index,
+                            (long long)param->count, 1 / sqrt(fan_in), index);
+        why = arena_printf(arena, ", 1 / sqrt(%.0f)", fan_in);
+    } else if (param->role == PARAM_SCALE || param->role == PARAM_VARIANCE) {
+        call = arena_printf(arena, "cnn_fill(at(&net->value, %d), %lld, 1);", index, (long long)param->count);
+    }
+    if (call)
+        raw(e, "    %-72s /* %s%s */", call, name, why);
+}
+
+static void write_new_and_free(Emitter *e, const Graph *g)
+{
+    raw(e, "/* Tensor i of a struct, flat. */");
+    raw(e, "static real *at(struct tensors *t, int i)\n{\n    return (real *)((char *)t + tensor_offset[i]);\n}\n");
+    line(e, "$net *${net}_new(uint64_t seed)\n{");
+    line(e, "    $net *net = calloc(1, sizeof *net);");
+    raw(e, "    if (!net)\n        return NULL;");
+    raw(e, "    net->seed = seed;");
+    raw(e, "    net->arena = aligned_alloc(64, (sizeof(real) * ARENA + 63) / 64 * 64);");
+    raw(e, "    if (!net->arena) {\n        free(net);\n        return NULL;\n    }");
+    FOR_TENSORS(g, l, param, index)
+        write_initial_value(e, g, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
+    raw(e, "    return net;\n}\n");
+    line(e, "void ${net}_free($net *net)\n{");
+    raw(e, "    if (net)\n        free(net->arena);\n    free(net);\n}\n");
+}
+
+/* ---- accessors ------------------------------------------------------------------------------------------------------- */
+
+static void write_tables(Emitter *e, const Graph *g)
+{
+    raw(e, "/* Name, rank, shape, elements, trainable, integer. */");
+    raw(e, "static const cnn_tensor tensor_table[TENSORS] = {");
+    FOR_TENSORS(g, l, param, index)
+        raw(e, "    {\"%s.%s\", %d, {%s}, %lld, %d, %d},", l->name, param->name, param->rank,
+            param->rank ? dims_text(g->arena, param->rank, param->dim, "", ", ") : "0", (long long)param->count,
+            param->trainable, param->role == PARAM_COUNTER);
+    raw(e, "};\n");
+    raw(e, "static const size_t tensor_offset[TENSORS] = {");
+    FOR_TENSORS(g, l, param, index)
+        raw(e, "    offsetof(struct tensors, %s),", param->symbol);
+    raw(e, "};\n");
+}
+
+/* "{256, 6, 28, 28}": batch first, ones behind a flat shape. */
+static const char *four_sizes(const Graph *g, const Shape *s)
+{
+    return arena_printf(g->arena, "%d, %lld, %lld, %lld", g->batch, (long long)s->dim[0],
+                        (long long)(s->rank == 3 ? s->dim[1] : 1), (long long)(s->rank == 3 ? s->dim[2] : 1));
+}
+
+static void write_accessors(Emitter *e, const Graph *g)
+{
+    let(e, "input", "%s", four_sizes(g, &g->input->output));
+    let(e, "output", "%s", four_sizes(g, &g->output->output));
+    line(e, "int ${net}_tensors(void)\n{\n    return TENSORS;\n}\n");
+    line(e, "cnn_tensor ${net}_tensor(int i)\n{\n    return tensor_table[i];\n}\n");
+    line(e, "void ${net}_shape(int input[4], int output[4])\n{");
+    line(e, "    memcpy(input, (const int[4]){$input}, sizeof(int[4]));");
+    line(e, "    memcpy(output, (const int[4]){$output}, sizeof(int[4]));\n}\n");
+    static const char *const copies[][3] = {
+        {"get", "value", "out"}, {"get_grad", "grad", "out"}, {"get_momentum", "momentum", "out"},
+        {"set", "value", "in"}, {"set_momentum", "momentum", "in"}};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        bool out = strcmp(copies[i][2], "out") == 0;
+        let(e, "verb", "%s", copies[i][0]);
+        let(e, "member", "%s", copies[i][1]);
+        line(e, out ? "void ${net}_$verb(const $net *net, int i, real *out)\n{" : "void ${net}_$verb($net *net, int i, const real *in)\n{");
+        line(e, out ? "    memcpy(out, (const char *)&net->$member + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
+                    : "    memcpy(at(&net->$member, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
+    }
+    line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n}\n");
+    line(e, "uint64_t ${net}_get_step(const $net *net)\n{\n    return net->step;\n}\n");
+    line(e, "void ${net}_set_step($net *net, uint64_t step)\n{\n    net->step = step;\n}\n");
+    line(e, "void ${net}_profile($net *net, cnn_profile *profile)\n{\n    net->profile = profile;\n}\n");
+}
+
+/* ---- layers, kernels and facts ------------------------------------------------------------------------------------ */
+
+static void write_layers(Emitter *e, const Graph *g, const Unit *u)
+{
+    raw(e, "/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;");
+    raw(e, " * SEEN: it is the picture itself). */");
+    raw(e, "#define SEEN ((size_t)-1)");
+    raw(e, "static const cnn_layer layer_table[] = {");
+    for (int i = 1; i < g->layers.count; i++) {
+        const Layer *l = g->layers.items[i];
+        int64_t parameters = 0;
+        for (int j = 0; j < l->param_count; j++)
+            parameters += l->param[j].trainable ? l->param[j].count : 0;
+        const Tensor *t = u->predict->activation[l->index]->storage;
+        const char *place = t->kind == TENSOR_INPUT ? "SEEN" : arena_printf(g->arena, "%lld", (long long)t->offset / 4);
+        raw(e, "    {\"%s\", \"%s\", %d, {%s}, %lld, %lld, %.17g, %s},", l->name, layer_operator(g->arena, l),
+            l->output.rank + 1, four_sizes(g, &l->output), (long long)(shape_count(&l->output) * g->batch),
+            (long long)parameters, (double)l->macs * g->batch, place);
+    }
+    raw(e, "};\n");
+    line(e, "const real *${net}_output(const $net *net, int layer)\n{");
+    raw(e, "    size_t offset = layer_table[layer].offset;");
+    raw(e, "    return offset == SEEN ? net->pictures : net->arena + offset;\n}\n");
+}
+
+static void write_kernel_names(Emitter *e, const Program *p, const char *table)
+{
+    raw(e, "static const cnn_kernel %s[] = {", table);
+    for (int i = 0; i < p->kernels.count; i++) {
+        const Kernel *k = p->kernels.items[i];
+        raw(e, "    {\"%s\", %.17g},", kernel_function(p->arena, p, k),
+            k->def->counts ? (double)k->layer->macs * p->graph->batch : 0.0);
+    }
+    raw(e, "};\n");
+}
+
+/* A C string literal of any bytes. */
+static const char *quoted(Arena *arena, const char *text)
+{
+    const char *out = "\"";
+    for (; *text; text++)
+        out = *text == '"' || *text == '\\' || *text == '?' ? arena_printf(arena, "%s\\%c", out, *text)
+            : (unsigned char)*text < ' ' ? arena_printf(arena, "%s\\%03o", out, (unsigned)(unsigned char)*text)
+            : arena_printf(arena, "%s%c", out, *text);
+    return arena_printf(arena, "%s\"", out);
+}
+
+static void write_facts(Emitter *e, const Graph *g, const Unit *u)
+{
+    const Train *t = &g->train;
+    raw(e, "#ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */");
+    raw(e, "#include \"trainer.h\"\n");
+    write_kernel_names(e, u->predict, "predict_kernels");
+    write_kernel_names(e, u->train, "gradients_kernels");
+    raw(e, "static const cnn_facts facts = {");
+    raw(e, "    .name = \"%s\", .source = %s, .version = \"%s\", .target = \"%s\",", g->name,
+        quoted(g->arena, base_name(g->source->path)), CNNC_VERSION, u->target);
+    raw(e, "    .flags = \"%s\",", u->flags);
+    raw(e, "    .schedule = \"textbook loops (-O0)\",");
+    raw(e, "    .layers = layer_table, .layer_count = %d,", g->layers.count - 1);
+    raw(e, "    .predict = predict_kernels, .predict_count = %d,", u->predict->kernels.count);
+    raw(e, "    .gradients = gradients_kernels, .gradients_count = %d,", u->train->kernels.count);
+    raw(e, "    .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),");
+    raw(e, "    .data = %s, .epochs = %d, .lr = %.9g, .momentum = %.9g, .weight_decay = %.9g, .nesterov = %d, .seed = %llu,",
+        quoted(g->arena, t->data), t->epochs, t->lr, t->momentum, t->weight_decay, t->nesterov, (unsigned long long)t->seed);
+    raw(e, "};\n");
+    line(e, "CNN_TRAINER($net, facts)");
+    raw(e, "#endif");
+}
+
+void write_interface(Emitter *e, const Graph *g, const Unit *u)
+{
+    let(e, "net", "%s", g->name);
+    raw(e, "/* ---- interface ---- */\n");
+    write_tables(e, g);
+    write_new_and_free(e, g);
+    write_accessors(e, g);
+    write_layers(e, g, u);
+    write_facts(e, g, u);
+}
+
+/* ---- header ------------------------------------------------------------------------------------------------------------ */
+
+static void write_declarations(Emitter *e)
+{
+    static const char *const text[] = {
+        "typedef struct $net $net;              /* parameters, optimiser state and arena of one replica */",
+        "",
+        "/* Initialised from `seed`; NULL when memory is short. Owned by the caller: ${net}_free. */",
+        "$net *${net}_new(uint64_t seed);",
+        "void ${net}_free($net *);",
+        "",
+        "/* Parameters and buffers in PyTorch's state_dict order, i in [0, ${net}_tensors()). */",
+        "int        ${net}_tensors(void);",
+        "cnn_tensor ${net}_tensor(int i);",
+        "",
+        "/* Copies of tensor i in PyTorch's layout, ${net}_tensor(i).count reals. Gradients are those of the last",
+        " * ${net}_gradients; momentum is the optimiser's, 0 before the first update. */",
+        "void ${net}_get(const $net *, int i, cnn_real *out);",
+        "void ${net}_set($net *, int i, const cnn_real *in);",
+        "void ${net}_get_grad(const $net *, int i, cnn_real *out);",
+        "void ${net}_get_momentum(const $net *, int i, cnn_real *out);",
+        "void ${net}_set_momentum($net *, int i, const cnn_real *in);",
+        "",
+        "/* frozen = 1: updates leave tensor i as it is. */",
+        "void ${net}_freeze($net *, int i, int frozen);",
+        "",
+        "/* Number of updates done; random numbers (dropout) depend on it and on the seed alone. */",
+        "uint64_t ${net}_get_step(const $net *);",
+        "void     ${net}_set_step($net *, uint64_t step);",
+        "",
+        "/* Batch, channels, height, width: input {$input}, output {$output}. */",
+        "void ${net}_shape(int input[4], int output[4]);",
+        "",
+        "/* x: pictures, NCHW. logits: N x classes, may be NULL. Batch normalisation uses its running statistics,",
+        " * dropout does nothing. */",
+        "void ${net}_predict($net *, const cnn_real *x, cnn_real *logits);",
+        "",
+        "/* Output of layer i (from 0, as listed in the .c) after ${net}_predict, valid until the next call. */",
+        "const cnn_real *${net}_output(const $net *, int i);",
+        "",
+        "/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.",
+        " * labels: N classes in [0, number of classes). logits: as above, may be NULL. */",
+        "cnn_real ${net}_gradients($net *, const cnn_real *x, const int32_t *labels, cnn_real *logits);",
+        "",
+        "/* One optimiser step with the gradients of the last ${net}_gradients. */",
+        "void ${net}_update($net *, const cnn_update *);",
+        "",
+        "/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */",
+        "void ${net}_profile($net *, cnn_profile *profile);",
+    };
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+        line(e, text[i]);
+}
+
+char *emit_header(Arena *arena, const Graph *g, const Unit *u)
+{
+    Emitter *e = emitter_new(arena);
+    let(e, "net", "%s", g->name);
+    let(e, "input", "%s", four_sizes(g, &g->input->output));
+    let(e, "output", "%s", four_sizes(g, &g->output->output));
+    raw(e, "/* %s.h - the network %s as generated by cnnc %s from %s: %s. Do not edit.", g->name, g->name, CNNC_VERSION,
+        comment_text(arena, base_name(g->source->path)), comment_text(arena, u->command));
+    raw(e, " * One replica belongs to one thread at a time; each call uses OpenMP threads inside. */");
+    line(e, "#ifndef CNN_NETWORK_${net}_H\n#define CNN_NETWORK_${net}_H\n");
+    raw(e, "#include \"cnn.h\"\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
+    write_declarations(e);
+    raw(e, "\n#ifdef __cplusplus\n}\n#endif\n#endif");
+    return emitter_text(e);
+}

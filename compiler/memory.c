@@ -1,0 +1,130 @@
+/* memory.c - lifetimes -> arena offsets, known before a line is written.
+ *
+ * Requires: a complete program. Establishes: first and last kernel of every arena tensor, an offset for each such that
+ * tensors alive at the same time never overlap, and the arena's size. Placement is greedy by size, each at the lowest
+ * gap that fits (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5.2).
+ *
+ * Sizes and offsets are those of the float build. One element of any type takes at most the room of one `real`, and
+ * offsets are multiples of 64 bytes, so the double build uses the same plan with every offset doubled.
+ */
+#include <stdlib.h>
+
+#include "step.h"
+
+enum {
+    ALIGNMENT = 64,             /* bytes: a cache line                                            */
+    PLAN_LIMIT = 20000,         /* more tensors than this are laid end to end: planning is O(n^2) */
+};
+
+static bool in_arena(const Tensor *t)
+{
+    return t->kind == TENSOR_ACTIVATION || t->kind == TENSOR_GRADIENT || t->kind == TENSOR_SAVED;
+}
+
+int64_t tensor_bytes(const Tensor *t)
+{
+    int64_t count = 1;
+    for (int d = 0; d < t->rank; d++)
+        count *= t->dim[d];
+    int64_t bytes = count * (t->type == TYPE_BYTE ? 1 : 4);
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static void find_lifetimes(Program *p)
+{
+    for (int i = 0; i < p->kernels.count; i++)
+        for (int o = 0; o < p->kernels.items[i]->operand_count; o++) {
+            Tensor *t = p->kernels.items[i]->operand[o].tensor->storage;
+            if (t->first < 0)
+                t->first = i;
+            t->last = i;
+        }
+    /* After predict every layer's output can be looked at, so none may be overwritten. */
+    if (p->mode == PROGRAM_PREDICT)
+        for (int i = 0; i < p->tensors.count; i++)
+            p->tensors.items[i]->last = p->kernels.count;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
+    int64_t x = tensor_bytes(s), y = tensor_bytes(t);
+    return x != y ? (x < y) - (x > y) : (s->first > t->first) - (s->first < t->first);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
+    return (s->offset > t->offset) - (s->offset < t->offset);
+}
+
+/* The lowest offset at which t meets none of the placed tensors that live at the same time. */
+static int64_t lowest_gap(const Tensor *t, Tensor **placed, int placed_count, Tensor **rivals)
+{
+    int count = 0;
+    for (int i = 0; i < placed_count; i++)
+        if (placed[i]->first <= t->last && t->first <= placed[i]->last)
+            rivals[count++] = placed[i];
+    qsort(rivals, (size_t)count, sizeof *rivals, by_offset);
+    int64_t offset = 0;
+    for (int i = 0; i < count; i++) {
+        if (offset + tensor_bytes(t) <= rivals[i]->offset)
+            break;
+        int64_t after = rivals[i]->offset + tensor_bytes(rivals[i]);
+        offset = after > offset ? after : offset;
+    }
+    return offset;
+}
+
+void plan_memory(Program *p)
+{
+    find_lifetimes(p);
+    Tensor **order = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
+    Tensor **rivals = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
+    int count = 0;
+    for (int i = 0; i < p->tensors.count; i++) {
+        Tensor *t = p->tensors.items[i];
+        if (in_arena(t) && t->storage == t && t->first >= 0)
+            order[count++] = t;
+    }
+    if (count <= PLAN_LIMIT)
+        qsort(order, (size_t)count, sizeof *order, by_size);
+    for (int i = 0; i < count; i++) {
+        order[i]->offset = count <= PLAN_LIMIT ? lowest_gap(order[i], order, i, rivals) : p->arena_bytes;
+        int64_t top = order[i]->offset + tensor_bytes(order[i]);
+        p->arena_bytes = top > p->arena_bytes ? top : p->arena_bytes;
+    }
+}
+
+/* The most bytes alive at once: no plan can need fewer. */
+static int64_t lower_bound(const Program *p)
+{
+    int64_t *change = NEW_ARRAY(p->arena, int64_t, p->kernels.count + 2);
+    for (int i = 0; i < p->tensors.count; i++) {
+        const Tensor *t = p->tensors.items[i];
+        if (in_arena(t) && t->storage == t && t->first >= 0) {
+            change[t->first] += tensor_bytes(t);
+            change[t->last + 1] -= tensor_bytes(t);
+        }
+    }
+    int64_t alive = 0, most = 0;
+    for (int i = 0; i <= p->kernels.count; i++) {
+        alive += change[i];
+        most = alive > most ? alive : most;
+    }
+    return most;
+}
+
+void dump_memory(FILE *out, const Program *p)
+{
+    fprintf(out, "%s: arena %.3f MiB, at least %.3f MiB alive at once\n",
+            p->mode == PROGRAM_TRAIN ? "gradients" : "predict", (double)p->arena_bytes / (1 << 20),
+            (double)lower_bound(p) / (1 << 20));
+    fprintf(out, "  %-32s %14s %14s   %s\n", "tensor", "offset", "bytes", "kernels");
+    for (int i = 0; i < p->tensors.count; i++) {
+        const Tensor *t = p->tensors.items[i];
+        if (in_arena(t) && t->storage == t && t->first >= 0)
+            fprintf(out, "  %-32s %14lld %14lld   %d..%d\n", t->name, (long long)t->offset,
+                    (long long)tensor_bytes(t), t->first, t->last);
+    }
+}

@@ -1,0 +1,22 @@
+/* unit.h - what unit.c and interface.c share to write one generated .c. */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include "step.h"
+
+/* unit.c */
+const char *comment_text(Arena *, const char *text);            /* without anything that would end a comment        */
+const char *base_name(const char *path);
+const char *dims_text(Arena *, int rank, const int64_t *dims, const char *before, const char *after);
+const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5, pad 2"                             */
+const char *kernel_function(Arena *, const Program *, const Kernel *);
+
+/* interface.c */
+int  tensor_index(const Graph *, const Tensor *of_parameter);   /* its place in state_dict order                    */
+void write_state(Emitter *, const Graph *, const Unit *);       /* struct tensors and struct <network>              */
+void write_interface(Emitter *, const Graph *, const Unit *);   /* new, free, get, set ... and the trainer's facts  */
+
+/* emit.c */
+Arena *emitter_arena(Emitter *);
+
+#endif
