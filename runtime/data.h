@@ -13,7 +13,7 @@ typedef struct cnn_dataset cnn_dataset;
 
 /* Opens a split. `name` is
  *     "fashion-mnist" or "mnist"  looked up in $CNN_DATA, ./data, ~/.cache/cnnc, /usr/share/datasets
- *     "synthetic"                 built in: every class a fixed smooth pattern, pictures are that and noise from `seed`;
+ *     "synthetic"                 built in: each class a fixed smooth pattern, a picture is that and noise from `seed`;
  *                                 2,048 train and 512 test pictures (or one batch where that is more)
  *     a folder                    of IDX files: {train,t10k}-{images-idx3,labels-idx1}-ubyte, each plain or .gz;
  *                                 pictures count x rows x columns or count x channels x rows x columns
@@ -54,8 +54,8 @@ typedef struct {
 
 /* Reads a whole file of unsigned bytes whose rank is in [least, most] (most <= 4) and whose first size is `first`, or
  * any when first is -1. 1 with *out filled, to be released by cnn_idx_free, or 0 after cnn_error with *out zeroed.
- * A size must be 1 or more and the whole at most 4 GiB; a gzip that promises over 64 MiB and over 200 times its own size
- * is refused unread, so a hostile file costs memory in proportion to itself.                                        */
+ * A size must be 1 or more and the whole at most 4 GiB; a gzip that promises over 64 MiB and over 200 times its own
+ * size is refused unread, so a hostile file costs memory in proportion to itself.                                       */
 int  cnn_idx_read(const char *path, int least, int most, long first, cnn_idx *out);
 void cnn_idx_free(cnn_idx *);
 

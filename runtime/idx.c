@@ -131,8 +131,8 @@ static int read_header(const Reader *in, int least, int most, long first, cnn_id
         return 0;
     }
     if (total > TRUSTED && total / DENSEST > in->size) {
-        cnn_error("%s: a gzip of %llu bytes promises %llu, more than %llu times as many: these are not pictures\n" FETCH,
-                  path, (unsigned long long)in->size, (unsigned long long)total, (unsigned long long)DENSEST);
+        cnn_error("%s: a gzip of %llu bytes promises %llu, more than %llu times as many: these are not pictures\n"
+                  FETCH, path, (unsigned long long)in->size, (unsigned long long)total, (unsigned long long)DENSEST);
         return 0;
     }
     return 1;
@@ -148,7 +148,8 @@ static int read_all(const Reader *in, int least, int most, long first, cnn_idx *
         return 0;
     out->bytes = malloc(out->count);
     if (!out->bytes) {
-        cnn_error("%s: no memory for its %zu bytes\nclose other programs, or use a smaller data set", in->path, out->count);
+        cnn_error("%s: no memory for its %zu bytes\nclose other programs, or use a smaller data set", in->path,
+                  out->count);
         return 0;
     }
     if (!read_exactly(in, out->bytes, out->count, "the data"))

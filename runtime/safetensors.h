@@ -64,9 +64,9 @@ enum {
     CNN_ALLOW_SHAPE      = 4,   /* items that have another shape in the file (another classifier, for `--init`)      */
 };
 
-/* Loads the items: F32, F64, F16, BF16 (I64 and I32 into integer tensors), converted to cnn_real. Everything is compared
- * and read before the first `set`, so after a failure the network is as it was. The number of items set, or -1 after one
- * cnn_error with a table of what is missing, unexpected or of another shape. A missing integer tensor always passes
+/* Loads the items: F32, F64, F16, BF16 (I64 and I32 into integer tensors), converted to cnn_real. Everything is
+ * compared and read before the first `set`, so after a failure the network is as it was. The number of items set, or -1
+ * after one cnn_error with a table of what is missing, unexpected or of another shape. A missing integer tensor always passes
  * (old files lack num_batches_tracked). NaN and infinity are loaded and warned of.                                  */
 int cnn_safetensors_load(cnn_safetensors *, const cnn_stored *items, int count, unsigned allow);
 
