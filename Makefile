@@ -17,8 +17,8 @@ COMPILER := $(filter-out compiler/main.c,$(wildcard compiler/*.c)) $(wildcard co
 OBJECTS  := $(COMPILER:%.c=$B/%.o) $B/compiler/parser.o $B/compiler/lexer.o
 RUNTIME  := $(wildcard runtime/*.c)
 
-## all             the compiler (build/cnnc) and the runtime (build/libcnn.a, build/libcnn-double.a)
-all: $B/cnnc $B/libcnn.a $B/libcnn-double.a
+## all             the compiler (build/cnnc) and, beside it, the runtime (libcnn.a, libcnn-double.a, include/)
+all: $B/cnnc $B/libcnn.a $B/libcnn-double.a $B/include/cnn.h $B/include/trainer.h
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -53,6 +53,10 @@ $B/compiler/lexer.c: compiler/lexer.l $B/compiler/parser.h
 
 $B/compiler/parser.o $B/compiler/lexer.o: $B/compiler/%.o: $B/compiler/%.c
 	$(CC) -std=gnu11 -Wall -Wextra -Wno-unused-function $(CFLAGS) $(SAN) -MMD -Icompiler -I$B/compiler -c -o $@ $<
+
+$B/include/%.h: runtime/%.h
+	@mkdir -p $(@D)
+	cp $< $@
 
 # The runtime is built twice: in float, and in double for gradient checks (cnnc --double).
 $B/libcnn.a: $(RUNTIME:%.c=$B/%.o)

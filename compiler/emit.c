@@ -188,7 +188,7 @@ int loop_elements(Emitter *e, int64_t batch, const Shape *shape, const char *let
     return shape->rank + 1;
 }
 
-void splice(Emitter *e, const Emitter *body)
+void append_body(Emitter *e, const Emitter *body)
 {
     for (int i = 0; i < body->nodes.count; i++)
         APPEND(e->arena, &e->nodes, body->nodes.items[i]);

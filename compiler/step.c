@@ -273,6 +273,21 @@ static void add_update(Program *p)
     }
 }
 
+bool check_trainable(const Graph *g)
+{
+    const Layer *out = g->output;
+    bool flat = out->output.rank == 1 || (out->output.dim[1] == 1 && out->output.dim[2] == 1);
+    if (!flat)
+        error_at(g->diag, out->span, out->origin, "the network ends in a picture of %s, but the loss needs one score a class\n"
+                 "end with flatten and linear(classes), or with global_avgpool",
+                 shape_text(g->arena, &out->output));
+    for (int i = 0; i < g->layers.count; i++)
+        if (learns(g->layers.items[i]))
+            return flat;
+    error_at(g->diag, out->span, out->origin, "nothing in this network learns\nadd a layer with parameters, such as linear(classes)");
+    return false;
+}
+
 Program *build_program(const Graph *graph, ProgramMode mode)
 {
     Program *p = NEW(graph->arena, Program);

@@ -87,6 +87,8 @@ struct Program {
     int64_t        arena_bytes;         /* memory.c                                             */
 };
 
+/* A network can be compiled when it ends in one score a class and something in it learns; false after an error. */
+bool     check_trainable(const Graph *);
 Program *build_program(const Graph *, ProgramMode);
 void     dump_program(FILE *, const Program *);
 
@@ -144,7 +146,7 @@ void     otherwise(Emitter *);                          /* } else {   (ends the 
 void     function(Emitter *);                           /* a function's body follows; its signature stands before  */
 void     end(Emitter *, int levels);
 char    *substitute(Emitter *, const char *format);     /* a template with the names bound now                      */
-void     splice(Emitter *, const Emitter *body);        /* appends all that `body` collected                        */
+void     append_body(Emitter *, const Emitter *body);   /* appends all that `body` collected                        */
 void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2, 3)));         /* one line, no substitution */
 void     comment(Emitter *, const char *format);                /* a comment line, after substitution: comment(e, "pad 0: no bounds test") */
 char    *emitter_text(Emitter *);                       /* everything so far                                        */

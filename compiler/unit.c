@@ -204,7 +204,7 @@ static void write_kernel(Emitter *e, const Program *p, const Kernel *k)
     end(body, 1);
     write_kernel_comment(e, body, p, k);
     write_signature(e, p, k);
-    splice(e, body);
+    append_body(e, body);
     raw(e, "%s", "");
 }
 
@@ -373,7 +373,7 @@ char *emit_source(Arena *arena, const Graph *g, const Unit *u)
     raw(e, "typedef cnn_real real;      /* float; double under -DREAL=double */\n");
     write_helpers(e, kernel_text);
     write_state(e, g, u);
-    splice(e, kernels);
+    append_body(e, kernels);
     raw(e, "/* ---- programs ---- */\n");
     raw(e, "/* Calls kernel i, and notes its time when a profile is being taken. */");
     raw(e, "#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)\n");

@@ -1,0 +1,17 @@
+/* driver.h - from C text to the files that the user asked for. */
+#ifndef DRIVER_H
+#define DRIVER_H
+
+#include "options.h"
+
+/* The name under which the generated .c includes its header: "lenet.h". */
+const char *header_name(Arena *, const Options *, const char *network);
+
+/* Writes the .c and .h, or compiles them; false after an error. Nothing half-written is left behind: every file is
+ * made under a temporary name and renamed when it is complete. */
+bool write_output(Arena *, Diag *, const Options *, const char *network, const char *source, const char *header);
+
+/* "-O3 ... -march=x86-64-v4": what the C compiler is given for this target. */
+const char *compiler_flags(Arena *, const Options *);
+
+#endif

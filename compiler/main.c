@@ -1,0 +1,88 @@
+/* main.c - cnnc's table of contents: one line a pass. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driver.h"
+#include "op.h"
+
+/* layer graph -> step programs -> arena -> C -> files */
+static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Graph *graph)
+{
+    if (!check_trainable(graph))                                                /* step.c    */
+        return false;
+    Program *program[3];
+    for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_UPDATE; mode++) {
+        program[mode] = build_program(graph, (ProgramMode)mode);               /* step.c    */
+        if (mode != PROGRAM_UPDATE)
+            plan_memory(program[mode]);                                         /* memory.c  */
+        if (o->dump == DUMP_STEP)
+            dump_program(stdout, program[mode]);
+        if (o->dump == DUMP_MEMORY && mode != PROGRAM_UPDATE)
+            dump_memory(stdout, program[mode]);
+    }
+    if (o->dump != DUMP_NOTHING)
+        return true;
+    Unit unit = {program[PROGRAM_PREDICT], program[PROGRAM_TRAIN], program[PROGRAM_UPDATE], o->summary,
+                 header_name(arena, o, graph->name), o->target->name, compiler_flags(arena, o)};
+    char *source = emit_source(arena, graph, &unit);                            /* unit.c    */
+    char *header = emit_header(arena, graph, &unit);                            /* interface.c */
+    return write_output(arena, diag, o, graph->name, source, header);           /* driver.c  */
+}
+
+/* text -> tree -> layer graph, and what the command asks of it */
+static bool run(Arena *arena, Diag *diag, const Options *o)
+{
+    Source *source = source_read(arena, diag, o->input);                        /* source.c  */
+    if (!source)
+        return false;
+    Tree *tree = parse(arena, diag, source);                                    /* lexer.l, parser.y */
+    if (!tree)
+        return false;
+    if (o->dump == DUMP_TREE) {
+        dump_tree(stdout, tree);
+        return true;
+    }
+    Graph *graph = expand(arena, diag, source, tree, &o->overrides);            /* expand.c, shape.c */
+    if (!graph)
+        return false;
+    if (o->dump == DUMP_GRAPH)
+        dump_graph(stdout, graph);
+    else if (o->command == COMMAND_SHOW)
+        show_network(stdout, graph);                                            /* show.c    */
+    else
+        return compile_graph(arena, diag, o, graph);
+    return true;
+}
+
+/* `cnnc explain` lists the operators; `cnnc explain conv` tells all about one. */
+static bool explain(Diag *diag, const char *keyword)
+{
+    if (keyword) {
+        const Op *op = find_op(keyword);
+        if (op)
+            explain_operator(stdout, op);
+        else
+            error_plain(diag, "there is no operator '%s'\ncnnc explain lists them", keyword);
+        return op != NULL;
+    }
+    for (int i = 0; op_at(i); i++)
+        printf("%-16s %s\n", op_at(i)->keyword, op_at(i)->summary);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    Arena *arena = arena_new();
+    Diag diag = {.out = stderr, .limit = 20, .colour = isatty(STDERR_FILENO) && !getenv("NO_COLOR")};
+    Options options;
+    bool good = parse_options(arena, argc, argv, &options);                     /* options.c */
+    if (good)
+        good = options.command == COMMAND_EXPLAIN ? explain(&diag, options.input) : run(arena, &diag, &options);
+    if (good && fflush(stdout) != 0) {
+        error_plain(&diag, "standard output cannot be written\nis the disk full, or the reader gone?");
+        good = false;
+    }
+    arena_free(arena);
+    return good ? 0 : 1;
+}

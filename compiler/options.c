@@ -1,0 +1,195 @@
+/* options.c - the command line, through argp.
+ *
+ * Establishes: an Options whose fields are checked; what depends on the network (unknown -D names, sizes that do not
+ * fit) is left to expand.c.
+ */
+#include "options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+const char *argp_program_version = "cnnc " CNNC_VERSION;
+
+enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE };
+
+static const struct argp_option option_table[] = {
+    {0, 0, 0, 0, "Output", 1},
+    {"output", 'o', "FILE", 0, "x.c: write C, and x.h beside it; x: compile and link a trainer; -: C to standard output "
+                               "(default: the network file's name with .c)", 0},
+    {0, 'c', 0, 0, "Compile to an object file (default name.o)", 0},
+    {"shared", KEY_SHARED, 0, 0, "Compile to a shared library (default libname.so)", 0},
+    {0, 'f', "syntax-only", 0, "Check the network and write nothing", 0},
+    {"dump", KEY_DUMP, "STAGE", 0, "Print a stage and stop: tree, graph, step or memory", 0},
+    {0, 0, 0, 0, "Network", 2},
+    {0, 'D', "NAME=VALUE", 0, "Give a parameter of the network a value, e.g. -D classes=100", 0},
+    {"input", KEY_INPUT, "CxHxW", 0, "Size of one picture, e.g. 1x96x96, or a number of features", 0},
+    {"batch", KEY_BATCH, "N", 0, "Pictures a step (default: the train block's, or 32)", 0},
+    {0, 0, 0, 0, "Code", 3},
+    {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read (the default, and the only level of this version)", 0},
+    {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3 or generic", 0},
+    {"double", KEY_DOUBLE, 0, 0, "Compute in double precision (trainers: an entry-wise gradcheck)", 0},
+    {"cc", KEY_CC, "PROGRAM", 0, "C compiler (default: the first of clang-19, clang, gcc that is installed)", 0},
+    {0, 'v', 0, 0, "Print the commands that are run", 0},
+    {0},
+};
+
+static const char description[] =
+    "Compiles a network description to C specialised to its shapes, and to a trainer.\v"
+    "cnnc show FILE.net prints the table of layers; cnnc explain [OPERATOR] prints what an operator computes.\n"
+    "Exit status: 0, or 1 after an error, which is printed with its place and its mend.";
+
+typedef struct { Arena *arena; Options *options; const char *output; int words; } Parsing;
+
+/* A positive integer that fits an int; argp_error ends the process otherwise. */
+static int64_t positive(struct argp_state *state, const char *flag, const char *text, char **stop)
+{
+    errno = 0;
+    long long value = strtoll(text, stop, 10);
+    if (*stop == text || errno || value < 1 || value > INT32_MAX)
+        argp_error(state, "%s: '%s' is not a number from 1 to 2147483647", flag, text);
+    return value;
+}
+
+static void parse_input(struct argp_state *state, const char *text, Shape *shape)
+{
+    char *at = (char *)text;
+    shape->rank = 0;
+    for (;;) {
+        if (shape->rank == 3)
+            argp_error(state, "--input: '%s' has too many sizes; write CxHxW, e.g. 1x96x96", text);
+        shape->dim[shape->rank++] = positive(state, "--input", at, &at);
+        if (*at != 'x')
+            break;
+        at++;
+    }
+    if (*at || shape->rank == 2)
+        argp_error(state, "--input: '%s' is not CxHxW (e.g. 1x96x96) or a number of features", text);
+}
+
+static void parse_define(Parsing *p, struct argp_state *state, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text || !equals[1])
+        argp_error(state, "-D %s: write NAME=VALUE, e.g. -D classes=100", text);
+    Define define = {arena_copy(p->arena, text, (size_t)(equals - text)), equals + 1};
+    APPEND(p->arena, &p->options->overrides.defines, define);
+}
+
+static Dump parse_dump(struct argp_state *state, const char *text)
+{
+    static const char *const names[] = {"", "tree", "graph", "step", "memory"};
+    for (int i = 1; i < (int)(sizeof names / sizeof *names); i++)
+        if (strcmp(names[i], text) == 0)
+            return (Dump)i;
+    argp_error(state, "--dump: there is no stage '%s'; there are tree, graph, step and memory", text);
+    return DUMP_NOTHING;
+}
+
+/* What is said again in the generated head comment: only what changes the C. */
+static void summarise(Parsing *p, const char *flag, const char *value)
+{
+    p->options->summary = arena_printf(p->arena, "%s %s%s", p->options->summary, flag, value);
+}
+
+static void parse_word(Parsing *p, struct argp_state *state, const char *word)
+{
+    Options *o = p->options;
+    if (p->words == 0 && strcmp(word, "show") == 0)
+        o->command = COMMAND_SHOW;
+    else if (p->words == 0 && strcmp(word, "explain") == 0)
+        o->command = COMMAND_EXPLAIN;
+    else if (o->input)
+        argp_error(state, "one network file at a time: '%s' and '%s'", o->input, word);
+    else
+        o->input = word;
+    p->words++;
+}
+
+static error_t parse_option(int key, char *text, struct argp_state *state)
+{
+    Parsing *p = state->input;
+    Options *o = p->options;
+    char *stop;
+    switch (key) {
+    case 'o': p->output = text; break;
+    case 'c': o->kind = OUTPUT_OBJECT; break;
+    case KEY_SHARED: o->kind = OUTPUT_SHARED; break;
+    case 'f':
+        if (strcmp(text, "syntax-only") != 0)
+            argp_error(state, "there is no -f%s; there is -fsyntax-only", text);
+        o->kind = OUTPUT_NOTHING;
+        break;
+    case KEY_DUMP: o->dump = parse_dump(state, text); break;
+    case 'D': parse_define(p, state, text); summarise(p, "-D ", text); break;
+    case KEY_INPUT: parse_input(state, text, &o->overrides.input); summarise(p, "--input ", text); break;
+    case KEY_BATCH:
+        o->overrides.batch = (int)positive(state, "--batch", text, &stop);
+        if (*stop)
+            argp_error(state, "--batch: '%s' is not a number", text);
+        summarise(p, "--batch ", text);
+        break;
+    case 'O':
+        if (strcmp(text, "0") != 0)
+            argp_error(state, "-O%s is not there yet: this version writes the textbook, -O0", text);
+        break;
+    case KEY_TARGET:
+        if (!(o->target = find_target(text)))
+            argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3 and generic", text);
+        break;
+    case KEY_DOUBLE: o->double_precision = true; break;
+    case KEY_CC: o->cc = text; break;
+    case 'v': o->verbose = true; break;
+    case ARGP_KEY_ARG: parse_word(p, state, text); break;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static bool ends_in(const char *text, const char *suffix)
+{
+    size_t a = strlen(text), b = strlen(suffix);
+    return a > b && strcmp(text + a - b, suffix) == 0;
+}
+
+/* The output's kind and name, where the command line leaves them open. */
+static void settle_output(Arena *arena, Options *o, const char *output)
+{
+    if (o->kind == OUTPUT_C && output && strcmp(output, "-") != 0 && !ends_in(output, ".c"))
+        o->kind = OUTPUT_PROGRAM;
+    const char *base = base_name(o->input);
+    size_t length = strlen(base) - (ends_in(base, ".net") ? 4 : 0);
+    o->output = output;
+    if (!output && o->kind != OUTPUT_NOTHING)
+        switch (o->kind) {
+        case OUTPUT_OBJECT: o->output = arena_printf(arena, "%.*s.o", (int)length, base); break;
+        case OUTPUT_SHARED: o->output = arena_printf(arena, "lib%.*s.so", (int)length, base); break;
+        default: o->output = arena_printf(arena, "%.*s.c", (int)length, base); break;
+        }
+    if (o->output)
+        o->summary = arena_printf(arena, "%s -o %s", o->summary, base_name(o->output));
+}
+
+bool parse_options(Arena *arena, int argc, char **argv, Options *o)
+{
+    static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]",
+                                     description, 0, 0, 0};
+    *o = (Options){.target = find_target("native"), .summary = ""};
+    Parsing p = {arena, o, NULL, 0};
+    argp_err_exit_status = 1;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0)
+        return false;
+    if (o->command == COMMAND_EXPLAIN)
+        return true;
+    if (!o->input) {
+        fprintf(stderr, "cnnc: error: no network file\n  help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
+        return false;
+    }
+    o->summary = arena_printf(arena, "cnnc -O0%s %s", o->summary, base_name(o->input));
+    settle_output(arena, o, p.output);
+    return true;
+}
