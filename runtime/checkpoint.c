@@ -1,0 +1,316 @@
+/* checkpoint.c - what a run leaves in its folder, so that it can be used and continued bit for bit.
+ *
+ *   last.safetensors         the weights, in state_dict names, for eval, predict and PyTorch
+ *   last.state.safetensors   the momentum, and as metadata where the run stands and the options it was given
+ *   previous.*               the checkpoint before
+ *
+ * The two files of a checkpoint carry the same stamp: the step and a checksum of the weights. Saving goes
+ *     keep last as previous; write last; keep last.state as previous.state; write last.state
+ * and each write replaces its file at once (safetensors.c), so wherever it is cut off some state and the weights of its
+ * stamp are there: cnn_checkpoint_find takes (last, last.state), or (previous, last.state) where last is already newer.
+ */
+#include "command.h"
+#include "error.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* ---- saving ------------------------------------------------------------------------------------------------------ */
+
+/* A checksum of all weights; 0 after cnn_error where one is not finite: such weights must not replace good ones. */
+static int checksum(cnn_session *s, unsigned long *sum)
+{
+    size_t largest = 1;
+    for (int i = 0; i < s->network->tensors(); i++)
+        largest = s->network->tensor(i).count > largest ? s->network->tensor(i).count : largest;
+    cnn_real *values = malloc(largest * sizeof *values);
+    if (values == NULL) {
+        cnn_error("there is not enough memory to save");
+        return 0;
+    }
+    int finite = 1;
+    *sum = crc32_z(0, NULL, 0);
+    for (int i = 0; finite && i < s->network->tensors(); i++) {
+        cnn_tensor t = s->network->tensor(i);
+        s->network->get(s->net, i, values);
+        for (size_t j = 0; finite && j < t.count; j++)
+            finite = isfinite(values[j]);
+        if (!finite)
+            cnn_error("%s has values that are not finite after step %llu; nothing was saved\ntry a smaller --lr",
+                      t.name, (unsigned long long)s->network->get_step(s->net));
+        *sum = crc32_z(*sum, (const Bytef *)values, t.count * sizeof *values);
+    }
+    free(values);
+    return finite;
+}
+
+/* Makes `to` another name of `from`, so that `from` is there at every moment. A missing `from` is kept as it is. */
+static int keep(const char *out, const char *from_name, const char *to_name)
+{
+    char from[CNN_PATH], to[CNN_PATH], between[CNN_PATH];
+    if (!cnn_path(from, out, from_name) || !cnn_path(to, out, to_name) || !cnn_path(between, out, "previous.tmp"))
+        return 0;
+    unlink(between);
+    if (link(from, between) == 0) {
+        if (rename(between, to) == 0) {
+            unlink(between);            /* rename leaves it where both are one file already */
+            return 1;
+        }
+    } else if (errno == ENOENT) {
+        return 1;
+    } else if (rename(from, to) == 0) { /* a file system without links */
+        return 1;
+    }
+    cnn_error("%s: cannot be kept as %s: %s", from, to_name, strerror(errno));
+    return 0;
+}
+
+/* Numbers as text, for metadata. */
+typedef struct { cnn_metadata items[20 + CNN_GLOBS]; char texts[20 + CNN_GLOBS][40]; int count; } Facts;
+
+static void add_text(Facts *facts, const char *key, const char *value)
+{
+    facts->items[facts->count++] = (cnn_metadata){key, value};
+}
+
+/* "%a" keeps every bit. */
+static void add_real(Facts *facts, const char *key, double value)
+{
+    snprintf(facts->texts[facts->count], sizeof *facts->texts, "%a", value);
+    add_text(facts, key, facts->texts[facts->count]);
+}
+
+static void add_integer(Facts *facts, const char *key, unsigned long long value)
+{
+    snprintf(facts->texts[facts->count], sizeof *facts->texts, "%llu", value);
+    add_text(facts, key, facts->texts[facts->count]);
+}
+
+static void add_stamp(Facts *facts, const cnn_session *s, unsigned long sum)
+{
+    add_text(facts, "network", s->facts->name);
+    add_integer(facts, "step", s->network->get_step(s->net));
+    add_integer(facts, "weights", sum);
+}
+
+static void add_run(Facts *facts, const cnn_session *s, const cnn_position *p, char names[CNN_GLOBS][24])
+{
+    const cnn_options *o = &s->options;
+    add_integer(facts, "epoch", (unsigned long long)p->epoch);
+    add_integer(facts, "batch", (unsigned long long)p->batch);
+    add_integer(facts, "correct", (unsigned long long)p->correct);
+    add_real(facts, "loss", p->loss);
+    add_real(facts, "seconds", p->seconds);
+    add_integer(facts, "batch_size", (unsigned long long)s->batch);
+    add_text(facts, "data", o->data);
+    add_integer(facts, "epochs", (unsigned long long)o->epochs);
+    add_integer(facts, "seed", o->seed);
+    add_integer(facts, "nesterov", (unsigned long long)o->nesterov);
+    add_integer(facts, "limit_batches", (unsigned long long)o->limit_batches);
+    add_real(facts, "lr", o->lr);
+    add_real(facts, "momentum", o->momentum);
+    add_real(facts, "weight_decay", o->weight_decay);
+    for (int i = 0; i < o->glob_count; i++) {
+        snprintf(names[i], sizeof names[i], "freeze%d", i);
+        add_text(facts, names[i], o->globs[i]);
+    }
+}
+
+static int write_file(const char *out, const char *name, const cnn_stored *items, int count, const Facts *facts)
+{
+    char path[CNN_PATH];
+    return items && cnn_path(path, out, name) && cnn_safetensors_write(path, items, count, facts->items, facts->count);
+}
+
+int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *position)
+{
+    unsigned long sum;
+    char names[CNN_GLOBS][24];
+    if (!checksum(s, &sum))
+        return 0;
+    Facts stamp = {.count = 0}, run = {.count = 0};
+    add_stamp(&stamp, s, sum);
+    add_stamp(&run, s, sum);
+    add_run(&run, s, position, names);
+
+    int weight_count, momentum_count;
+    cnn_stored *weights = cnn_session_weights(s, &weight_count), *momentum = cnn_session_momentum(s, &momentum_count);
+    int saved = weights && momentum &&
+                keep(out, "last.safetensors", "previous.safetensors") &&
+                write_file(out, "last.safetensors", weights, weight_count, &stamp) &&
+                keep(out, "last.state.safetensors", "previous.state.safetensors") &&
+                write_file(out, "last.state.safetensors", momentum, momentum_count, &run);
+    free(weights);
+    free(momentum);
+    return saved;
+}
+
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
+
+static int exists(const char *out, const char *name)
+{
+    char path[CNN_PATH];
+    return cnn_path(path, out, name) && access(path, F_OK) == 0;
+}
+
+static cnn_safetensors *open_file(const char *out, const char *name)
+{
+    char path[CNN_PATH];
+    return cnn_path(path, out, name) ? cnn_safetensors_open(path) : NULL;
+}
+
+static int same_text(cnn_safetensors *a, cnn_safetensors *b, const char *key)
+{
+    const char *x = cnn_safetensors_metadata(a, key), *y = cnn_safetensors_metadata(b, key);
+    return x && y && strcmp(x, y) == 0;
+}
+
+/* Whether the weights in a file are those that a state was saved with. */
+static int belongs(cnn_safetensors *weights, cnn_safetensors *state)
+{
+    return same_text(weights, state, "network") && same_text(weights, state, "step") &&
+           same_text(weights, state, "weights");
+}
+
+/* Opens the state whose weights are there, after putting them in place; NULL after cnn_error. */
+static cnn_safetensors *find_pair(const char *out)
+{
+    cnn_safetensors *state = open_file(out, "last.state.safetensors");
+    cnn_safetensors *weights = state ? open_file(out, "last.safetensors") : NULL, *previous = NULL;
+    if (state && weights && !belongs(weights, state) && exists(out, "previous.safetensors")) {
+        char from[CNN_PATH], to[CNN_PATH];          /* a save was cut off after the weights: the ones before are kept */
+        previous = open_file(out, "previous.safetensors");
+        if (previous && belongs(previous, state) && cnn_path(from, out, "previous.safetensors") &&
+            cnn_path(to, out, "last.safetensors")) {
+            if (rename(from, to) == 0) {
+                cnn_safetensors_close(weights);
+                weights = previous, previous = NULL;
+            } else {
+                cnn_error("%s: cannot be renamed: %s", from, strerror(errno));
+            }
+        }
+    }
+    int found = state && weights && belongs(weights, state);
+    if (state && weights && !found)
+        cnn_error("%s: the weights and the state in this folder are of different steps\n"
+                  "train again, or start from the weights alone: --init %s/last.safetensors", out, out);
+    cnn_safetensors_close(weights);
+    cnn_safetensors_close(previous);
+    if (found)
+        return state;
+    cnn_safetensors_close(state);
+    if (exists(out, "previous.safetensors") && exists(out, "previous.state.safetensors"))
+        cnn_note("the checkpoint before is still there; to continue from it, copy %s/previous.safetensors and "
+                 "previous.state.safetensors over last.safetensors and last.state.safetensors", out);
+    return NULL;
+}
+
+/* A number of the state's metadata in [least, most]; counts in *bad what is missing or is no such number. */
+static double number(const cnn_safetensors *state, const char *key, double least, double most, int *bad)
+{
+    const char *text = cnn_safetensors_metadata(state, key);
+    char *end = NULL;
+    double value = text ? strtod(text, &end) : 0;
+    if (text == NULL || *text == '\0' || *end != '\0' || !(value >= least && value <= most)) {
+        ++*bad;
+        return 0;
+    }
+    return value;
+}
+
+static int given(const cnn_options *o, cnn_key key)
+{
+    return (int)(o->given >> (key - CNN_FIRST_KEY) & 1);
+}
+
+/* Options that were not given continue with the values of the run. The seed must be the same. */
+static int adopt_options(cnn_session *s, const cnn_safetensors *state)
+{
+    cnn_options *o = &s->options, kept = *o;
+    int bad = 0;
+    const char *seed = cnn_safetensors_metadata(state, "seed"), *data = cnn_safetensors_metadata(state, "data");
+    kept.epochs = (int)number(state, "epochs", 0, 1000000, &bad);
+    kept.lr = number(state, "lr", 0, 3.4e38, &bad);
+    kept.momentum = number(state, "momentum", 0, 3.4e38, &bad);
+    kept.weight_decay = number(state, "weight_decay", 0, 3.4e38, &bad);
+    kept.nesterov = (int)number(state, "nesterov", 0, 1, &bad);
+    kept.limit_batches = (long)number(state, "limit_batches", 0, INT_MAX, &bad);
+    if (bad || seed == NULL || data == NULL)
+        return 0;
+    kept.seed = strtoull(seed, NULL, 10);
+    if (given(o, CNN_SEED) && o->seed != kept.seed) {
+        cnn_error("--seed %llu: the run was begun with seed %llu\nleave --seed out", (unsigned long long)o->seed,
+                  (unsigned long long)kept.seed);
+        return -1;
+    }
+    o->seed = kept.seed;
+    o->data = given(o, CNN_DATA) ? o->data : data;
+    o->epochs = given(o, CNN_EPOCHS) ? o->epochs : kept.epochs;
+    o->lr = given(o, CNN_LR) ? o->lr : kept.lr;
+    o->momentum = given(o, CNN_MOMENTUM) ? o->momentum : kept.momentum;
+    o->weight_decay = given(o, CNN_WEIGHT_DECAY) ? o->weight_decay : kept.weight_decay;
+    o->nesterov = given(o, CNN_NESTEROV) ? o->nesterov : kept.nesterov;
+    o->limit_batches = given(o, CNN_LIMIT_BATCHES) ? o->limit_batches : kept.limit_batches;
+    if (!given(o, CNN_FREEZE))
+        for (char key[24]; o->glob_count < CNN_GLOBS; o->glob_count++) {
+            snprintf(key, sizeof key, "freeze%d", o->glob_count);
+            if ((o->globs[o->glob_count] = cnn_safetensors_metadata(state, key)) == NULL)
+                break;
+        }
+    return 1;
+}
+
+int cnn_checkpoint_find(cnn_session *s, const char *out, cnn_position *p)
+{
+    if (!exists(out, "last.state.safetensors")) {
+        cnn_error("%s: there is no run to resume here (no last.state.safetensors)\nleave out --resume to begin one, or "
+                  "name its folder with --out", out);
+        return 0;
+    }
+    s->state = find_pair(out);
+    if (s->state == NULL)
+        return 0;
+
+    const char *network = cnn_safetensors_metadata(s->state, "network");
+    if (network == NULL || strcmp(network, s->facts->name) != 0) {
+        cnn_error("%s: is a run of the network %s, and this is %s", out, network ? network : "?", s->facts->name);
+        return 0;
+    }
+    int input[4], output[4], bad = 0;
+    s->network->shape(input, output);
+    int batch_size = (int)number(s->state, "batch_size", 1, INT_MAX, &bad);
+    if (!bad && batch_size != input[0]) {
+        cnn_error("%s: the run has batches of %d, this trainer has batches of %d\ncompile it with cnnc --batch %d", out,
+                  batch_size, input[0], batch_size);
+        return 0;
+    }
+    p->epoch = (long)number(s->state, "epoch", 0, 1000000, &bad);
+    p->batch = (long)number(s->state, "batch", 0, 1e15, &bad);
+    p->correct = (long)number(s->state, "correct", 0, 1e15, &bad);
+    p->loss = number(s->state, "loss", -HUGE_VAL, HUGE_VAL, &bad);
+    p->seconds = number(s->state, "seconds", 0, HUGE_VAL, &bad);
+    int adopted = bad ? 0 : adopt_options(s, s->state);
+    if (adopted == 0)
+        cnn_error("%s/last.state.safetensors: lacks what a state must say\nit was not written by a trainer", out);
+    return adopted == 1;
+}
+
+int cnn_checkpoint_load(cnn_session *s, const char *out)
+{
+    char path[CNN_PATH];
+    int count;
+    if (!cnn_path(path, out, "last.safetensors") || cnn_session_load(s, path, 0) < 0)
+        return 0;
+    cnn_stored *items = cnn_session_momentum(s, &count);
+    int loaded = items && cnn_safetensors_load(s->state, items, count, 0) >= 0;
+    free(items);
+    if (loaded)
+        s->network->set_step(s->net, strtoull(cnn_safetensors_metadata(s->state, "step"), NULL, 10));
+    return loaded;
+}

@@ -1,0 +1,171 @@
+/* command.h - what the parts of the trainer's command line share: options, the session, and each file's functions.
+ *
+ * A command is a function from a session to an exit status. The session holds the generated network and the buffers of
+ * one batch; main.c fills in its options, the command opens it, main.c closes it. Errors are reported where they are
+ * found (error.h) and travel up as 0 or as an exit status; nothing but argp exits.
+ */
+#ifndef CNN_COMMAND_H
+#define CNN_COMMAND_H
+
+#include "data.h"
+#include "safetensors.h"
+#include "trainer.h"
+
+#include <signal.h>
+
+enum { CNN_OK, CNN_FAILED, CNN_USAGE };         /* exit status; after a signal it is 128 + its number */
+
+/* ---- main.c: options --------------------------------------------------------------------------------------------- */
+
+/* Keys above every character, so that argp makes no short options of them. */
+typedef enum {
+    CNN_FIRST_KEY = 1000, CNN_DATA, CNN_EPOCHS, CNN_LR, CNN_MOMENTUM, CNN_WEIGHT_DECAY, CNN_NESTEROV, CNN_THREADS,
+    CNN_SEED, CNN_OUT, CNN_RESUME, CNN_INIT, CNN_FREEZE, CNN_LIMIT_BATCHES, CNN_WEIGHTS, CNN_SPLIT, CNN_DUMP, CNN_STEPS,
+    CNN_PREDICT, CNN_PROFILE, CNN_TENSOR, CNN_ENTRIES, CNN_JSON
+} cnn_key;
+
+enum { CNN_GLOBS = 32 };
+
+/* Usable values: main.c refuses the others. */
+typedef struct {
+    uint64_t    given;                          /* bit key - CNN_FIRST_KEY: the user gave that option               */
+    int         json, threads;                  /* threads 0: as OpenMP likes                                       */
+    const char *data;
+    uint64_t    seed;
+    int         epochs, nesterov, resume;
+    double      lr, momentum, weight_decay;
+    const char *out, *init, *weights, *dump;    /* NULL: not given                                                  */
+    long        limit_batches;                  /* of a split; 0: all                                               */
+    int         train_split, steps, predict, profile;
+    long        entries;                        /* of a tensor; 0: all                                              */
+    const char *globs[CNN_GLOBS];               /* of --freeze or --tensor                                          */
+    int         glob_count;
+} cnn_options;
+
+/* ---- session.c: the network and its batch ------------------------------------------------------------------------ */
+
+typedef struct {
+    const cnn_network *network;
+    const cnn_facts   *facts;
+    cnn_options        options;
+    int                command, rest;           /* which command, and where its arguments begin (main.c)            */
+
+    void              *net;                     /* these are filled in by cnn_session_open                          */
+    int                input[4], batch, classes;
+    size_t             pixels;                  /* values of one picture: C x H x W                                 */
+    cnn_real          *x, *logits;              /* batch x C x H x W; batch x classes                               */
+    int32_t           *labels;                  /* batch                                                            */
+    cnn_safetensors   *state;                   /* of a resumed run: options may point into it                      */
+} cnn_session;
+
+/* Creates the network with options.seed, and the buffers. 1, or 0 after cnn_error. */
+int  cnn_session_open(cnn_session *);
+void cnn_session_close(cnn_session *);
+
+/* Fills x with normal deviates and labels with classes, both set by options.seed: work for bench and gradcheck. */
+void cnn_session_random_batch(cnn_session *);
+
+/* Opens a split of options.data for the network. NULL after cnn_error. */
+cnn_dataset *cnn_session_data(const cnn_session *, int train);
+
+/* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
+long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);
+
+/* Loads weights; `allow` is of safetensors.h. The number of tensors set, or -1 after cnn_error. */
+int  cnn_session_load(cnn_session *, const char *path, unsigned allow);
+
+/* The weights as items of a file, count network->tensors(); and the momentum of the trainable ones. The caller frees
+ * them. NULL after cnn_error. */
+cnn_stored *cnn_session_weights(cnn_session *, int *count);
+cnn_stored *cnn_session_momentum(cnn_session *, int *count);
+
+/* chosen[i] = whether trainable tensor i matches one of options.globs. 1, or 0 after cnn_error where a glob matches
+ * nothing (the nearest names are listed). */
+int  cnn_session_match(const cnn_session *, const char *option, int *chosen);
+
+/* Edits that turn `text` into `name`, or into its best beginning where text has a wildcard. */
+int  cnn_distance(const char *text, const char *name);
+
+/* `folder`/`name` into room[4096]; 0 after cnn_error when it is too long. */
+enum { CNN_PATH = 4096 };
+int  cnn_path(char room[CNN_PATH], const char *folder, const char *name);
+int  cnn_make_folder(const char *path);         /* with its parents; 1, or 0 after cnn_error                        */
+
+/* ---- train.c, evaluate.c, bench.c, gradcheck.c, info.c: the commands --------------------------------------------- */
+
+int cnn_train(cnn_session *);
+int cnn_eval(cnn_session *);
+int cnn_predict(cnn_session *);
+int cnn_bench(cnn_session *);
+int cnn_gradcheck(cnn_session *);
+int cnn_info(cnn_session *);
+
+/* SIGINT or SIGTERM that came while training, or 0. The one global variable. */
+extern volatile sig_atomic_t cnn_signal;
+
+/* ---- evaluate.c: loss and accuracy ------------------------------------------------------------------------------- */
+
+typedef struct { double loss; long correct, pictures; } cnn_score;      /* loss is a sum over pictures              */
+
+/* The class of the largest logit, the first of equals; *probability (unless NULL) is its softmax. */
+int  cnn_best_class(const cnn_real *logits, int classes, double *probability);
+void cnn_score_add(cnn_score *, const cnn_real *logits, const int32_t *labels, int count, int classes);
+
+/* Scores a split with the network as it is. 1, or 0 when a signal came first. `label` heads the progress bar. */
+int  cnn_evaluate(cnn_session *, cnn_dataset *, const char *label, cnn_score *);
+
+/* ---- checkpoint.c: what a run needs to go on --------------------------------------------------------------------- */
+
+/* Where a run stands: `epoch` epochs are complete and so are `batch` batches of the next; their sums so far. */
+typedef struct { long epoch, batch, correct; double loss, seconds; } cnn_position;
+
+/* Saves weights and state in the folder `out`, keeping the checkpoint before it. 1, or 0 after cnn_error. */
+int cnn_checkpoint_save(cnn_session *, const char *out, const cnn_position *);
+
+/* Finds the last whole checkpoint in `out`, takes over the options that were not given, and leaves its state open in the
+ * session. Comes before cnn_session_open. 1, or 0 after cnn_error. */
+int cnn_checkpoint_find(cnn_session *, const char *out, cnn_position *);
+
+/* Loads what cnn_checkpoint_find found into the opened network. 1, or 0 after cnn_error. */
+int cnn_checkpoint_load(cnn_session *, const char *out);
+
+/* ---- metrics.c: metrics.csv -------------------------------------------------------------------------------------- */
+
+typedef struct {
+    long     epoch;             /* from 1 */
+    uint64_t step;
+    double   loss, accuracy, test_loss, test_accuracy, seconds, lr;
+    long     pictures;          /* trained on in this epoch */
+} cnn_metrics;
+
+/* Begins the file in `out` anew (an old one becomes previous.metrics.csv) or, where epochs > 0, cuts it after the row of
+ * that epoch. Then add rows. Each 1, or 0 after cnn_error. */
+int cnn_metrics_open(const char *out, long epochs);
+int cnn_metrics_add(const char *out, const cnn_metrics *);
+
+/* ---- output.c: result lines -------------------------------------------------------------------------------------- */
+
+typedef struct { int values; struct json_t *object; } cnn_line;
+
+cnn_line cnn_line_begin(const cnn_options *, const char *result);
+void cnn_line_real(cnn_line *, const char *name, double value, int decimals);      /* decimals < 0: 1.2e-08 */
+void cnn_line_integer(cnn_line *, const char *name, long long value);
+void cnn_line_text(cnn_line *, const char *name, const char *value);
+void cnn_line_part(cnn_line *, const char *name, const char *total_name, long long value, long long total);
+void cnn_line_spread(cnn_line *, const char *name, double min, double median);
+void cnn_line_end(cnn_line *);
+
+/* ---- progress.c, profile.c, npy.c -------------------------------------------------------------------------------- */
+
+typedef struct { int on, pictures; long first, total; double started, drawn; char label[64]; } cnn_progress;
+
+cnn_progress cnn_progress_begin(const char *label, long done, long total, int pictures);
+void cnn_progress_show(cnn_progress *, long done, const char *figures);
+void cnn_progress_end(cnn_progress *);
+
+double cnn_seconds(void);
+
+/* Writes an array of shape[0..rank) as numpy's .npy, format 1.0, C order, little-endian. 1, or 0 after cnn_error. */
+int cnn_npy_write(const char *path, const cnn_real *values, int rank, const int *shape);
+
+#endif

@@ -1,0 +1,168 @@
+/* evaluate.c - loss and accuracy of a network on a split, and `eval` and `predict`, which print them.
+ *
+ * The network computes whole batches: the last one is filled up with black pictures that are not counted.
+ */
+#include "command.h"
+#include "error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* log(sum_k exp(l[k])) without overflow: the largest logit is taken out first. */
+static double log_sum_exp(const cnn_real *logits, int classes, double largest)
+{
+    double sum = 0;
+    for (int k = 0; k < classes; k++)
+        sum += exp((double)logits[k] - largest);
+    return largest + log(sum);
+}
+
+int cnn_best_class(const cnn_real *logits, int classes, double *probability)
+{
+    int best = 0;
+    for (int k = 1; k < classes; k++)
+        if (logits[k] > logits[best])
+            best = k;
+    if (probability)
+        *probability = exp((double)logits[best] - log_sum_exp(logits, classes, (double)logits[best]));
+    return best;
+}
+
+void cnn_score_add(cnn_score *score, const cnn_real *logits, const int32_t *labels, int count, int classes)
+{
+    for (int n = 0; n < count; n++, logits += classes) {
+        int best = cnn_best_class(logits, classes, NULL);
+        score->loss += log_sum_exp(logits, classes, (double)logits[best]) - (double)logits[labels[n]];
+        score->correct += best == labels[n];
+        score->pictures++;
+    }
+}
+
+/* Computes the logits of batch `batch` of a split, in the order of the data; the number of its pictures. */
+static int predict_batch(cnn_session *s, const cnn_dataset *data, size_t *index, long batch)
+{
+    size_t first = (size_t)batch * (size_t)s->batch, left = cnn_dataset_size(data) - first;
+    int count = left < (size_t)s->batch ? (int)left : s->batch;
+    for (int n = 0; n < count; n++)
+        index[n] = first + (size_t)n;
+    cnn_dataset_batch(data, index, count, s->x, s->labels);
+    memset(s->x + (size_t)count * s->pixels, 0, (size_t)(s->batch - count) * s->pixels * sizeof *s->x);
+    s->network->predict(s->net, s->x, s->logits);
+    return count;
+}
+
+static size_t *batch_index(const cnn_session *s)
+{
+    size_t *index = calloc((size_t)s->batch, sizeof *index);
+    if (index == NULL)
+        cnn_error("there is not enough memory");
+    return index;
+}
+
+int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score)
+{
+    long batches = cnn_session_batches(s, data, 0), batch = 0;
+    size_t *index = batch_index(s);
+    if (index == NULL)
+        return 0;
+    cnn_progress progress = cnn_progress_begin(label, 0, batches, s->batch);
+    for (; batch < batches && !cnn_signal; batch++) {
+        int count = predict_batch(s, data, index, batch);
+        cnn_score_add(score, s->logits, s->labels, count, s->classes);
+        cnn_progress_show(&progress, batch + 1, "");
+    }
+    cnn_progress_end(&progress);
+    free(index);
+    return batch == batches;
+}
+
+/* ---- the commands ------------------------------------------------------------------------------------------------ */
+
+/* The network with the weights that --weights names, and the split: what both commands begin with. */
+static cnn_dataset *open_weights_and_data(cnn_session *s)
+{
+    char folder[CNN_PATH], path[CNN_PATH];
+    const char *weights = s->options.weights;
+    if (weights == NULL) {
+        if (!cnn_path(folder, "runs", s->facts->name) || !cnn_path(path, folder, "last.safetensors"))
+            return NULL;
+        weights = path;
+    }
+    if (!cnn_session_open(s) || cnn_session_load(s, weights, CNN_ALLOW_UNEXPECTED) < 0)
+        return NULL;
+    return cnn_session_data(s, s->options.train_split);
+}
+
+int cnn_eval(cnn_session *s)
+{
+    cnn_score score = {0};
+    cnn_dataset *data = open_weights_and_data(s);
+    int done = data && cnn_evaluate(s, data, "eval", &score);
+    cnn_dataset_close(data);
+    if (!done)
+        return CNN_FAILED;
+    cnn_line line = cnn_line_begin(&s->options, "eval");
+    cnn_line_real(&line, "loss", score.loss / (double)score.pictures, 4);
+    cnn_line_real(&line, "accuracy", (double)score.correct / (double)score.pictures, 4);
+    cnn_line_end(&line);
+    return CNN_OK;
+}
+
+static void print_picture(const cnn_session *s, const cnn_dataset *data, long picture, const cnn_real *logits,
+                          int truth)
+{
+    double probability;
+    char digits[16];
+    int class = cnn_best_class(logits, s->classes, &probability);
+    snprintf(digits, sizeof digits, "%d", class);
+    cnn_line line = cnn_line_begin(&s->options, "picture");
+    cnn_line_integer(&line, "picture", picture);
+    cnn_line_integer(&line, "class", class);
+    cnn_line_real(&line, "probability", probability, 4);
+    cnn_line_integer(&line, "true", truth);
+    if (strcmp(digits, cnn_dataset_class(data, class)) != 0)
+        cnn_line_text(&line, "name", cnn_dataset_class(data, class));
+    cnn_line_end(&line);
+}
+
+/* FOLDER/NAME.npy; a name cannot leave the folder. */
+static int dump(const char *folder, const char *name, const cnn_real *values, int rank, const int *shape)
+{
+    char file[256], path[CNN_PATH];
+    snprintf(file, sizeof file, "%.240s.npy", name);
+    for (char *c = file; *c; c++)
+        if (*c == '/')
+            *c = '_';
+    return cnn_path(path, folder, file) && cnn_npy_write(path, values, rank, shape);
+}
+
+static int dump_layers(const cnn_session *s)
+{
+    const char *folder = s->options.dump;
+    int written = cnn_make_folder(folder) && dump(folder, "input", s->x, 4, s->input);
+    for (int i = 0; written && i < s->facts->layer_count; i++) {
+        const cnn_layer *layer = &s->facts->layers[i];
+        written = dump(folder, layer->name, s->network->output(s->net, i), layer->rank, layer->shape);
+    }
+    return written;
+}
+
+int cnn_predict(cnn_session *s)
+{
+    cnn_dataset *data = open_weights_and_data(s);
+    size_t *index = data ? batch_index(s) : NULL;
+    int going = index != NULL;
+    long batches = going ? cnn_session_batches(s, data, 0) : 0;
+    for (long batch = 0; going && batch < batches; batch++) {
+        int count = predict_batch(s, data, index, batch);
+        if (batch == 0 && s->options.dump)
+            going = dump_layers(s);
+        for (int n = 0; going && n < count; n++)
+            print_picture(s, data, batch * s->batch + n, s->logits + (size_t)n * (size_t)s->classes, s->labels[n]);
+    }
+    free(index);
+    cnn_dataset_close(data);
+    return going ? CNN_OK : CNN_FAILED;
+}

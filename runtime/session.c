@@ -1,0 +1,198 @@
+/* session.c - the network of a command, the buffers of one batch, its weights by name.
+ *
+ * Everything that a session allocates is released by cnn_session_close.
+ */
+#include "command.h"
+#include "error.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int cnn_session_open(cnn_session *s)
+{
+    int output[4];
+    s->network->shape(s->input, output);
+    s->batch = s->input[0];
+    s->classes = output[1] * output[2] * output[3];
+    s->pixels = (size_t)s->input[1] * (size_t)s->input[2] * (size_t)s->input[3];
+
+    size_t batch = (size_t)s->batch;
+    s->x = calloc(batch * s->pixels, sizeof *s->x);
+    s->logits = calloc(batch * (size_t)s->classes, sizeof *s->logits);
+    s->labels = calloc(batch, sizeof *s->labels);
+    s->net = s->network->create(s->options.seed);
+    if (s->x && s->logits && s->labels && s->net)
+        return 1;
+    cnn_error("there is not enough memory: the network needs %.0f MiB\ncompile it with a smaller batch (cnnc --batch)",
+              (double)(s->facts->arena_bytes + 3 * s->facts->parameter_bytes) / 1048576 + 1);
+    return 0;
+}
+
+void cnn_session_close(cnn_session *s)
+{
+    if (s->net)
+        s->network->destroy(s->net);
+    free(s->x);
+    free(s->logits);
+    free(s->labels);
+    cnn_safetensors_close(s->state);
+}
+
+void cnn_session_random_batch(cnn_session *s)
+{
+    enum { PICTURES = 0x70696374, LABELS = 0x6c61626c };     /* streams far from those of a network's tensors */
+    cnn_fill_normal(s->x, (size_t)s->batch * s->pixels, 1.0, s->options.seed, PICTURES);
+    for (int n = 0; n < s->batch; n++)
+        s->labels[n] = (int32_t)(cnn_uniform(s->options.seed, LABELS, 0, (uint32_t)n) * (float)s->classes);
+}
+
+cnn_dataset *cnn_session_data(const cnn_session *s, int train)
+{
+    return cnn_dataset_open(s->options.data, train, s->input, s->classes, s->options.seed);
+}
+
+long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whole)
+{
+    size_t batch = (size_t)s->batch;
+    long batches = (long)((cnn_dataset_size(data) + (whole ? 0 : batch - 1)) / batch);
+    return s->options.limit_batches > 0 && s->options.limit_batches < batches ? s->options.limit_batches : batches;
+}
+
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
+
+cnn_stored *cnn_session_weights(cnn_session *s, int *count)
+{
+    const cnn_network *network = s->network;
+    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
+    *count = 0;
+    if (items == NULL)
+        cnn_error("there is not enough memory");
+    for (int i = 0; items && i < network->tensors(); i++)
+        items[(*count)++] = (cnn_stored){"", network->tensor(i), network->get, network->set, s->net, i};
+    return items;
+}
+
+cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
+{
+    const cnn_network *network = s->network;
+    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
+    *count = 0;
+    if (items == NULL)
+        cnn_error("there is not enough memory");
+    for (int i = 0; items && i < network->tensors(); i++)
+        if (network->tensor(i).trainable)
+            items[(*count)++] = (cnn_stored){
+                "momentum.", network->tensor(i), network->get_momentum, network->set_momentum, s->net, i};
+    return items;
+}
+
+int cnn_session_load(cnn_session *s, const char *path, unsigned allow)
+{
+    int count, loaded = -1;
+    cnn_safetensors *file = cnn_safetensors_open(path);
+    cnn_stored *items = file ? cnn_session_weights(s, &count) : NULL;
+    if (items)
+        loaded = cnn_safetensors_load(file, items, count, allow);
+    free(items);
+    cnn_safetensors_close(file);
+    return loaded;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+/* Levenshtein's distance, one row at a time; names beyond 127 characters are compared by their beginning. */
+int cnn_distance(const char *text, const char *name)
+{
+    enum { LONGEST = 127 };
+    int row[LONGEST + 1], wild = text[strcspn(text, "*?[")] != '\0';
+    int length = (int)strcspn(text, "*?["), width = (int)strnlen(name, LONGEST);
+    for (int j = 0; j <= width; j++)
+        row[j] = j;
+    for (int i = 1; i <= length; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= width; j++) {
+            int replaced = diagonal + (text[i - 1] != name[j - 1]);
+            int edited = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replaced < edited ? replaced : edited;
+        }
+    }
+    int best = row[width];
+    for (int j = 0; wild && j < width; j++)
+        best = row[j] < best ? row[j] : best;
+    return best;
+}
+
+/* Says that `glob` matches nothing and lists the three nearest names. */
+static void report_no_match(const cnn_session *s, const char *option, const char *glob)
+{
+    const cnn_network *network = s->network;
+    int tensors = network->tensors(), listed[3] = {-1, -1, -1};
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < tensors; i++) {
+            int known = i == listed[0] || i == listed[1] || !network->tensor(i).trainable;
+            if (!known && (listed[k] < 0 || cnn_distance(glob, network->tensor(i).name) <
+                                                cnn_distance(glob, network->tensor(listed[k]).name)))
+                listed[k] = i;
+        }
+    char names[512] = "";
+    for (int k = 0; k < 3 && listed[k] >= 0; k++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", k ? ", " : "",
+                 network->tensor(listed[k]).name);
+    cnn_error("%s %s matches no trainable tensor\nthe nearest names are %s; quote a pattern against the shell", option,
+              glob, names);
+}
+
+int cnn_session_match(const cnn_session *s, const char *option, int *chosen)
+{
+    for (int i = 0; i < s->network->tensors(); i++)
+        chosen[i] = 0;
+    for (int g = 0; g < s->options.glob_count; g++) {
+        int matches = 0;
+        for (int i = 0; i < s->network->tensors(); i++) {
+            cnn_tensor t = s->network->tensor(i);
+            if (t.trainable && fnmatch(s->options.globs[g], t.name, 0) == 0)
+                chosen[i] = 1, matches++;
+        }
+        if (matches == 0) {
+            report_no_match(s, option, s->options.globs[g]);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- folders ----------------------------------------------------------------------------------------------------- */
+
+int cnn_path(char room[CNN_PATH], const char *folder, const char *name)
+{
+    if (snprintf(room, CNN_PATH, "%s/%s", folder, name) < CNN_PATH)
+        return 1;
+    cnn_error("%.200s...: the path is too long", folder);
+    return 0;
+}
+
+int cnn_make_folder(const char *path)
+{
+    char part[CNN_PATH];
+    if (*path == '\0' || !cnn_path(part, path, ""))
+        return *path ? 0 : (cnn_error("the folder's name is empty"), 0);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            cnn_error("%s: the folder cannot be made: %s", part, strerror(errno));
+            return 0;
+        }
+        *slash = '/';
+    }
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return 1;
+    cnn_error("%s: is not a folder", path);
+    return 0;
+}

@@ -1,0 +1,295 @@
+/* train.c - `train`: epochs over a shuffled data set, a checkpoint and a line for each.
+ *
+ * A run is determined by its options and its seed: the order of the pictures depends on seed and epoch, dropout on seed
+ * and step. So a position (epoch, batch) and the state of a checkpoint are all that is needed to go on bit for bit.
+ * A signal is noticed between two steps: the run saves where it stands, and a second signal ends it at once, which
+ * leaves the checkpoint before.
+ */
+#include "command.h"
+#include "error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+volatile sig_atomic_t cnn_signal;
+
+typedef struct {
+    cnn_session *s;
+    char         out[CNN_PATH];
+    int          lock;                  /* a descriptor of the folder, or -1                                         */
+    cnn_dataset *train, *test;
+    size_t      *order;                 /* of the pictures in this epoch                                             */
+    long         batches;               /* of an epoch                                                               */
+    cnn_position at, saved;             /* saved.epoch < 0: this run saved nothing and resumed nothing               */
+} Run;
+
+static void on_signal(int number)
+{
+    if (cnn_signal)
+        _exit(128 + number);
+    cnn_signal = number;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- preparing --------------------------------------------------------------------------------------------------- */
+
+/* One run a folder at a time: 0 after cnn_error where another process trains into it. */
+static int lock_folder(Run *run)
+{
+    run->lock = open(run->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->lock < 0) {
+        cnn_error("%s: the folder cannot be opened: %s", run->out, strerror(errno));
+        return 0;
+    }
+    if (flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 1;                       /* a file system without locks is no reason not to train */
+    cnn_error("%s: another run is training into this folder\nchoose another one with --out", run->out);
+    return 0;
+}
+
+static int open_data(Run *run)
+{
+    cnn_session *s = run->s;
+    run->train = cnn_session_data(s, 1);
+    run->test = run->train ? cnn_session_data(s, 0) : NULL;
+    if (run->test == NULL)
+        return 0;
+    size_t pictures = cnn_dataset_size(run->train);
+    run->batches = cnn_session_batches(s, run->train, 1);
+    if (run->batches == 0) {
+        cnn_error("%s: %zu pictures are fewer than one batch of %d\ncompile the network with cnnc --batch %zu",
+                  s->options.data, pictures, s->batch, pictures);
+        return 0;
+    }
+    run->order = malloc(pictures * sizeof *run->order);
+    if (run->order == NULL)
+        cnn_error("there is not enough memory");
+    else if (isatty(STDERR_FILENO))
+        fprintf(stderr, "train  %s\ntest   %s\n", cnn_dataset_text(run->train), cnn_dataset_text(run->test));
+    return run->order != NULL;
+}
+
+static int freeze(cnn_session *s)
+{
+    int *chosen = calloc((size_t)s->network->tensors() + 1, sizeof *chosen);
+    if (chosen == NULL)
+        cnn_error("there is not enough memory");
+    int matched = chosen && cnn_session_match(s, "--freeze", chosen);
+    for (int i = 0; matched && i < s->network->tensors(); i++)
+        if (chosen[i])
+            s->network->freeze(s->net, i, 1);
+    free(chosen);
+    return matched;
+}
+
+/* Weights of --init may be of another network: what fits is taken, and what is left says so. */
+static int initialise(cnn_session *s)
+{
+    if (s->options.init == NULL)
+        return 1;
+    int loaded = cnn_session_load(s, s->options.init, CNN_ALLOW_MISSING | CNN_ALLOW_UNEXPECTED | CNN_ALLOW_SHAPE);
+    if (loaded == 0)
+        cnn_error("%s: none of its tensors has the name and shape of one of %s\n'info' lists its layers",
+                  s->options.init, s->facts->name);
+    else if (loaded > 0 && loaded < s->network->tensors())
+        cnn_warn("%s: %d of %d tensors were loaded; the others begin at random", s->options.init, loaded,
+                 s->network->tensors());
+    return loaded > 0;
+}
+
+/* Opens everything and puts the run where it begins; nothing is written before all of it is known to be usable. */
+static int prepare(Run *run)
+{
+    cnn_session *s = run->s;
+    const cnn_options *o = &s->options;
+    const char *folder = o->out ? "" : "runs/", *name = o->out ? o->out : s->facts->name;
+    if (snprintf(run->out, sizeof run->out, "%s%s", folder, name) >= CNN_PATH) {
+        cnn_error("--out: the path is too long");
+        return 0;
+    }
+    if (o->resume && (!lock_folder(run) || !cnn_checkpoint_find(s, run->out, &run->at)))
+        return 0;
+    if (!cnn_session_open(s) || !freeze(s) || !open_data(run))
+        return 0;
+    if (o->resume) {
+        if (run->at.batch > run->batches) {
+            cnn_error("%s: the run stands at batch %ld of an epoch, and the data has only %ld\ngive the --data and "
+                      "--limit-batches that it was begun with", run->out, run->at.batch, run->batches);
+            return 0;
+        }
+        run->saved = run->at;
+        return cnn_checkpoint_load(s, run->out) && cnn_metrics_open(run->out, run->at.epoch);
+    }
+    return initialise(s) && cnn_make_folder(run->out) && lock_folder(run) && cnn_metrics_open(run->out, 0);
+}
+
+/* ---- an epoch ---------------------------------------------------------------------------------------------------- */
+
+/* The first tensor that is not finite, with "gradient of " before it where only that is; "" where all are. */
+static void find_not_finite(cnn_session *s, char *text, size_t size)
+{
+    *text = '\0';
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < s->network->tensors(); i++) {
+            cnn_tensor t = s->network->tensor(i);
+            cnn_real *values = pass == 0 || t.trainable ? malloc(t.count * sizeof *values) : NULL;
+            if (values == NULL)
+                continue;
+            (pass == 0 ? s->network->get : s->network->get_grad)(s->net, i, values);
+            size_t j = 0;
+            while (j < t.count && isfinite(values[j]))
+                j++;
+            free(values);
+            if (j < t.count) {
+                snprintf(text, size, "; the first tensor that is not finite: %s%s",
+                         pass ? "gradient of " : "", t.name);
+                return;
+            }
+        }
+}
+
+static void report_not_finite(Run *run, double loss)
+{
+    char tensor[256];
+    find_not_finite(run->s, tensor, sizeof tensor);
+    cnn_error("step %llu (epoch %ld, batch %ld): the loss is %g%s\ntry a smaller --lr than %g",
+              (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1, loss,
+              tensor, run->s->options.lr);
+    if (run->saved.epoch >= 0)
+        cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->out, run->saved.epoch,
+                 run->saved.batch > 0 ? " and a part of the next" : "");
+}
+
+/* Trains until the epoch or a signal ends it. 0 after cnn_error. */
+static int train_batches(Run *run, const char *label)
+{
+    cnn_session *s = run->s;
+    const cnn_options *o = &s->options;
+    cnn_update rule = {(float)o->lr, (float)o->momentum, (float)o->weight_decay, o->nesterov};
+    cnn_position *at = &run->at;
+    cnn_shuffle(run->order, cnn_dataset_size(run->train), o->seed, (uint32_t)at->epoch);
+    cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
+    while (at->batch < run->batches && !cnn_signal) {
+        double begin = cnn_seconds();
+        cnn_dataset_batch(run->train, run->order + at->batch * s->batch, s->batch, s->x, s->labels);
+        double loss = (double)s->network->gradients(s->net, s->x, s->labels, s->logits);
+        if (!isfinite(loss)) {
+            cnn_progress_end(&progress);
+            report_not_finite(run, loss);
+            return 0;
+        }
+        s->network->update(s->net, &rule);
+        for (int n = 0; n < s->batch; n++)
+            at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) == s->labels[n];
+        at->loss += loss;
+        at->batch++;
+        at->seconds += cnn_seconds() - begin;
+
+        char figures[64];
+        snprintf(figures, sizeof figures, "loss %.4f  accuracy %.4f", at->loss / (double)at->batch,
+                 (double)at->correct / ((double)at->batch * s->batch));
+        cnn_progress_show(&progress, at->batch, figures);
+    }
+    cnn_progress_end(&progress);
+    return 1;
+}
+
+/* Saves unless this very position is saved. 0 after cnn_error. */
+static int save(Run *run)
+{
+    if (run->at.epoch == run->saved.epoch && run->at.batch == run->saved.batch)
+        return 1;
+    if (!cnn_checkpoint_save(run->s, run->out, &run->at))
+        return 0;
+    run->saved = run->at;
+    return 1;
+}
+
+static void print_epoch(const Run *run, const cnn_metrics *m)
+{
+    cnn_line line = cnn_line_begin(&run->s->options, "epoch");
+    cnn_line_part(&line, "epoch", "epochs", m->epoch, run->s->options.epochs);
+    cnn_line_real(&line, "loss", m->loss, 4);
+    cnn_line_real(&line, "accuracy", m->accuracy, 4);
+    cnn_line_real(&line, "test_loss", m->test_loss, 4);
+    cnn_line_real(&line, "test_accuracy", m->test_accuracy, 4);
+    cnn_line_real(&line, "seconds", m->seconds, 1);
+    cnn_line_real(&line, "pictures/s", m->seconds > 0 ? (double)m->pictures / m->seconds : 0, 0);
+    cnn_line_end(&line);
+}
+
+/* The rest of one epoch: its batches, the test set, the row, the checkpoint, the line. 0 after cnn_error; a signal may
+ * leave the epoch unfinished. */
+static int finish_epoch(Run *run)
+{
+    cnn_session *s = run->s;
+    char label[64];
+    cnn_score test = {0};
+    snprintf(label, sizeof label, "epoch %ld/%d", run->at.epoch + 1, s->options.epochs);
+    if (!train_batches(run, label))
+        return 0;
+    snprintf(label, sizeof label, "epoch %ld/%d test", run->at.epoch + 1, s->options.epochs);
+    if (cnn_signal)
+        return 1;
+    if (!cnn_evaluate(s, run->test, label, &test))
+        return cnn_signal != 0;
+
+    cnn_position *at = &run->at;
+    long pictures = at->batch * s->batch;
+    cnn_metrics metrics = {
+        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = s->options.lr, .pictures = pictures,
+        .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
+        .seconds = at->seconds,
+        .test_loss = test.loss / (double)test.pictures, .test_accuracy = (double)test.correct / (double)test.pictures};
+    *at = (cnn_position){.epoch = at->epoch + 1};
+    if (!cnn_metrics_add(run->out, &metrics) || !save(run))
+        return 0;
+    print_epoch(run, &metrics);
+    return 1;
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------- */
+
+static int run_epochs(Run *run)
+{
+    const cnn_options *o = &run->s->options;
+    catch_signals();
+    if (o->resume && run->at.epoch >= o->epochs)
+        fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->out, run->at.epoch,
+                run->at.epoch + 1);
+    while (run->at.epoch < o->epochs && !cnn_signal)
+        if (!finish_epoch(run))
+            return CNN_FAILED;
+    if (!save(run))
+        return CNN_FAILED;
+    if (!cnn_signal)
+        return CNN_OK;
+    fprintf(stderr, "stopped after step %llu and saved; 'train --resume --out %s' continues\n",
+            (unsigned long long)run->s->network->get_step(run->s->net), run->out);
+    return 128 + cnn_signal;
+}
+
+int cnn_train(cnn_session *s)
+{
+    Run run = {.s = s, .lock = -1, .saved = {.epoch = -1}};
+    int status = prepare(&run) ? run_epochs(&run) : CNN_FAILED;
+    cnn_dataset_close(run.train);
+    cnn_dataset_close(run.test);
+    free(run.order);
+    if (run.lock >= 0)
+        close(run.lock);
+    return status;
+}

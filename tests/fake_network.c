@@ -1,0 +1,193 @@
+/* fake_network.c - see fake_network.h. Plain loops whose gradients one can check by eye. */
+#include "fake_network.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { N = FAKE_BATCH, D = FAKE_INPUT, H = FAKE_HIDDEN, K = FAKE_CLASSES, TENSORS = 6, LARGEST = H * D };
+
+struct fake {
+    cnn_real     value[TENSORS][LARGEST], grad[TENSORS][LARGEST], velocity[TENSORS][LARGEST];
+    cnn_real     hidden[N * H], kept[N * H], logits[N * K], dlogits[N * K];     /* kept = hidden after dropout */
+    int          frozen[TENSORS];
+    uint64_t     seed, step;
+    cnn_profile *profile;
+};
+
+static const cnn_tensor tensors[TENSORS] = {
+    {"0.weight", 2, {H, D}, H * D, 1, 0}, {"0.bias", 1, {H}, H, 1, 0}, {"1.mean", 1, {H}, H, 0, 0},
+    {"2.weight", 2, {K, H}, K * H, 1, 0}, {"2.bias", 1, {K}, K, 1, 0}, {"2.num_batches_tracked", 0, {0}, 1, 0, 1},
+};
+static const cnn_layer layers[] = {
+    {"0", "linear 12, relu", 2, {N, H}, N * H, H * D + H, (double)N *H *D, 0},
+    {"2", "linear 10", 2, {N, K}, N * K, K * H + K, (double)N *K *H, 0},
+};
+static const cnn_kernel predict_kernels[] = {{"0_forward", (double)N *H *D}, {"2_forward", (double)N *K *H}};
+static const cnn_kernel gradients_kernels[] = {
+    {"0_forward", (double)N *H *D},      {"2_forward", (double)N *K *H}, {"loss", 0},
+    {"2_backward", 2 * (double)N *K *H}, {"0_backward", (double)N *H *D},
+};
+
+const cnn_facts fake_facts = {
+    .name = "fake", .source = "fake.net", .version = "0.1", .target = "generic", .flags = "-O2",
+    .schedule = "plain loops",
+    .layers = layers, .layer_count = 2,
+    .predict = predict_kernels, .predict_count = 2,
+    .gradients = gradients_kernels, .gradients_count = 5,
+    .arena_bytes = sizeof(fake), .parameter_bytes = (H * D + H + K * H + K) * sizeof(cnn_real),
+    .data = "synthetic", .epochs = 3, .lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = 0, .seed = 7,
+};
+
+static int broken(const char *how)
+{
+    return getenv(how) != NULL;
+}
+
+fake *fake_new(uint64_t seed)
+{
+    fake *net = broken("FAKE_NO_MEMORY") ? NULL : calloc(1, sizeof *net);
+    if (net) {
+        net->seed = seed;
+        cnn_fill_uniform(net->value[0], H * D, sqrt(6.0 / (D + H)), seed, 0);
+        cnn_fill_uniform(net->value[3], K * H, sqrt(6.0 / (H + K)), seed, 3);
+    }
+    return net;
+}
+
+void fake_free(fake *net) { free(net); }
+int fake_tensors(void) { return TENSORS; }
+cnn_tensor fake_tensor(int i) { return tensors[i]; }
+
+void fake_shape(int input[4], int output[4])
+{
+    memcpy(input, (int[]){N, 1, FAKE_SIDE, FAKE_SIDE}, 4 * sizeof *input);
+    memcpy(output, (int[]){N, K, 1, 1}, 4 * sizeof *output);
+}
+
+static void copy(cnn_real *out, const cnn_real *in, int i) { memcpy(out, in, tensors[i].count * sizeof *out); }
+void fake_get(const fake *net, int i, cnn_real *out) { copy(out, net->value[i], i); }
+void fake_set(fake *net, int i, const cnn_real *in) { copy(net->value[i], in, i); }
+void fake_get_grad(const fake *net, int i, cnn_real *out) { copy(out, net->grad[i], i); }
+void fake_get_momentum(const fake *net, int i, cnn_real *out) { copy(out, net->velocity[i], i); }
+void fake_set_momentum(fake *net, int i, const cnn_real *in) { copy(net->velocity[i], in, i); }
+void fake_freeze(fake *net, int i, int frozen) { net->frozen[i] = frozen; }
+uint64_t fake_get_step(const fake *net) { return net->step; }
+void fake_set_step(fake *net, uint64_t step) { net->step = step; }
+void fake_profile(fake *net, cnn_profile *profile) { net->profile = profile; }
+const cnn_real *fake_output(const fake *net, int layer) { return layer == 0 ? net->hidden : net->logits; }
+
+/* Y[n,k] = b[k] + sum_c W[k,c] X[n,c] */
+static void linear(int outputs, int inputs, const cnn_real *W, const cnn_real *b, const cnn_real *X, cnn_real *Y)
+{
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < outputs; k++) {
+            cnn_real sum = b[k];
+            for (int c = 0; c < inputs; c++)
+                sum += W[k * inputs + c] * X[n * inputs + c];
+            Y[n * outputs + k] = sum;
+        }
+}
+
+static void forward(fake *net, const cnn_real *x, int training)
+{
+    linear(H, D, net->value[0], net->value[1], x, net->hidden);
+    for (int i = 0; i < N * H; i++)
+        net->hidden[i] = net->hidden[i] > 0 ? net->hidden[i] : 0;
+    for (int i = 0; i < N * H; i++) {
+        int drop = training && cnn_uniform(net->seed, 99, net->step, (uint32_t)i) < 0.125f;
+        net->kept[i] = drop ? 0 : training ? net->hidden[i] / (cnn_real)0.875 : net->hidden[i];
+    }
+    cnn_lap(net->profile, 0);
+    linear(K, H, net->value[3], net->value[4], net->kept, net->logits);
+    cnn_lap(net->profile, 1);
+}
+
+void fake_predict(fake *net, const cnn_real *x, cnn_real *logits)
+{
+    forward(net, x, 0);
+    memcpy(logits, net->logits, sizeof net->logits);
+}
+
+cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn_real *logits)
+{
+    forward(net, x, 1);
+    memcpy(logits, net->logits, sizeof net->logits);
+    for (int h = 0; h < H; h++) {                                   /* the buffers, as batch normalisation would */
+        cnn_real mean = 0;
+        for (int n = 0; n < N; n++)
+            mean += net->hidden[n * H + h] / N;
+        net->value[2][h] = (cnn_real)0.9 * net->value[2][h] + (cnn_real)0.1 * mean;
+    }
+    net->value[5][0] += 1;
+
+    /* loss = mean_n(log sum_k exp(l[n,k]) - l[n,label]);  dl = (softmax(l) - onehot) / N */
+    cnn_real loss = 0;
+    for (int n = 0; n < N; n++) {
+        const cnn_real *l = net->logits + n * K;
+        cnn_real largest = l[0], sum = 0;
+        for (int k = 1; k < K; k++)
+            largest = l[k] > largest ? l[k] : largest;
+        for (int k = 0; k < K; k++)
+            sum += (cnn_real)exp(l[k] - largest);
+        loss += ((cnn_real)log(sum) + largest - l[labels[n]]) / N;
+        for (int k = 0; k < K; k++)
+            net->dlogits[n * K + k] = ((cnn_real)exp(l[k] - largest) / sum - (k == labels[n])) / N;
+    }
+    cnn_lap(net->profile, 2);
+
+    /* dW2 = dl^T kept;  db2 = sum dl;  dhidden = dl W2 where relu and dropout let it through;  dW1, db1 likewise */
+    cnn_real dhidden[N * H];
+    memset(net->grad, 0, sizeof net->grad);
+    for (int n = 0; n < N; n++)
+        for (int h = 0; h < H; h++) {
+            cnn_real sum = 0;
+            for (int k = 0; k < K; k++) {
+                net->grad[3][k * H + h] += net->dlogits[n * K + k] * net->kept[n * H + h];
+                sum += net->dlogits[n * K + k] * net->value[3][k * H + h];
+            }
+            dhidden[n * H + h] = net->kept[n * H + h] > 0 ? sum / (cnn_real)0.875 : 0;
+        }
+    for (int i = 0; i < N * K; i++)
+        net->grad[4][i % K] += net->dlogits[i];
+    cnn_lap(net->profile, 3);
+    for (int n = 0; n < N; n++)
+        for (int h = 0; h < H; h++) {
+            net->grad[1][h] += dhidden[n * H + h];
+            for (int c = 0; c < D; c++)
+                net->grad[0][h * D + c] += dhidden[n * H + h] * x[n * D + c];
+        }
+    cnn_lap(net->profile, 4);
+
+    if (broken("FAKE_WRONG"))
+        for (int i = 0; i < K * H; i++)
+            net->grad[3][i] *= (cnn_real)1.05;
+    if (broken("FAKE_WRONG_ENTRY"))
+        for (int i = 0, largest = 0; i <= H * D; i++) {             /* the largest entry of row 0 */
+            if (i == H * D)
+                net->grad[0][largest] *= -1;
+            else if (fabs((double)net->grad[0][i]) > fabs((double)net->grad[0][largest]))
+                largest = i;
+        }
+    if (broken("FAKE_NAN") && net->step == strtoull(getenv("FAKE_NAN"), NULL, 10))
+        loss = (cnn_real)NAN;
+    if (broken("FAKE_SLOW"))
+        usleep((useconds_t)(1000 * atoi(getenv("FAKE_SLOW"))));
+    return loss;
+}
+
+void fake_update(fake *net, const cnn_update *u)
+{
+    for (int i = 0; i < TENSORS; i++)
+        for (size_t j = 0; tensors[i].trainable && !net->frozen[i] && j < tensors[i].count; j++) {
+            cnn_real g = net->grad[i][j] + u->weight_decay * net->value[i][j];
+            net->velocity[i][j] = u->momentum * net->velocity[i][j] + g;
+            net->value[i][j] -= u->lr * (u->nesterov ? g + u->momentum * net->velocity[i][j] : net->velocity[i][j]);
+        }
+    net->step++;
+}
+
+#ifdef CNN_MAIN
+CNN_TRAINER(fake, fake_facts)
+#endif

@@ -1,0 +1,43 @@
+/* fake_network.h - a small network written by hand, for tests of the trainer: batch 8, 1x6x6 pictures, 10 classes.
+ *
+ *   hidden = relu(W1 x + b1), 12 units;  dropout 1/8 of hidden by (seed, step);  logits = W2 hidden + b2;
+ *   loss = softmax cross-entropy. Tensors: 0.weight 12x36, 0.bias 12, 1.mean 12 (a buffer: the running mean of hidden),
+ *   2.weight 10x12, 2.bias 10, 2.num_batches_tracked (a buffer, integer).
+ *
+ * It is a program like any generated one: fake_network.c and libcnn.a. The environment breaks it on purpose:
+ *   FAKE_WRONG=1           the gradient of 2.weight is 5% too large
+ *   FAKE_WRONG_ENTRY=1     one entry of the gradient of 0.weight has the wrong sign
+ *   FAKE_NAN=STEP          the loss of that step is not a number
+ *   FAKE_NO_MEMORY=1       fake_new returns NULL
+ *   FAKE_SLOW=MS           every step takes so many milliseconds more
+ */
+#ifndef FAKE_NETWORK_H
+#define FAKE_NETWORK_H
+
+#include "../runtime/trainer.h"
+
+enum { FAKE_BATCH = 8, FAKE_SIDE = 6, FAKE_INPUT = 36, FAKE_HIDDEN = 12, FAKE_CLASSES = 10 };
+
+extern const cnn_facts fake_facts;
+
+typedef struct fake fake;
+fake      *fake_new(uint64_t seed);
+void       fake_free(fake *);
+int        fake_tensors(void);
+cnn_tensor fake_tensor(int i);
+void       fake_shape(int input[4], int output[4]);
+void       fake_get(const fake *, int i, cnn_real *out);
+void       fake_set(fake *, int i, const cnn_real *in);
+void       fake_get_grad(const fake *, int i, cnn_real *out);
+void       fake_get_momentum(const fake *, int i, cnn_real *out);
+void       fake_set_momentum(fake *, int i, const cnn_real *in);
+void       fake_freeze(fake *, int i, int frozen);
+uint64_t   fake_get_step(const fake *);
+void       fake_set_step(fake *, uint64_t step);
+void       fake_predict(fake *, const cnn_real *x, cnn_real *logits);
+cnn_real   fake_gradients(fake *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
+void       fake_update(fake *, const cnn_update *);
+const cnn_real *fake_output(const fake *, int layer);
+void       fake_profile(fake *, cnn_profile *);
+
+#endif
