@@ -20,7 +20,7 @@ typedef struct cnn_dataset cnn_dataset;
  * `train` is 1 for the train split, 0 for the test split. `input` is the network's NCHW input: pictures are resized to
  * H x W (resize.c), and one channel is repeated for a network of several. Labels must be below `classes`.
  * `seed` matters for "synthetic" alone, where it sets the noise: the patterns are the same for every seed.
- * NULL after cnn_error. The caller closes it. Batches use at most the threads OpenMP allows at this moment.        */
+ * NULL after cnn_error. The caller closes it. Batches use at most the threads OpenMP allows at this moment.          */
 cnn_dataset *cnn_dataset_open(const char *name, int train, const int input[4], int classes, uint64_t seed);
 
 size_t      cnn_dataset_size(const cnn_dataset *);              /* pictures; at least 1                               */
@@ -38,7 +38,7 @@ void cnn_dataset_close(cnn_dataset *);                          /* NULL is allow
 /* ---- random.c, for the trainer (the rest is in cnn.h) ------------------------------------------------------------ */
 
 /* Fills index[0..count) with a random permutation of 0..count-1 that depends on nothing but seed and epoch, so that a
- * resumed run needs no generator state (Fisher-Yates).                                                              */
+ * resumed run needs no generator state (Fisher-Yates).                                                               */
 void cnn_shuffle(size_t *index, size_t count, uint64_t seed, uint32_t epoch);
 
 /* Ten rounds of Philox 4x32: four random words for each counter under a key. out may be counter.                    */
@@ -55,7 +55,7 @@ typedef struct {
 /* Reads a whole file of unsigned bytes whose rank is in [least, most] (most <= 4) and whose first size is `first`, or
  * any when first is -1. 1 with *out filled, to be released by cnn_idx_free, or 0 after cnn_error with *out zeroed.
  * A size must be 1 or more and the whole at most 4 GiB; a gzip that promises over 64 MiB and over 200 times its own
- * size is refused unread, so a hostile file costs memory in proportion to itself.                                       */
+ * size is refused unread, so a hostile file costs memory in proportion to itself.                                    */
 int  cnn_idx_read(const char *path, int least, int most, long first, cnn_idx *out);
 void cnn_idx_free(cnn_idx *);
 

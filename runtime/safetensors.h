@@ -26,7 +26,7 @@
 
 /* One tensor of a file: its name there is prefix + tensor.name; its values come from get and go to set, both called as
  * f(context, index, values) with tensor.count values (the functions of cnn_network fit). set may be NULL for writing
- * and get for loading. Nothing is kept after the call.                                                              */
+ * and get for loading. Nothing is kept after the call.                                                               */
 typedef struct {
     const char *prefix;                         /* "" or "momentum."                                                 */
     cnn_tensor  tensor;
@@ -41,14 +41,14 @@ typedef struct { const char *key, *value; } cnn_metadata;      /* UTF-8         
 /* Saves. The file is written as PATH.tmp, synced, renamed over PATH, and the folder is synced, so PATH is always a
  * complete file: the old one or the new one. 1, or 0 after one cnn_error, the temporary removed and PATH untouched (but
  * for a failing sync of the folder, after which PATH is the new file and may be lost with the power). PATH must not be
- * anything else than a regular file. The metadata keys "format", "writer" and "crc32" are ours.                     */
+ * anything else than a regular file. The metadata keys "format", "writer" and "cnnc.crc32" are ours.                 */
 int cnn_safetensors_write(const char *path, const cnn_stored *items, int count, const cnn_metadata *metadata,
                           int metadata_count);
 
 typedef struct cnn_safetensors cnn_safetensors;
 
 /* Opens a file and checks all of it but the values: the length and syntax of the header, dtypes, shapes, that the
- * tensors fill the data exactly, and the checksum of a file of ours (which reads it once). NULL after cnn_error.    */
+ * tensors fill the data exactly, and the checksum of a file of ours (which reads it once). NULL after cnn_error.     */
 cnn_safetensors *cnn_safetensors_open(const char *path);
 
 /* The value of a metadata key, or NULL where there is none; owned by the file, valid until it is closed.            */
@@ -66,8 +66,8 @@ enum {
 
 /* Loads the items: F32, F64, F16, BF16 (I64 and I32 into integer tensors), converted to cnn_real. Everything is
  * compared and read before the first `set`, so after a failure the network is as it was. The number of items set, or -1
- * after one cnn_error with a table of what is missing, unexpected or of another shape. A missing integer tensor always passes
- * (old files lack num_batches_tracked). NaN and infinity are loaded and warned of.                                  */
+ * after one cnn_error with a table of what is missing, unexpected or of another shape. A missing integer tensor
+ * always passes (old files lack num_batches_tracked). NaN and infinity are loaded and warned of.                     */
 int cnn_safetensors_load(cnn_safetensors *, const cnn_stored *items, int count, unsigned allow);
 
 void cnn_safetensors_close(cnn_safetensors *);  /* NULL is allowed                                                   */
