@@ -95,9 +95,9 @@ void unknown_mark(Expander *x, const Context *c, Span span, const char *name)
             names[count++] = c->marks->slots[i]->key;
     const char *near = suggest(x, name, names, count);
     if (near)
-        fail(x, span, c->origin, "no tensor is named %s\ndid you mean %s?", name, near);
+        fail(x, span, c->origin, "no tensor is named '%s'\ndid you mean '%s'?", name, near);
     else
-        fail(x, span, c->origin, "no tensor is named %s\n`as %s;` after a statement names its output", name, name);
+        fail(x, span, c->origin, "no tensor is named '%s'\n`as %s;` after a statement names its output", name, name);
 }
 
 /* ---- one argument ---------------------------------------------------------------------------------------------------- */
@@ -254,9 +254,9 @@ static int named_attr(Expander *x, const Context *c, const Op *op, const Arg *ar
     }
     const char *near = suggest(x, arg->name, names, count);
     if (near)
-        fail(x, arg->name_span, c->origin, "%s has no attribute %s\ndid you mean %s?", op->keyword, arg->name, near);
+        fail(x, arg->name_span, c->origin, "%s has no attribute '%s'\ndid you mean '%s'?", op->keyword, arg->name, near);
     else
-        fail(x, arg->name_span, c->origin, "%s has no attribute %s\n%s", op->keyword, arg->name,
+        fail(x, arg->name_span, c->origin, "%s has no attribute '%s'\n%s", op->keyword, arg->name,
              count ? arena_printf(x->arena, "it has %s", list) : "it has none");
     return -1;
 }

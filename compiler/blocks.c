@@ -14,14 +14,14 @@
 static void check_params(Expander *x, const Block *b)
 {
     if (b->params.count > MAX_ARGUMENTS) {
-        fail(x, b->params.items[MAX_ARGUMENTS].span, NULL, "%s has more than %d parameters", b->name, MAX_ARGUMENTS);
+        fail(x, b->params.items[MAX_ARGUMENTS].span, NULL, "'%s' has more than %d parameters", b->name, MAX_ARGUMENTS);
         x->stopped = true;
         return;
     }
     for (int i = 0; i < b->params.count; i++)
         for (int k = 0; k < i; k++)
             if (strcmp(b->params.items[i].name, b->params.items[k].name) == 0) {
-                fail(x, b->params.items[i].span, NULL, "parameter %s is declared twice", b->params.items[i].name);
+                fail(x, b->params.items[i].span, NULL, "parameter '%s' is declared twice", b->params.items[i].name);
                 note_at(x->diag, b->params.items[k].span, "first declared here");
                 break;
             }
@@ -34,9 +34,9 @@ static void declare_blocks(Expander *x)
         TableEntry *entry = table_put(x->arena, &x->blocks, b->name);
         check_params(x, b);
         if (find_op(b->name))
-            fail(x, b->name_span, NULL, "%s is an operator\na block needs a name of its own", b->name);
+            fail(x, b->name_span, NULL, "'%s' is an operator\na block needs a name of its own", b->name);
         else if (entry->item) {
-            fail(x, b->name_span, NULL, "block %s is declared twice", b->name);
+            fail(x, b->name_span, NULL, "block '%s' is declared twice", b->name);
             note_at(x->diag, entry->span, "first declared here");
         }
         if (entry->item == NULL) {
@@ -56,7 +56,7 @@ static bool find_network(Expander *x)
     }
     Block *network = tree->networks.items[0];
     for (int i = 1; i < tree->networks.count && i < 3; i++) {
-        fail(x, tree->networks.items[i]->name_span, NULL, "a file holds one network, but %s is another one\nwhat "
+        fail(x, tree->networks.items[i]->name_span, NULL, "a file holds one network, but '%s' is another one\nwhat "
              "networks share can be a block", tree->networks.items[i]->name);
         note_at(x->diag, network->name_span, "the first is here");
     }
@@ -64,7 +64,7 @@ static bool find_network(Expander *x)
     check_params(x, network);
     const char *why = reserved_name(network->name);
     if (why)
-        fail(x, network->name_span, NULL, "the name %s %s\nthe generated C is named after the network: call it %s_net",
+        fail(x, network->name_span, NULL, "the name '%s' %s\nthe generated C is named after the network: call it %s_net",
              network->name, why, strncmp(network->name, "cnn_", 4) == 0 ? network->name + 4 : network->name);
     else if (strlen(network->name) > 63)
         fail(x, network->name_span, NULL, "the name of the network is longer than 63 characters\nC compilers need not "
@@ -119,7 +119,7 @@ static void report_cycle(Expander *x, const Visit *top, const Call *closing)
         text = arena_printf(x->arena, "%s%s", text, path[count - 1]->block->name);
     for (int i = count - 2; i >= 0; i--)
         text = arena_printf(x->arena, "%s calls %s", text, path[i]->block->name);
-    fail(x, closing->call, NULL, "block %s calls itself: %s calls %s\na block cannot be recursive; use repeat",
+    fail(x, closing->call, NULL, "block '%s' calls itself: %s calls %s\na block cannot be recursive; use repeat",
          closing->to->name, text, closing->to->name);
 }
 
@@ -197,8 +197,8 @@ static int argument_param(Expander *x, const Context *caller, const Stmt *call, 
         int found = param_index(b, arg->name);
         if (found < 0) {
             const char *near = nearest_param(x, b, arg->name);
-            fail(x, arg->name_span, caller->origin, "block %s has no parameter %s\n%s%s%s", b->name, arg->name,
-                 near ? "did you mean " : "it is ", near ? near : signature(x->arena, b), near ? "?" : "");
+            fail(x, arg->name_span, caller->origin, "block '%s' has no parameter '%s'\n%s%s%s", b->name, arg->name,
+                 near ? "did you mean '" : "it is ", near ? near : signature(x->arena, b), near ? "'?" : "");
         }
         return found;
     }
@@ -215,7 +215,7 @@ bool bind_call(Expander *x, const Context *caller, const Stmt *call, const Block
     Value values[MAX_ARGUMENTS];
     bool given[MAX_ARGUMENTS] = {0}, ok = true;
     if (call->args.count > b->params.count) {
-        fail(x, call->args.items[b->params.count].value->span, caller->origin, "block %s takes %d argument%s, but %d "
+        fail(x, call->args.items[b->params.count].value->span, caller->origin, "block '%s' takes %d argument%s, but %d "
              "are given\nit is %s", b->name, b->params.count, b->params.count == 1 ? "" : "s", call->args.count,
              signature(x->arena, b));
         return false;
@@ -224,7 +224,7 @@ bool bind_call(Expander *x, const Context *caller, const Stmt *call, const Block
         const Arg *arg = &call->args.items[i];
         int p = argument_param(x, caller, call, b, i);
         if (p >= 0 && given[p]) {
-            fail(x, arg->name_span, caller->origin, "%s is given twice to block %s", b->params.items[p].name, b->name);
+            fail(x, arg->name_span, caller->origin, "'%s' is given twice to block '%s'", b->params.items[p].name, b->name);
             p = -1;
         }
         if (p < 0) {
@@ -244,7 +244,7 @@ bool bind_call(Expander *x, const Context *caller, const Stmt *call, const Block
     for (int p = 0; p < b->params.count; p++) {
         const Param *param = &b->params.items[p];
         if (!given[p] && param->value == NULL) {
-            fail(x, call->name_span, caller->origin, "block %s needs %s\nit is %s", b->name, param->name,
+            fail(x, call->name_span, caller->origin, "block '%s' needs '%s'\nit is %s", b->name, param->name,
                  signature(x->arena, b));
             return false;
         }
@@ -290,10 +290,10 @@ static void check_defines(Expander *x, const Block *network)
             continue;
         const char *near = nearest_param(x, network, name);
         if (near)
-            error_plain(x->diag, "-D %s: network %s has no parameter %s\ndid you mean %s?", name, network->name, name,
+            error_plain(x->diag, "-D %s: network '%s' has no parameter '%s'\ndid you mean '%s'?", name, network->name, name,
                         near);
         else
-            error_plain(x->diag, "-D %s: network %s has no parameter %s\nit is %s", name, network->name, name,
+            error_plain(x->diag, "-D %s: network '%s' has no parameter '%s'\nit is %s", name, network->name, name,
                         signature(x->arena, network));
     }
 }
@@ -318,7 +318,7 @@ bool bind_network(Expander *x, const Variable **variables)
         else if (param->value)
             value = eval(x, &c, param->value);
         else
-            fail(x, param->span, NULL, "parameter %s of network %s has no value\ngive it one with -D %s=..., or a "
+            fail(x, param->span, NULL, "parameter '%s' of network '%s' has no value\ngive it one with -D %s=..., or a "
                  "default: %s = ...", param->name, network->name, param->name, param->name);
         ok &= value.kind != VALUE_NONE;
         declare(x, variables, param->name, value);

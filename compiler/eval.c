@@ -78,32 +78,32 @@ static Value unknown_name(Expander *x, const Context *c, const Expr *e)
                       *const no_words[] = {"false", "False", "FALSE", "off", "No", "NO", "None", "none"};
     for (size_t i = 0; i < sizeof yes_words / sizeof *yes_words; i++)
         if (strcmp(e->text, yes_words[i]) == 0) {
-            fail(x, e->span, c->origin, "unknown name %s\nthe language writes yes and no", e->text);
+            fail(x, e->span, c->origin, "unknown name '%s'\nthe language writes yes and no", e->text);
             return NONE;
         }
     for (size_t i = 0; i < sizeof no_words / sizeof *no_words; i++)
         if (strcmp(e->text, no_words[i]) == 0) {
-            fail(x, e->span, c->origin, "unknown name %s\nthe language writes yes and no", e->text);
+            fail(x, e->span, c->origin, "unknown name '%s'\nthe language writes yes and no", e->text);
             return NONE;
         }
     if (find_mark(c, e->text)) {
-        fail(x, e->span, c->origin, "%s is a tensor, not a value\nits sizes are %s.channels, %s.height and %s.width",
+        fail(x, e->span, c->origin, "'%s' is a tensor, not a value\nits sizes are %s.channels, %s.height and %s.width",
              e->text, e->text, e->text, e->text);
         return NONE;
     }
     if (c->block && x->network && c->block != x->network)
         for (int i = 0; i < x->network->params.count; i++)
             if (strcmp(x->network->params.items[i].name, e->text) == 0) {
-                fail(x, e->span, c->origin, "unknown name %s\na block sees only its own parameters: give block %s a "
-                     "parameter %s and pass it", e->text, c->block->name, e->text);
+                fail(x, e->span, c->origin, "unknown name '%s'\na block sees only its own parameters: give block '%s' a "
+                     "parameter '%s' and pass it", e->text, c->block->name, e->text);
                 return NONE;
             }
     const char *names[100];
     const char *near = suggest(x, e->text, names, variable_names(c->variables, names, 100));
     if (near)
-        fail(x, e->span, c->origin, "unknown name %s\ndid you mean %s?", e->text, near);
+        fail(x, e->span, c->origin, "unknown name '%s'\ndid you mean '%s'?", e->text, near);
     else
-        fail(x, e->span, c->origin, "unknown name %s", e->text);
+        fail(x, e->span, c->origin, "unknown name '%s'", e->text);
     return NONE;
 }
 
@@ -126,7 +126,7 @@ static Value eval_field(Expander *x, const Context *c, const Expr *e)
     if (strcmp(e->text, "in") != 0) {
         const Mark *mark = find_mark(c, e->text);
         if (mark == NULL) {
-            fail(x, e->span, c->origin, "no tensor is named %s\nthe tensor that reaches a statement is `in`, others "
+            fail(x, e->span, c->origin, "no tensor is named '%s'\nthe tensor that reaches a statement is `in`, others "
                  "are named with `as`", e->text);
             return NONE;
         }
@@ -147,8 +147,8 @@ static Value eval_field(Expander *x, const Context *c, const Expr *e)
             return NONE;
         }
     const char *near = suggest(x, e->field, fields, 4);
-    fail(x, e->span, c->origin, "%s has no field %s\n%s%s%s", e->text, e->field, near ? "did you mean " : "",
-         near ? near : "the fields are channels, height, width and features", near ? "?" : "");
+    fail(x, e->span, c->origin, "%s has no field '%s'\n%s%s%s", e->text, e->field, near ? "did you mean '" : "",
+         near ? near : "the fields are channels, height, width and features", near ? "'?" : "");
     return NONE;
 }
 
@@ -398,8 +398,8 @@ static Value eval_call(Expander *x, const Context *c, const Expr *e)
         for (int i = 0; i < FUNCTIONS; i++)
             names[i] = functions[i].name;
         const char *near = suggest(x, e->text, names, FUNCTIONS);
-        fail(x, e->span, c->origin, "no function is named %s\n%s%s%s", e->text, near ? "did you mean " : "",
-             near ? near : "there are min, max, floor, ceil, round, abs and int", near ? "?" : "");
+        fail(x, e->span, c->origin, "no function is named '%s'\n%s%s%s", e->text, near ? "did you mean '" : "",
+             near ? near : "there are min, max, floor, ceil, round, abs and int", near ? "'?" : "");
         return NONE;
     }
     if (count < functions[f].min || count > functions[f].max) {

@@ -184,9 +184,9 @@ static void unknown_call(Expander *x, const Context *c, const Stmt *s)
         names[count++] = x->tree->blocks.items[i]->name;
     const char *near = suggest(x, s->name, names, count);
     if (near)
-        fail(x, s->name_span, c->origin, "no operator or block is named %s\ndid you mean %s?", s->name, near);
+        fail(x, s->name_span, c->origin, "no operator or block is named '%s'\ndid you mean '%s'?", s->name, near);
     else
-        fail(x, s->name_span, c->origin, "no operator or block is named %s\n`cnnc explain` lists the operators",
+        fail(x, s->name_span, c->origin, "no operator or block is named '%s'\n`cnnc explain` lists the operators",
              s->name);
 }
 
@@ -346,7 +346,7 @@ static bool check_variables(Expander *x, const Context *c, const Stmt *s)
     for (int i = 1; i < s->variables.count; i++)
         for (int k = 0; k < i; k++)
             if (strcmp(names[i].name, names[k].name) == 0) {
-                fail(x, names[i].span, c->origin, "the loop variable %s is named twice", names[i].name);
+                fail(x, names[i].span, c->origin, "the loop variable '%s' is named twice", names[i].name);
                 return false;
             }
     return true;
@@ -392,7 +392,7 @@ static void expand_as(Expander *x, const Context *c, const Stmt *s)
     Mark *mark = entry->item;
     if (mark && mark->by != s) {
         int before = x->diag->errors;
-        fail(x, s->name_span, c->origin, "two tensors are named %s", s->name);
+        fail(x, s->name_span, c->origin, "two tensors are named '%s'", s->name);
         if (x->diag->errors > before)
             note_at(x->diag, mark->by->name_span, "the first one");
         return;
@@ -495,7 +495,7 @@ static void warn(Expander *x)
         const Layer *l = g->layers.items[i];
         if (l->users > 0 || l == g->output)
             continue;
-        warning_at(x->diag, l->span, l->origin, "nothing uses the output of %s\nit is computed for nothing: remove it, "
+        warning_at(x->diag, l->span, l->origin, "nothing uses the output of '%s'\nit is computed for nothing: remove it, "
                    "or join it with add or concat", l->name);
         unused++;
     }
@@ -517,7 +517,7 @@ static Layer *expand_network(Expander *x, const Context *c)
     }
     Layer *out = x->stopped ? inside.in : expand_list(x, inside, &rest);
     if (!x->stopped && x->diag->errors == 0 && out == x->graph->input)
-        fail(x, x->network->name_span, NULL, "the output of network %s is its input\nadd a layer", x->network->name);
+        fail(x, x->network->name_span, NULL, "the output of network '%s' is its input\nadd a layer", x->network->name);
     return out;
 }
 

@@ -48,7 +48,7 @@ static const char *own_name(Expander *x, const Context *c, const Stmt *s, int po
     if (!eval_integer(x, c, s->label_index, "the index of a label", &index))
         return NULL;
     if (index < 0) {
-        fail(x, s->label_index->span, c->origin, "the index of label %s is %" PRId64 "\nan index is part of the name "
+        fail(x, s->label_index->span, c->origin, "the index of label '%s' is %" PRId64 "\nan index is part of the name "
              "and cannot be negative", s->label, index);
         return NULL;
     }
@@ -81,12 +81,12 @@ static void duplicate(Expander *x, const Context *c, const Stmt *s, const char *
 {
     const char *scope = *c->scope->scope->name ? c->scope->scope->name : x->network->name;
     if (first->span.begin == s->label_span.begin) {
-        fail(x, s->label_span, c->origin, "the label %s is used again in %s by a repeat\nnumber it with a loop "
+        fail(x, s->label_span, c->origin, "the label '%s' is used again in %s by a repeat\nnumber it with a loop "
              "variable: repeat i in 1..n { %s[i]: ... }", own, scope, s->label);
         return;
     }
     int before = x->diag->errors;
-    fail(x, s->label_span, c->origin, "the label %s is used twice in %s", own, scope);
+    fail(x, s->label_span, c->origin, "the label '%s' is used twice in %s", own, scope);
     if (x->diag->errors > before)
         note_at(x->diag, first->span, "first used here");
 }

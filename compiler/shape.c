@@ -99,10 +99,10 @@ static bool check_params(const Layer *l)
     return true;
 }
 
-/* An operator multiplies the output's size by at most a parameter's or the input's: neither may overflow. */
+/* Operators count their multiply-adds as the output's size times at most a parameter's: that must not overflow. */
 static bool check_work(const Layer *l)
 {
-    int64_t largest = l->input_count ? shape_count(&l->input[0]->output) : 1, work;
+    int64_t largest = 1, work;
     for (int i = 0; i < l->param_count; i++)
         if (l->param[i].count > largest)
             largest = l->param[i].count;

@@ -92,7 +92,7 @@ static void read_flag(Expander *x, const Context *c, const Setting *s, const Exp
 static void read_text(Expander *x, const Context *c, const Setting *s, const Expr *e, char *field)
 {
     if (e->kind == EXPR_NAME && find_variable(c->variables, e->text) == NULL) {
-        fail(x, e->span, NULL, "%s must be a text, but %s is a name\nwrite it in quotes: %s = \"%s\"", s->name, e->text,
+        fail(x, e->span, NULL, "%s must be a text, but '%s' is a name\nwrite it in quotes: %s = \"%s\"", s->name, e->text,
              s->name, e->text);
         return;
     }
@@ -123,8 +123,8 @@ static void read_word(Expander *x, const Context *c, const Setting *s, const Exp
             return;
         }
     const char *near = suggest(x, word, inits, 3);
-    fail(x, e->span, NULL, "no %s is named %.60s\n%s%s%s", s->name, word, near ? "did you mean " : "there are ",
-         near ? near : s->doc, near ? "?" : "");
+    fail(x, e->span, NULL, "no %s is named '%.60s'\n%s%s%s", s->name, word, near ? "did you mean '" : "there are ",
+         near ? near : s->doc, near ? "'?" : "");
 }
 
 static void read_optimizer(Expander *x, const Context *c, const Expr *e);
@@ -159,7 +159,7 @@ static bool repeated(Expander *x, const Arg *args, int i)
 {
     for (int k = 0; k < i; k++)
         if (args[k].name && strcmp(args[k].name, args[i].name) == 0) {
-            fail(x, args[i].name_span, NULL, "%s is set twice", args[i].name);
+            fail(x, args[i].name_span, NULL, "'%s' is set twice", args[i].name);
             note_at(x->diag, args[k].name_span, "first set here");
             return true;
         }
@@ -168,10 +168,12 @@ static bool repeated(Expander *x, const Arg *args, int i)
 
 static void read_optimizer(Expander *x, const Context *c, const Expr *e)
 {
-    if ((e->kind != EXPR_CALL && e->kind != EXPR_NAME) || strcmp(e->text, "sgd") != 0) {
-        bool named = e->kind == EXPR_CALL || e->kind == EXPR_NAME;
-        fail(x, e->span, NULL, "%s%s\nthe only optimizer is %s", named ? "there is no optimizer " :
-             "an optimizer is written as a call", named ? e->text : "", settings[3].doc);
+    bool named = e->kind == EXPR_CALL || e->kind == EXPR_NAME;
+    if (!named || strcmp(e->text, "sgd") != 0) {
+        if (named)
+            fail(x, e->span, NULL, "there is no optimizer '%s'\nthe only one is %s", e->text, settings[3].doc);
+        else
+            fail(x, e->span, NULL, "an optimizer is written as a call\nthe only one is %s", settings[3].doc);
         return;
     }
     for (int i = 0; i < e->args.count && i < MAX_ARGUMENTS; i++) {
@@ -183,8 +185,8 @@ static void read_optimizer(Expander *x, const Context *c, const Expr *e)
         const Setting *s = find_setting(sgd_settings, SGD_SETTINGS, arg->name);
         const char *near = s ? NULL : nearest_setting(x, sgd_settings, SGD_SETTINGS, arg->name);
         if (s == NULL)
-            fail(x, arg->name_span, NULL, "sgd has no setting %s\n%s%s%s", arg->name, near ? "did you mean " : "",
-                 near ? near : "it has lr, momentum, weight_decay and nesterov", near ? "?" : "");
+            fail(x, arg->name_span, NULL, "sgd has no setting '%s'\n%s%s%s", arg->name, near ? "did you mean '" : "",
+                 near ? near : "it has lr, momentum, weight_decay and nesterov", near ? "'?" : "");
         else if (!repeated(x, e->args.items, i))
             read_setting(x, c, s, arg->value);
     }
@@ -200,13 +202,13 @@ static void read_key(Expander *x, const Context *c, const Arg *arg)
         return;
     }
     if (find_setting(sgd_settings, SGD_SETTINGS, arg->name)) {
-        fail(x, arg->name_span, NULL, "%s belongs to the optimizer\nwrite optimizer = sgd(%s = ...)", arg->name,
+        fail(x, arg->name_span, NULL, "'%s' belongs to the optimizer\nwrite optimizer = sgd(%s = ...)", arg->name,
              arg->name);
         return;
     }
     const char *near = nearest_setting(x, settings, SETTINGS, arg->name);
-    fail(x, arg->name_span, NULL, "train has no setting %s\n%s%s%s", arg->name, near ? "did you mean " : "it has ",
-         near ? near : "data, batch, epochs, optimizer, init and seed", near ? "?" : "");
+    fail(x, arg->name_span, NULL, "train has no setting '%s'\n%s%s%s", arg->name, near ? "did you mean '" : "it has ",
+         near ? near : "data, batch, epochs, optimizer, init and seed", near ? "'?" : "");
 }
 
 void read_train(Expander *x, const Context *c)
