@@ -5,6 +5,9 @@
  */
 #include "cnnc.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static void dump_expr(FILE *, const Expr *);
 
 static void dump_args(FILE *f, const Arg *args, int count)
@@ -40,11 +43,21 @@ static void dump_string(FILE *f, const char *text)
     fputc('"', f);
 }
 
+/* The shortest text that reads back as the same number, and never as an integer. */
+static void dump_real(FILE *f, double value)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.15g", value);
+    if (strtod(text, NULL) != value)
+        snprintf(text, sizeof text, "%.17g", value);
+    fprintf(f, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
+}
+
 static void dump_expr(FILE *f, const Expr *e)
 {
     switch (e->kind) {
     case EXPR_INT:    fprintf(f, "%lld", (long long)e->integer); break;
-    case EXPR_REAL:   fprintf(f, "%.17g%s", e->real, e->real == (double)(long long)e->real ? ".0" : ""); break;
+    case EXPR_REAL:   dump_real(f, e->real); break;
     case EXPR_BOOL:   fputs(e->integer ? "yes" : "no", f); break;
     case EXPR_STRING: dump_string(f, e->text); break;
     case EXPR_NAME:   fputs(e->text, f); break;

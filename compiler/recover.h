@@ -1,0 +1,214 @@
+/* recover.h - what a syntax error says, and where reading goes on behind it. Included by parser.y alone.
+ *
+ * next_token stands between scanner and parser. It knows the open brackets, and after an error it leaves out the rest
+ * of the statement, balanced braces and all, or makes up the '}' or ';' that was forgotten. So one mistake gives one
+ * error, and the statements behind it are still checked.
+ */
+#ifndef RECOVER_H
+#define RECOVER_H
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- brackets ---------------------------------------------------------------------------------------------------- */
+
+static int indentation(const Source *s, int offset, bool *first_on_line)
+{
+    int begin = s->line[source_line(s, offset, NULL) - 1], i = begin;
+    while (s->text[i] == ' ' || s->text[i] == '\t')
+        i++;
+    if (first_on_line)
+        *first_on_line = i == offset;
+    return i - begin;
+}
+
+/* Parentheses inside a brace that closes are forgotten: the parser has given them up, or is about to. */
+static void drop_parentheses(Parser *p)
+{
+    while (p->depth > 0 && p->open[p->depth - 1].kind != '{')
+        p->depth--;
+}
+
+static void close_bracket(Parser *p, int opener, Span span)
+{
+    if (opener == '{')
+        drop_parentheses(p);
+    if (p->depth == 0 || p->open[p->depth - 1].kind != opener)
+        return;
+    Bracket *b = &p->open[--p->depth];
+    if (opener != '{')
+        return;
+    p->braces--;
+    bool first;
+    int here = indentation(p->source, span.begin, &first);
+    if (first && p->unclosed.end == 0 && here < indentation(p->source, b->span.begin, NULL))
+        p->unclosed = b->span;
+}
+
+static bool open_bracket(Parser *p, int kind, Span span)
+{
+    if (p->depth == MAX_NESTING) {
+        error_at(p->diag, span, NULL, "brackets nested deeper than %d\nmove the inner ones into a block", MAX_NESTING);
+        p->stopped = true;
+        return false;
+    }
+    p->open[p->depth++] = (Bracket){kind, p->last_kind, span};
+    p->braces += kind == '{';
+    return true;
+}
+
+/* ---- tokens from the text ------------------------------------------------------------------------------------------ */
+
+static Token read_token(Parser *p)
+{
+    Token t = {.kind = YYEOF, .span = {p->offset, p->offset}};
+    p->enclosing = p->depth > 0 ? p->open[p->depth - 1] : (Bracket){0};
+    p->braces_before = p->braces;
+    if (!p->stopped)
+        t.kind = scan_token(&t.value, &t.span, p->scanner);
+    if (!p->stopped && ++p->tokens > MAX_TOKENS) {
+        error_at(p->diag, t.span, NULL, "the file has more than %d words and signs\nrepeat and block say the same in "
+                 "fewer", MAX_TOKENS);
+        p->stopped = true;
+    }
+    if (p->diag->errors > MAX_SYNTAX_ERRORS)
+        p->stopped = true;
+    switch (t.kind) {
+    case '(': case '[': case '{':
+        open_bracket(p, t.kind, t.span);
+        break;
+    case ')': close_bracket(p, '(', t.span); break;
+    case ']': close_bracket(p, '[', t.span); break;
+    case '}': close_bracket(p, '{', t.span); break;
+    case TRAIN:
+        t.value.place = (Place){p->braces, p->in_network};
+        break;
+    }
+    if (p->stopped)
+        t.kind = YYEOF;
+    p->last_kind = t.kind;
+    return t;
+}
+
+static Token make_up(const Parser *p, int kind)
+{
+    return (Token){.kind = kind, .span = {p->lookahead.span.end, p->lookahead.span.end}};
+}
+
+/* ---- leaving out what follows an error ----------------------------------------------------------------------------- */
+
+static bool begins_definition(int kind)
+{
+    return kind == BLOCK || kind == NETWORK;
+}
+
+static void hold(Parser *p, Token t)
+{
+    p->held = t;
+    p->holding = true;
+}
+
+/* A definition begins where one is still open: its braces are closed first. */
+static void close_all(Parser *p, Token definition)
+{
+    hold(p, definition);
+    p->closing = p->braces;
+    p->depth = p->braces = 0;
+}
+
+/* Scans to the ';' or '}' that ends the broken statement, or to the next definition; `made` is the ';' after a group
+ * in braces, which needs none. */
+static bool skip_ends(Parser *p, Token t, bool *made)
+{
+    if (t.kind == YYEOF || begins_definition(t.kind))
+        return true;
+    if (p->to_definition || p->braces > p->skip_level)
+        return false;
+    if (p->braces < p->skip_level || t.kind == ';')
+        return true;
+    return *made = t.kind == '}';
+}
+
+static Token take_token(Parser *);
+
+static Token skip(Parser *p)
+{
+    Token t;
+    bool made = false;
+    while (!skip_ends(p, t = read_token(p), &made))
+        ;
+    if (made) {
+        Token next = read_token(p);
+        if (next.kind == ELSE || next.kind == SHORTCUT)
+            return skip(p);
+        hold(p, next);
+        t = make_up(p, ';');
+    }
+    if (p->to_definition)
+        p->depth = p->braces = 0;
+    p->skipping = p->to_definition = false;
+    drop_parentheses(p);
+    if (!begins_definition(t.kind))
+        return t;
+    close_all(p, t);
+    return take_token(p);
+}
+
+static Token take_token(Parser *p)
+{
+    if (p->start) {
+        Token t = make_up(p, p->start);
+        p->start = 0;
+        return t;
+    }
+    if (p->closing > 0) {
+        p->closing--;
+        return make_up(p, '}');
+    }
+    if (p->semicolon) {
+        p->semicolon = false;
+        return make_up(p, ';');
+    }
+    if (p->holding) {
+        p->holding = false;
+        return p->held;
+    }
+    return p->skipping ? skip(p) : read_token(p);
+}
+
+/* What the parser calls for each token. */
+static int next_token(YYSTYPE *value, Span *span, Parser *p)
+{
+    Token t = take_token(p);
+    if (begins_definition(t.kind) && p->braces == 0) {
+        p->in_network = t.kind == NETWORK;
+        p->broken = false;
+        p->unclosed = (Span){0, 0};
+    }
+    p->previous = p->lookahead.span;
+    p->lookahead = t;
+    *value = t.value;
+    *span = p->placeless ? (Span){0, 0} : t.span;
+    return t.kind;
+}
+
+/* Called after an error was found at the lookahead: decides what the parser, which gives up the innermost statement,
+ * reads next. `statement_ended`: all that is missing is a ';' in front of the lookahead. */
+static void recover(Parser *p, bool statement_ended)
+{
+    Token t = p->lookahead;
+    drop_parentheses(p);
+    if (p->braces_before == 0) {
+        p->skipping = p->to_definition = !begins_definition(t.kind);
+    } else if (begins_definition(t.kind)) {
+        close_all(p, t);
+    } else if (statement_ended) {
+        p->semicolon = true;
+        hold(p, t);
+    } else if (t.kind != ';' && t.kind != '}') {
+        p->skipping = true;
+        p->skip_level = p->braces_before;
+    }
+}
+
+#endif
