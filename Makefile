@@ -37,7 +37,7 @@ deps:
 	fi
 
 $B/cnnc: $B/compiler/main.o $B/libcnnc.a
-	$(CC) $(SAN) -o $@ $^
+	$(CC) $(SAN) -o $@ $^ -lm
 
 $B/libcnnc.a: $(OBJECTS)
 	rm -f $@ && ar rcs $@ $^
