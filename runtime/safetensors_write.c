@@ -75,7 +75,10 @@ static json_t *make_entry(const cnn_stored *item, uint64_t at)
     json_t           *shape = json_array();
 
     for (int k = 0; k < t->rank; k++)
-        json_array_append_new(shape, json_integer(t->shape[k]));
+        if (json_array_append_new(shape, json_integer(t->shape[k])) != 0) {
+            json_decref(shape);
+            return NULL;
+        }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", t->integer ? "I64" : sizeof(cnn_real) == 8 ? "F64" : "F32",
                      "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)(at + element_bytes(item) * t->count));
 }
@@ -85,7 +88,7 @@ static char *make_header(const cnn_stored *items, int count, const cnn_metadata 
 {
     json_t  *header = json_object(), *about = json_object();
     uint64_t next[2] = {0, 0};  /* where the next tensor of 8-byte elements goes, and of 4-byte elements */
-    int      bad = json_object_set_new(header, "__metadata__", about) != 0;
+    int      bad = json_object_set(header, "__metadata__", about) != 0;
 
     bad |= json_object_set_new(about, "cnnc.crc32", json_string("00000000"));
     bad |= json_object_set_new(about, "format", json_string("pt"));
@@ -106,6 +109,7 @@ static char *make_header(const cnn_stored *items, int count, const cnn_metadata 
         *at += bytes * items[i].tensor.count;
     }
     char *text = bad ? NULL : json_dumps(header, JSON_COMPACT);
+    json_decref(about);
     json_decref(header);
     if (!text)
         return NULL;
