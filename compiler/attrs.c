@@ -48,26 +48,9 @@ static const char *kind_text(AttrKind kind)
     return "";
 }
 
-static bool has_range(AttrKind kind)
-{
-    return kind != ATTR_FLAG && kind != ATTR_NAMES;
-}
-
-/* "at least 1", "from 0 to 1", or "" where every number will do. */
-static char *range_text(Arena *arena, const AttrSpec *spec)
-{
-    if (!has_range(spec->kind))
-        return arena_printf(arena, "%s", "");
-    if (spec->max != 0)
-        return arena_printf(arena, "from %g to %g", spec->min, spec->max);
-    return arena_printf(arena, "at least %g", spec->min);
-}
-
 char *attr_help(Arena *arena, const AttrSpec *spec)
 {
-    const char *range = range_text(arena, spec);
-    return arena_printf(arena, "%s: %s (%s%s%s)", spec->name, spec->doc, kind_text(spec->kind), *range ? ", " : "",
-                        range);
+    return arena_printf(arena, "%s: %s", spec->name, spec->doc);
 }
 
 void default_attrs(const Op *op, Span span, Attr *attrs)

@@ -258,23 +258,14 @@ bool bind_call(Expander *x, const Context *caller, const Stmt *call, const Block
 
 /* ---- -D name=value -------------------------------------------------------------------------------------------------- */
 
-/* The value is parsed as the default of a parameter of a network that holds nothing else. */
 static Value define_value(Expander *x, const Define *d)
 {
-    const Value none = {.kind = VALUE_NONE};
-    Value value = none;
-    if (d->value && strlen(d->value) <= 10000) {
-        Source *source = source_from_text(x->arena, "-D", arena_printf(x->arena, "network n(v = %s\n) { relu; }",
-                                                                       d->value));
-        Diag quiet = {.source = source, .out = x->diag->out, .muted = true, .limit = x->diag->limit};
-        Tree *tree = parse(x->arena, &quiet, source);
-        if (tree && quiet.errors == 0 && tree->blocks.count == 0 && tree->networks.count == 1 &&
-            tree->networks.items[0]->params.count == 1 && tree->networks.items[0]->params.items[0].value &&
-            tree->networks.items[0]->body.count == 1) {
-            Expander alone = {.arena = x->arena, .diag = &quiet, .source = source, .tree = tree, .trial = true};
-            value = eval(&alone, &(Context){0}, tree->networks.items[0]->params.items[0].value);
-            x->statements += alone.statements;
-        }
+    Value value = {.kind = VALUE_NONE};
+    const Expr *e = d->value ? parse_expression(x->arena, d->value) : NULL;
+    if (e) {
+        Diag quiet = {.out = x->diag->out, .muted = true};
+        Expander alone = {.arena = x->arena, .diag = &quiet, .source = x->source, .trial = true};
+        value = eval(&alone, &(Context){0}, e);
     }
     if (value.kind == VALUE_NONE)
         error_plain(x->diag, "-D %s=%.60s: this is no value of the network language\nvalues are written 10, 0.5, yes, "

@@ -87,8 +87,8 @@ static Value unknown_name(Expander *x, const Context *c, const Expr *e)
             return NONE;
         }
     if (find_mark(c, e->text)) {
-        fail(x, e->span, c->origin, "'%s' is a tensor, not a value\nits sizes are %s.channels, %s.height and %s.width",
-             e->text, e->text, e->text, e->text);
+        fail(x, e->span, c->origin, "'%s' is a tensor, not a value\nafter `from %s;` its sizes are in.channels, "
+             "in.height and in.width", e->text, e->text);
         return NONE;
     }
     if (c->block && x->network && c->block != x->network)
@@ -117,37 +117,28 @@ static Value eval_name(Expander *x, const Context *c, const Expr *e)
     return unknown_name(x, c, e);
 }
 
-/* in.channels, or NAME.channels of a tensor named by `as`. */
+/* in.channels: sizes of the tensor that reaches the statement. */
 static Value eval_field(Expander *x, const Context *c, const Expr *e)
 {
     static const char *const fields[] = {"channels", "features", "height", "width"};
     static const int dimension[] = {0, 0, 1, 2};
-    const Layer *layer = c->in;
-    if (strcmp(e->text, "in") != 0) {
-        const Mark *mark = find_mark(c, e->text);
-        if (mark == NULL) {
-            fail(x, e->span, c->origin, "no tensor is named '%s'\nthe tensor that reaches a statement is `in`, others "
-                 "are named with `as`", e->text);
-            return NONE;
-        }
-        layer = mark->layer;
-    } else if (layer == NULL) {
+    if (c->in == NULL) {
         fail(x, e->span, c->origin, "in has no meaning here: no tensor exists before input");
         return NONE;
     }
+    const Shape *shape = &c->in->output;
     for (int i = 0; i < 4; i++)
         if (strcmp(e->field, fields[i]) == 0) {
-            const Shape *shape = &layer->output;
             if (shape->rank == 0)
                 return NONE;
             if (dimension[i] < shape->rank)
                 return integer_value(shape->dim[dimension[i]]);
-            fail(x, e->span, c->origin, "%s has no %s: it is flat, %" PRId64 " features\nask before flatten, or use "
-                 "%s.features", e->text, e->field, shape->dim[0], e->text);
+            fail(x, e->span, c->origin, "in has no %s: the tensor is flat, %" PRId64 " features\nask before flatten, or "
+                 "for in.features", e->field, shape->dim[0]);
             return NONE;
         }
     const char *near = suggest(x, e->field, fields, 4);
-    fail(x, e->span, c->origin, "%s has no field '%s'\n%s%s%s", e->text, e->field, near ? "did you mean '" : "",
+    fail(x, e->span, c->origin, "in has no field '%s'\n%s%s%s", e->field, near ? "did you mean '" : "",
          near ? near : "the fields are channels, height, width and features", near ? "'?" : "");
     return NONE;
 }

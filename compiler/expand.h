@@ -99,7 +99,7 @@ typedef LIST(Layer *) LayerList;
 void  default_attrs(const Op *, Span, Attr *);
 /* Binds the call's arguments to op's attributes; tensors named by ATTR_NAMES are appended to `inputs`. */
 bool  bind_attrs(Expander *, const Context *, const Stmt *call, const Op *, Attr *, LayerList *inputs);
-/* "stride: step between windows (a number or (height, width), at least 1)" */
+/* "stride: step between windows" */
 char *attr_help(Arena *, const AttrSpec *);
 int   attr_count(const Op *);
 int   attr_index(const Op *, const char *name);                 /* -1: none                                          */

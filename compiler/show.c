@@ -94,7 +94,7 @@ static void add_scopes(Sheet *sheet, const Scope *s, const Scope *last)
     add_scopes(sheet, s->parent, last);
     Row *row = add_row(sheet);
     row->cell[NAME] = indented(sheet->arena, s->name, depth_of(s) - 1);
-    row->cell[OPERATOR] = s->block ? arena_printf(sheet->arena, "[%s]", s->block) : "[...]";
+    row->cell[OPERATOR] = s->block ? arena_printf(sheet->arena, "[%s]", s->block) : "";
 }
 
 static int64_t parameters_of(const Layer *l, bool trainable)
@@ -182,7 +182,7 @@ static void print_totals(FILE *out, Arena *a, const Graph *g)
         if (l != g->input)
             activations += activation_bytes(l);
     }
-    fprintf(out, "Parameters           %s%s%s%s\n", thousands(a, trainable), buffers ? ", and " : "",
+    fprintf(out, "Parameters           %s%s%s%s\n", thousands(a, trainable), buffers ? " trainable, and " : ", all trainable",
             buffers ? thousands(a, buffers) : "", buffers ? " values of running statistics" : "");
     fprintf(out, "Multiply-adds        %s for a batch of %d, %s a picture (forward)\n", amount(a, macs * g->batch),
             g->batch, amount(a, macs));
@@ -230,7 +230,23 @@ static char *default_text(Arena *arena, const AttrSpec *spec)
         return arena_printf(arena, "needed");
     if (spec->kind == ATTR_FLAG)
         return arena_printf(arena, "%s", spec->value != 0 ? "yes" : "no");
+    if (spec->value < spec->min)                /* stands for "another attribute's value": the meaning says which */
+        return arena_printf(arena, "-");
     return arena_printf(arena, "%g", spec->value);
+}
+
+/* "integer, 1 and up", "n or (h, w), 1 and up", "number, 0 to 1" */
+static char *takes_text(Arena *arena, const AttrSpec *spec)
+{
+    static const char *const kinds[] = {
+        [ATTR_INT] = "integer", [ATTR_REAL] = "number", [ATTR_FLAG] = "yes or no", [ATTR_PAIR] = "n or (h, w)",
+        [ATTR_PAD] = "n, (h, w), (t, b, l, r), same", [ATTR_NAMES] = "names",
+    };
+    const char *kind = kinds[spec->kind];
+    if (spec->kind == ATTR_FLAG || spec->kind == ATTR_NAMES || spec->kind == ATTR_PAD)
+        return arena_printf(arena, "%s", kind);
+    return spec->max != 0 ? arena_printf(arena, "%s, %g to %g", kind, spec->min, spec->max)
+                          : arena_printf(arena, "%s, %g and up", kind, spec->min);
 }
 
 static void print_usage(FILE *out, const Op *op)
@@ -249,15 +265,15 @@ void explain_operator(FILE *out, const Op *op)
     fprintf(out, "%s - %s\n\n    ", op->keyword, op->summary);
     print_usage(out, op);
     if (attr_count(op) > 0)
-        fprintf(out, "\n    %-12s %-8s %s\n", "attribute", "default", "meaning");
+        fprintf(out, "\n    %-12s %-8s %-30s %s\n", "attribute", "default", "takes", "meaning");
     for (int i = 0; i < attr_count(op); i++) {
         const AttrSpec *spec = &op->attrs[i];
-        const char *help = attr_help(arena, spec);
-        fprintf(out, "    %-12s %-8s %s\n", spec->name, default_text(arena, spec), help + strlen(spec->name) + 2);
+        fprintf(out, "    %-12s %-8s %-30s %s\n", spec->name, default_text(arena, spec), takes_text(arena, spec),
+                spec->doc);
     }
     fprintf(out, "\n    forward      %s\n", plain_formula(arena, op->formula));
     if (strstr(op->formula, "$ih"))
-        fprintf(out, "                 ih = i * stride - pad + r * dilation,  iw likewise;  X outside the picture is 0\n");
+        fprintf(out, "                 ih = i * stride - pad + r * dilation,  iw likewise\n");
     fprintf(out, "    gradient     %s\n", plain_formula(arena, op->grad));
     fprintf(out, "    reference    %s\n", op->reference);
     arena_free(arena);
