@@ -324,9 +324,10 @@ static void write_gradients(Emitter *e, const Graph *g, const Program *p)
     raw(e, "\n    /* forward */");
     write_calls(e, p, 0, p->backward_from);
     write_logits(e, p);
+    raw(e, "    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */");
     raw(e, "\n    /* backward */");
     write_calls(e, p, p->backward_from, p->kernels.count);
-    raw(e, "    return *(real *)kept_loss_mean;\n}\n");
+    raw(e, "    return mean_loss;\n}\n");
 }
 
 static void write_predict(Emitter *e, const Graph *g, const Program *p)
