@@ -1,0 +1,59 @@
+/* programs.h - layer graphs, step programs and compiled networks for tests, straight from a network's text or file. */
+#ifndef PROGRAMS_H
+#define PROGRAMS_H
+
+#include "cnn.h"
+#include "op.h"
+
+/* A layer graph through the compiler's own passes; fails the test when the network has an error. Freed with the arena. */
+Graph   *graph_from_text(Arena *, const char *text);
+Graph   *graph_from_file(Arena *, const char *path);
+Program *placed_program(const Graph *, ProgramMode);            /* built, and placed but for PROGRAM_UPDATE */
+
+/* The i-th network that every general property is tested on (the examples and tests/golden/); NULL past the end. */
+const char *network_file(int i);
+
+/* How many kernels of a program have this suffix and (unless NULL) this operator or layer name. */
+int      count_kernels(const Program *, const char *suffix, const char *keyword, const char *layer);
+
+/* ---- a generated network, loaded from its shared library ------------------------------------------------------------- */
+
+/* Values cross as doubles whatever the library computes in. */
+typedef struct {
+    void       *library, *net;
+    bool        is_double;
+    int         input[4], output[4];            /* batch first */
+    void     *(*create)(uint64_t seed);
+    void      (*destroy)(void *);
+    int       (*tensors)(void);
+    cnn_tensor (*tensor)(int i);
+    void      (*get)(const void *, int i, void *out);
+    void      (*set)(void *, int i, const void *in);
+    void      (*get_grad)(const void *, int i, void *out);
+    void      (*get_momentum)(const void *, int i, void *out);
+    void      (*freeze)(void *, int i, int frozen);
+    void      (*predict)(void *, const void *x, void *logits);
+    void       *gradients;                      /* returns float or double */
+    void      (*update)(void *, const cnn_update *);
+    void      (*poison)(void *);                /* NULL but in libraries made for it */
+} Loaded;
+
+/* Runs `cnnc --shared FLAGS FILE -o LIBRARY`; fails the test when it does. */
+void    compile_library(const char *file, const char *flags, const char *library);
+/* LIBRARY holds a network called NAME; a replica is made from `seed`. */
+Loaded  load_network(const char *library, const char *name, bool is_double, uint64_t seed);
+void    unload_network(Loaded *);
+
+/* Tensor i through one of the three getters, tensor(i).count values owned by the caller. */
+double *fetch(const Loaded *, void (*get)(const void *, int, void *), int i);
+void    store(Loaded *, int i, const double *values);
+void    run_predict(Loaded *, const double *x, double *logits);
+double  run_gradients(Loaded *, const double *x, const int32_t *labels, double *logits);
+
+/* Pictures and labels of step s as tests/golden/make.py computes them; owned by the caller. */
+double  *reference_pictures(const Loaded *, int step);
+int32_t *reference_labels(const Loaded *, int step);
+/* Element i of tensor t of the same formula: a multiple of 2^-16 in [-1, 1). */
+double   reference_unit(size_t i, uint32_t t);
+
+#endif
