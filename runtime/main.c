@@ -43,6 +43,7 @@ static const struct argp_option all_options[] = {
     {"tensor", CNN_TENSOR, "GLOB", 0, "Check only tensors whose name matches; may be repeated", 0},
     {"entries", CNN_ENTRIES, "N", 0, "Entries to check of a tensor (default: 64; 0: every one)", 0},
     {"json", CNN_JSON, NULL, 0, "Print results as JSON, one object a line", 0},
+    {"version", CNN_VERSION, NULL, 0, "Print the network, the version of cnnc and the instruction set", -1},
     {0}};
 
 enum { OPTIONS = sizeof all_options / sizeof *all_options };
@@ -178,6 +179,12 @@ static void add_glob(struct argp_state *state, cnn_options *options, int key, co
     options->globs[options->glob_count++] = glob;
 }
 
+static void print_version(const cnn_facts *facts)
+{
+    printf("%s (cnnc %s, %s)\n", facts->name, facts->version, facts->target);
+    exit(CNN_OK);                       /* as argp does after --help */
+}
+
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
     cnn_options *o = &((cnn_session *)state->input)->options;
@@ -203,6 +210,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case CNN_PROFILE:       o->profile = 1; break;
     case CNN_ENTRIES:       o->entries = (long)integer(state, key, text, 0, LONG_MAX); break;
     case CNN_JSON:          o->json = 1; break;
+    case CNN_VERSION:       print_version(((cnn_session *)state->input)->facts); break;
     case CNN_SPLIT:
         if (strcmp(text, "train") != 0 && strcmp(text, "test") != 0)
             argp_error(state, "--split %s: must be train or test", text);
@@ -224,16 +232,12 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 
 /* ---- commands ---------------------------------------------------------------------------------------------------- */
 
-static void print_version(FILE *out, struct argp_state *state)
-{
-    const cnn_facts *facts = ((cnn_session *)state->input)->facts;
-    fprintf(out, "%s (cnnc %s, %s)\n", facts->name, facts->version, facts->target);
-}
-
 /* Finds the command; the rest of the line is its own. */
 static error_t parse_command(int key, char *text, struct argp_state *state)
 {
     cnn_session *s = state->input;
+    if (key == CNN_VERSION)
+        print_version(s->facts);
     if (key == ARGP_KEY_NO_ARGS)
         argp_error(state, "a command is missing: train, eval, predict, bench, info or gradcheck");
     if (key != ARGP_KEY_ARG)
@@ -262,6 +266,7 @@ static void parse_rest(cnn_session *s, int argc, char **argv)
         for (int j = 0; command->options[j]; j++)
             if (all_options[i].key == (int)command->options[j])
                 options[count++] = all_options[i];
+    options[count++] = all_options[OPTIONS - 2];                /* --version, which every command takes */
     options[count] = (struct argp_option){0};
 
     char name[256];             /* argp calls the program by argv[0] in its messages */
@@ -279,7 +284,7 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
         .momentum = facts->momentum, .weight_decay = facts->weight_decay, .nesterov = facts->nesterov,
         .seed = facts->seed, .steps = 20, .entries = 64}};
     const struct argp argp = {
-        .parser = parse_command, .args_doc = "COMMAND [OPTION...]", .help_filter = fill_in,
+        .options = &all_options[OPTIONS - 2], .parser = parse_command, .args_doc = "COMMAND [OPTION...]", .help_filter = fill_in,
         .doc = "Train and use the network $name.\v"
                "Commands:\n"
                "  train      train and save\n"
@@ -290,7 +295,6 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
                "  gradcheck  gradients against differences\n\n"
                "'COMMAND --help' lists the options of a command."};
     argp_err_exit_status = CNN_USAGE;
-    argp_program_version_hook = print_version;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &s);
     parse_rest(&s, argc, argv);
     if (s.options.threads > 0)

@@ -77,7 +77,7 @@ void cnn_line_spread(cnn_line *line, const char *name, double min, double median
         snprintf(member, sizeof member, "%s_median", name);
         cnn_line_real(line, member, median, 0);
     } else {
-        print_name(line, name), printf("min %.2f median %.2f", min, median);
+        print_name(line, name), printf("min %.*f median %.*f", min < 1 ? 4 : 2, min, min < 1 ? 4 : 2, median);
     }
 }
 

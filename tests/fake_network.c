@@ -1,7 +1,12 @@
 /* fake_network.c - see fake_network.h. Plain loops whose gradients one can check by eye. */
 #include "fake_network.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,7 +42,7 @@ const cnn_facts fake_facts = {
     .predict = predict_kernels, .predict_count = 2,
     .gradients = gradients_kernels, .gradients_count = 5,
     .arena_bytes = sizeof(fake), .parameter_bytes = (H * D + H + K * H + K) * sizeof(cnn_real),
-    .data = "synthetic", .epochs = 3, .lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = 0, .seed = 7,
+    .data = "synthetic", .epochs = 3, .lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = 0, .seed = 7,
 };
 
 static int broken(const char *how)
@@ -172,6 +177,16 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
         }
     if (broken("FAKE_NAN") && net->step == strtoull(getenv("FAKE_NAN"), NULL, 10))
         loss = (cnn_real)NAN;
+    if (broken("FAKE_SIGNAL")) {
+        unsigned long long step = 0;
+        int first = 0, second = 0;
+        sscanf(getenv("FAKE_SIGNAL"), "%llu,%d,%d", &step, &first, &second);
+        if (net->step == step) {
+            raise(first);
+            if (second)
+                raise(second);
+        }
+    }
     if (broken("FAKE_SLOW"))
         usleep((useconds_t)(1000 * atoi(getenv("FAKE_SLOW"))));
     return loss;
@@ -190,4 +205,39 @@ void fake_update(fake *net, const cnn_update *u)
 
 #ifdef CNN_MAIN
 CNN_TRAINER(fake, fake_facts)
+#endif
+
+#ifdef FAKE_DISK
+/* ---- the disk, which the linker's --wrap puts between the runtime and the C library ------------------------------ */
+
+static long calls;
+
+__attribute__((destructor)) static void print_calls(void)
+{
+    if (broken("FAKE_COUNT"))
+        fprintf(stderr, "%ld", calls);
+}
+
+/* Counts a call; 1 when it is the one that fails. Does not come back from the one that kills. */
+static int fails(void)
+{
+    calls++;
+    if (broken("FAKE_DIE") && calls == atol(getenv("FAKE_DIE")))
+        kill(getpid(), SIGKILL);
+    if (!broken("FAKE_FAIL") || calls != atol(getenv("FAKE_FAIL")))
+        return 0;
+    errno = ENOSPC;
+    return 1;
+}
+
+#define WRAP(TYPE, NAME, DECLARED, PASSED)                                                                             \
+    TYPE __real_##NAME DECLARED;                                                                                       \
+    TYPE __wrap_##NAME DECLARED;                                                                                       \
+    TYPE __wrap_##NAME DECLARED { return fails() ? -1 : __real_##NAME PASSED; }
+WRAP(ssize_t, write, (int file, const void *bytes, size_t length), (file, bytes, length))
+WRAP(int, fsync, (int file), (file))
+WRAP(int, rename, (const char *from, const char *to), (from, to))
+WRAP(int, link, (const char *from, const char *to), (from, to))
+WRAP(int, unlink, (const char *path), (path))
+WRAP(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode))
 #endif

@@ -4,12 +4,17 @@
  *   loss = softmax cross-entropy. Tensors: 0.weight 12x36, 0.bias 12, 1.mean 12 (a buffer: the running mean of hidden),
  *   2.weight 10x12, 2.bias 10, 2.num_batches_tracked (a buffer, integer).
  *
- * It is a program like any generated one: fake_network.c and libcnn.a. The environment breaks it on purpose:
+ * It is a program like any generated one: fake_network.c with -DCNN_MAIN, and libcnn.a. The environment
+ * breaks it on purpose:
  *   FAKE_WRONG=1           the gradient of 2.weight is 5% too large
  *   FAKE_WRONG_ENTRY=1     one entry of the gradient of 0.weight has the wrong sign
  *   FAKE_NAN=STEP          the loss of that step is not a number
  *   FAKE_NO_MEMORY=1       fake_new returns NULL
  *   FAKE_SLOW=MS           every step takes so many milliseconds more
+ *   FAKE_SIGNAL=STEP,N     signal N arrives during that step; with ,N again, N arrives twice
+ *   FAKE_DIE=CALL          the process is killed before that call of open, write, fsync, rename, link or unlink
+ *   FAKE_FAIL=CALL         that call fails with ENOSPC
+ *   FAKE_COUNT=1           prints the number of such calls on stderr at the end
  */
 #ifndef FAKE_NETWORK_H
 #define FAKE_NETWORK_H
