@@ -65,6 +65,7 @@ struct Parser {
     bool          has_train;
     Span          train_span;
 
+    int           stray;                /* where the scanner last left something out                   */
     int           tokens;
     Token         lookahead;            /* the last token that the parser got                          */
     Span          previous;             /* the one before it                                           */
@@ -75,7 +76,8 @@ struct Parser {
     int           braces_before;        /* `braces` before the lookahead                               */
     Span          unclosed;             /* a '{' whose '}' seems to be missing, judging by indentation */
     bool          in_network, broken;   /* broken: an error was reported in this definition            */
-    bool          skipping, to_definition;
+    bool          skipping;             /* leaving out what follows an error: up to the ';' at skip_level,     */
+    bool          to_definition, to_brace;      /* or only to a definition, or only to the '}'         */
     int           skip_level;
     int           closing;              /* '}' to be made up,                                          */
     bool          semicolon;            /* then a ';',                                                 */
@@ -117,6 +119,7 @@ static Stmt *label_stmt(Stmt *, Label, Span);
 
 /* The strings are how a token is called in errors. */
 %token YYEOF 0 "the end of the file"
+%token ';' ':' '=' ',' '(' '[' '{' ')' ']' '}'
 %token NETWORK "'network'" BLOCK "'block'" REPEAT "'repeat'" IN "'in'" CONCAT "'concat'" RESIDUAL "'residual'"
 %token SHORTCUT "'shortcut'" WHEN "'when'" IF "'if'" ELSE "'else'" AS "'as'" FROM "'from'" YES "'yes'" NO "'no'"
 %token OR "'||'" AND "'&&'" EQUAL "'=='" UNEQUAL "'!='" AT_MOST "'<='" AT_LEAST "'>='" SHIFT_LEFT "'<<'"
@@ -281,11 +284,7 @@ if:
 /* concat { { ... }  left: { ... }  {} } */
 branches:
     %empty                                      { $$ = (StmtList){0}; }
-  | branches branch                             {
-                                                    $$ = $1;
-                                                    if ($branch)
-                                                        APPEND(p->arena, &$$, $branch);
-                                                }
+  | branches branch                             { $$ = $1; APPEND(p->arena, &$$, $branch); }
   ;
 
 branch:
@@ -294,7 +293,6 @@ branch:
                                                     TRY($$ = make_nest(p, STMT_GROUP, @body, NULL, $body, NULL));
                                                     label_stmt($$, $label, @label);
                                                 }
-  | error ';'                                   { $$ = NULL; yyerrok; }
   ;
 
 names:
@@ -383,7 +381,7 @@ static void yyerror(Span *span, Parser *p, const char *message)
 {
     (void)message;
     if (!p->stopped)
-        error_at(p->diag, *span, NULL, "nested deeper than %d", MAX_NESTING);
+        error_at(p->diag, *span, NULL, "nested deeper than %d\nmove the inner parts into a block", MAX_NESTING);
     p->stopped = true;
 }
 
@@ -423,11 +421,9 @@ static void add_train(Parser *p, Place place, Span span, ArgList settings)
 static void add_arg(Parser *p, ArgList *args, Arg arg)
 {
     const Arg *last = args->count > 0 ? &args->items[args->count - 1] : NULL;
-    if (last && last->name && !arg.name) {
+    if (last && last->name && !arg.name)
         error_at(p->diag, arg.value->span, NULL, "an argument without a name follows '%s = ...'\ngive it its name, or "
                  "put it before the named ones", last->name);
-        arg.name = last->name;          /* the ones behind it are not reported again */
-    }
     APPEND(p->arena, args, arg);
 }
 
@@ -515,7 +511,7 @@ Tree *parse(Arena *arena, Diag *diag, const Source *source)
 {
     int errors = diag->errors;
     diag->source = source;
-    Parser p = {.arena = arena, .diag = diag, .source = source, .tree = NEW(arena, Tree)};
+    Parser p = {.arena = arena, .diag = diag, .source = source, .stray = -1, .tree = NEW(arena, Tree)};
     scanner_open(&p);
     int status = yyparse(&p);
     scanner_close(&p);
@@ -527,7 +523,7 @@ Tree *parse(Arena *arena, Diag *diag, const Source *source)
 Expr *parse_expression(Arena *arena, const char *text)
 {
     Diag diag = {.muted = true};
-    Parser p = {.arena = arena, .diag = &diag, .start = EXPRESSION, .placeless = true, .tree = NEW(arena, Tree)};
+    Parser p = {.arena = arena, .diag = &diag, .stray = -1, .start = EXPRESSION, .placeless = true, .tree = NEW(arena, Tree)};
     p.source = source_from_text(arena, "", text);
     scanner_open(&p);
     int status = yyparse(&p);

@@ -116,17 +116,14 @@ static void close_all(Parser *p, Token definition)
     p->depth = p->braces = 0;
 }
 
-/* Scans to the ';' or '}' that ends the broken statement, or to the next definition; `made` is the ';' after a group
- * in braces, which needs none. */
-static bool skip_ends(Parser *p, Token t, bool *made)
+/* Whether `t` ends what is left out: the ';' or '}' that ends the broken statement, or the next definition. */
+static bool ends_skip(const Parser *p, Token t)
 {
     if (t.kind == YYEOF || begins_definition(t.kind))
         return true;
     if (p->to_definition || p->braces > p->skip_level)
         return false;
-    if (p->braces < p->skip_level || t.kind == ';')
-        return true;
-    return *made = t.kind == '}';
+    return p->braces < p->skip_level || (!p->to_brace && (t.kind == ';' || t.kind == '}'));
 }
 
 static Token take_token(Parser *);
@@ -134,19 +131,22 @@ static Token take_token(Parser *);
 static Token skip(Parser *p)
 {
     Token t;
-    bool made = false;
-    while (!skip_ends(p, t = read_token(p), &made))
-        ;
-    if (made) {
-        Token next = read_token(p);
+    for (;;) {
+        t = read_token(p);
+        if (!ends_skip(p, t))
+            continue;
+        if (t.kind != '}' || p->braces < p->skip_level)
+            break;
+        Token next = read_token(p);     /* behind a group that needs no ';': perhaps its other branch */
         if (next.kind == ELSE || next.kind == SHORTCUT)
-            return skip(p);
+            continue;
         hold(p, next);
         t = make_up(p, ';');
+        break;
     }
     if (p->to_definition)
         p->depth = p->braces = 0;
-    p->skipping = p->to_definition = false;
+    p->skipping = p->to_definition = p->to_brace = false;
     drop_parentheses(p);
     if (!begins_definition(t.kind))
         return t;
@@ -176,6 +176,8 @@ static Token take_token(Parser *p)
     return p->skipping ? skip(p) : read_token(p);
 }
 
+static void recover(Parser *, bool statement_ended);
+
 /* What the parser calls for each token. */
 static int next_token(YYSTYPE *value, Span *span, Parser *p)
 {
@@ -189,6 +191,13 @@ static int next_token(YYSTYPE *value, Span *span, Parser *p)
     p->lookahead = t;
     *value = t.value;
     *span = p->placeless ? (Span){0, 0} : t.span;
+    if (t.kind == YYerror) {            /* a string without its end: it may have taken the ';' with it */
+        recover(p, false);
+        if (memchr(p->source->text + t.span.begin, ';', (size_t)(t.span.end - t.span.begin)) && p->skipping) {
+            p->skipping = p->to_definition;
+            p->semicolon = !p->skipping;
+        }
+    }
     return t.kind;
 }
 
@@ -205,9 +214,10 @@ static void recover(Parser *p, bool statement_ended)
     } else if (statement_ended) {
         p->semicolon = true;
         hold(p, t);
-    } else if (t.kind != ';' && t.kind != '}') {
+    } else if (t.kind != '}' && (t.kind != ';' || p->enclosing.before == CONCAT)) {
         p->skipping = true;
         p->skip_level = p->braces_before;
+        p->to_brace = p->enclosing.before == CONCAT;        /* what is no branch is most often a list of statements */
     }
 }
 

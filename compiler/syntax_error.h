@@ -98,6 +98,11 @@ static bool begins_expression(int kind)
            kind == IN || kind == '[';
 }
 
+static bool on_line_of_previous(const Parser *p)
+{
+    return source_line(p->source, p->previous.end, NULL) == source_line(p->source, p->lookahead.span.begin, NULL);
+}
+
 /* ---- help: the usual mistakes and their mends --------------------------------------------------------------------- */
 
 static const char *help_for_operator(const Parser *p)
@@ -117,7 +122,7 @@ static const char *help_for_statement(const Parser *p, const Expected *e)
     case '=':
         return can_be(e, "':'") ? "a label is followed by ':': conv1: conv(6, 5)" : NULL;
     case '{':
-        return "a group with a name is written  name: { ... }";
+        return "only the language's own constructs take braces; a group with a name is written  name: { ... }";
     case ELSE:
         return "else follows the '}' of an if";
     case SHORTCUT:
@@ -127,6 +132,8 @@ static const char *help_for_statement(const Parser *p, const Expected *e)
     case '+':
     case '-':
         return p->enclosing.kind == '{' && can_be(e, "':'") ? "branches are added by residual { ... } or add(name)" : NULL;
+    case NAME:
+        return can_be(e, "':'") && on_line_of_previous(p) ? "a label is followed by ':', a statement by ';'" : NULL;
     default:
         return NULL;
     }
@@ -153,10 +160,15 @@ static const char *help_for_argument(const Parser *p, const Expected *e)
 {
     int kind = p->lookahead.kind;
     if (kind == ':' && can_be(e, "'='"))
-        return "an argument gets its value by '=': name = value";
+        return "a value is given by '=': name = value";
     if (begins_expression(kind) && can_be(e, "','"))
         return "put a ',' between the two";
     return NULL;
+}
+
+static bool in_branches(const Parser *p, const Expected *e)
+{
+    return p->enclosing.before == CONCAT && can_be(e, "':'") && can_be(e, "'['") && e->count == 2;
 }
 
 static const char *help_for(const Parser *p, const Expected *e)
@@ -165,9 +177,12 @@ static const char *help_for(const Parser *p, const Expected *e)
     const char *help = NULL;
     if (can_be(e, "'*'"))
         help = help_for_operator(p);
+    if (in_branches(p, e))
+        return "a branch of concat is a group: concat { { conv(8, 1); } { relu; } }";
     if (!help && can_be(e, "'block'"))
         return kind == '}' ? "this '}' closes nothing" : begins_statement(kind) && kind != YYEOF
-               ? "statements stand inside  network name { ... }  or  block name(parameters) { ... }" : NULL;
+               ? "statements stand inside  network name { ... }  or  block name(parameters) { ... }"
+               : "a file holds one network and the blocks that it uses: network name { input(1, 28, 28); ... }";
     if (!help && can_be(e, "a name") && is_keyword(kind) && !begins_definition(kind) && !can_be(e, "'residual'"))
         help = "keywords of the language cannot be names";
     if (!help && (can_be(e, "';'") || can_be(e, "'residual'")))
@@ -195,11 +210,24 @@ static void note_bracket(Parser *p, const Expected *e, Span place)
         note_at(p->diag, opener, "this '%c' has no '%c'", kind, kind == '(' ? ')' : ']');
 }
 
-/* Nothing is reported where the reason may be an earlier error: behind a definition that broke off, and at its end. */
+/* Nothing is reported where the reason may be an earlier error: behind a definition that broke off, at its end, and
+ * where a stray character was left out just before. */
 static bool is_consequence(const Parser *p)
 {
     bool ends = p->lookahead.kind == YYEOF || begins_definition(p->lookahead.kind);
-    return p->stopped || (p->broken && (ends || p->braces_before == 0));
+    bool stray = p->stray >= p->previous.end && p->stray < p->lookahead.span.begin;
+    return p->stopped || stray || (p->broken && (ends || p->braces_before == 0));
+}
+
+/* The whole message is "expected " this ", found " that. */
+static const char *choose_expected(Parser *p, const Expected *e, bool ends_statement)
+{
+    if (ends_statement)
+        return p->enclosing.before == TRAIN ? "';' after the setting" : "';' after the statement";
+    if (in_branches(p, e))
+        return "a branch in braces";
+    bool over = p->lookahead.kind == YYEOF || begins_definition(p->lookahead.kind);
+    return over && can_be(e, "'}'") ? "'}'" : expected_text(p, e);
 }
 
 static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
@@ -211,18 +239,16 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     Token t = p->lookahead;
     bool ends_statement = can_be(&e, "';'") && !can_be(&e, "'residual'") && !can_be(&e, "'block'");
     bool semicolon = ends_statement && begins_statement(t.kind) && t.kind != '{';
-    bool same_line = source_line(p->source, p->previous.end, NULL) == source_line(p->source, t.span.begin, NULL);
     if (!is_consequence(p)) {
         Span place = semicolon || t.kind == YYEOF ? (Span){p->previous.end, p->previous.end} : t.span;
-        const char *expected = !ends_statement ? expected_text(p, &e)
-                               : p->enclosing.before == TRAIN ? "';' after the setting" : "';' after the statement";
+        const char *expected = choose_expected(p, &e, ends_statement);
         const char *help = help_for(p, &e);
         error_at(p->diag, place, NULL, "expected %s, found %s%s%s", expected, found_text(p), help ? "\n" : "",
                  help ? help : "");
         note_bracket(p, &e, place);
         p->broken = true;
     }
-    recover(p, semicolon && !same_line && t.kind != YYEOF && t.kind != '}');
+    recover(p, semicolon && !on_line_of_previous(p) && t.kind != YYEOF && t.kind != '}');
     return 0;
 }
 
