@@ -64,8 +64,8 @@ static bool find_network(Expander *x)
     check_params(x, network);
     const char *why = reserved_name(network->name);
     if (why)
-        fail(x, network->name_span, NULL, "the name '%s' %s\nthe generated C is named after the network: call it %s_net",
-             network->name, why, strncmp(network->name, "cnn_", 4) == 0 ? network->name + 4 : network->name);
+        fail(x, network->name_span, NULL, "the name '%s' %s\nthe generated C is named after the network: call it my_%s",
+             network->name, why, network->name + strspn(network->name, "_"));
     else if (strlen(network->name) > 63)
         fail(x, network->name_span, NULL, "the name of the network is longer than 63 characters\nC compilers need not "
              "tell longer names apart");

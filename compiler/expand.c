@@ -467,7 +467,8 @@ static Layer *expand_input(Expander *x, const Context *c, const StmtList *body)
 {
     const Stmt *s = body->count ? body->items[0] : NULL;
     bool there = s && s->kind == STMT_CALL && strcmp(s->name, op_input.keyword) == 0;
-    Layer *l = new_layer(x, c, &op_input, "input", s ? s->span : x->network->name_span);
+    Layer *l = new_layer(x, c, &op_input, NULL, s ? s->span : x->network->name_span);
+    l->name = automatic_name(x, c, op_input.keyword, l);
     default_attrs(l->op, l->span, l->attr);
     if (!there) {
         fail(x, s ? s->span : x->network->name_span, NULL, "%s\nwrite input(channels, height, width); or "

@@ -93,7 +93,7 @@ void expect_error(const char *text, const char *part)
 
 static char *wrapped(Arena *arena, const char *body)
 {
-    return arena_printf(arena, "network n { input(1, 8, 8); %s }", body);
+    return arena_printf(arena, "network test { input(1, 8, 8); %s }", body);
 }
 
 void expect_body(const char *body, const char *layers)
