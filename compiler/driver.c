@@ -35,7 +35,8 @@ const char *header_name(Arena *arena, const Options *o, const char *network)
     return arena_printf(arena, "%s.h", network);
 }
 
-const char *compiler_flags(Arena *arena, const Options *o)
+/* What the C compiler is given for this target. */
+static const char *compiler_flags(Arena *arena, const Options *o)
 {
     return arena_printf(arena, "%s%s%s%s", common_flags, *o->target->flags ? " " : "", o->target->flags,
                         o->double_precision ? " -DREAL=double" : "");
@@ -122,8 +123,10 @@ static void add_words(Arena *arena, CommandLine *c, const char *text)
 static int run_words(const CommandLine *c, bool verbose)
 {
     if (verbose) {
-        for (int i = 0; i < c->count; i++)
-            fprintf(stderr, "%s%s", i ? " " : "", c->word[i]);
+        for (int i = 0; i < c->count; i++) {
+            const char *quote = strpbrk(c->word[i], " \"") ? "'" : "";         /* for a shell */
+            fprintf(stderr, "%s%s%s%s", i ? " " : "", quote, c->word[i], quote);
+        }
         fputc('\n', stderr);
     }
     pid_t child;
@@ -171,7 +174,9 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     if (o->kind == OUTPUT_SHARED)
         add_words(arena, c, "-shared -fPIC");
     if (o->kind == OUTPUT_PROGRAM)
-        add_word(c, "-DCNN_MAIN");
+        add_words(arena, c, arena_printf(arena, "-DCNN_MAIN -DCNN_TARGET=\"%s\"", o->target->name));
+    if (o->kind == OUTPUT_PROGRAM)
+        add_word(c, arena_printf(arena, "-DCNN_FLAGS=\"%s\"", compiler_flags(arena, o)));
     add_word(c, c_file);
     if (o->kind != OUTPUT_OBJECT)
         add_word(c, archive);

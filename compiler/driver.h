@@ -11,7 +11,4 @@ const char *header_name(Arena *, const Options *, const char *network);
  * made under a temporary name and renamed when it is complete. */
 bool write_output(Arena *, Diag *, const Options *, const char *network, const char *source, const char *header);
 
-/* "-O3 ... -march=x86-64-v4": what the C compiler is given for this target. */
-const char *compiler_flags(Arena *, const Options *);
-
 #endif

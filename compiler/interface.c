@@ -15,15 +15,6 @@
         for (const Layer *l = (g)->layers.items[layer_], *once_ = l; once_; once_ = NULL)                           \
             for (const Parameter *param = l->param; param < l->param + l->param_count; param++, index++)
 
-int tensor_index(const Graph *g, const Tensor *of)
-{
-    const char *symbol = strrchr(of->name, '.') + 1;
-    FOR_TENSORS(g, l, param, index)
-        if (l == of->layer && strcmp(param->symbol, symbol) == 0)
-            return index;
-    return -1;
-}
-
 static int tensor_count(const Graph *g)
 {
     int count = 0;
@@ -33,6 +24,23 @@ static int tensor_count(const Graph *g)
 }
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
+
+static void write_tables(Emitter *e, const Graph *g)
+{
+    raw(e, "/* Name, rank, shape, elements, trainable, integer. */");
+    raw(e, "static const cnn_tensor tensor_table[TENSORS] = {");
+    FOR_TENSORS(g, l, param, index)
+        raw(e, "    {\"%s.%s\", %d, {%s}, %lld, %d, %d},", l->name, param->name, param->rank,
+            param->rank ? dims_text(g->arena, param->rank, param->dim, "", ", ") : "0", (long long)param->count,
+            param->trainable, param->role == PARAM_COUNTER);
+    raw(e, "};\n");
+    raw(e, "static const size_t tensor_offset[TENSORS] = {");
+    FOR_TENSORS(g, l, param, index)
+        raw(e, "    offsetof(struct tensors, %s),", param->symbol);
+    raw(e, "};\n");
+    raw(e, "/* Tensor i of a struct, flat. */");
+    raw(e, "static real *at(struct tensors *t, int i)\n{\n    return (real *)((char *)t + tensor_offset[i]);\n}\n");
+}
 
 void write_state(Emitter *e, const Graph *g, const Unit *u)
 {
@@ -59,6 +67,7 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
     raw(e, "    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */");
     raw(e, "};\n");
+    write_tables(e, g);
 }
 
 /* ---- initialisation ------------------------------------------------------------------------------------------------ */
@@ -90,8 +99,6 @@ static void write_initial_value(Emitter *e, const Graph *g, const Parameter *par
 
 static void write_new_and_free(Emitter *e, const Graph *g)
 {
-    raw(e, "/* Tensor i of a struct, flat. */");
-    raw(e, "static real *at(struct tensors *t, int i)\n{\n    return (real *)((char *)t + tensor_offset[i]);\n}\n");
     line(e, "$net *${net}_new(uint64_t seed)\n{");
     line(e, "    $net *net = calloc(1, sizeof *net);");
     raw(e, "    if (!net)\n        return NULL;");
@@ -106,21 +113,6 @@ static void write_new_and_free(Emitter *e, const Graph *g)
 }
 
 /* ---- accessors ------------------------------------------------------------------------------------------------------- */
-
-static void write_tables(Emitter *e, const Graph *g)
-{
-    raw(e, "/* Name, rank, shape, elements, trainable, integer. */");
-    raw(e, "static const cnn_tensor tensor_table[TENSORS] = {");
-    FOR_TENSORS(g, l, param, index)
-        raw(e, "    {\"%s.%s\", %d, {%s}, %lld, %d, %d},", l->name, param->name, param->rank,
-            param->rank ? dims_text(g->arena, param->rank, param->dim, "", ", ") : "0", (long long)param->count,
-            param->trainable, param->role == PARAM_COUNTER);
-    raw(e, "};\n");
-    raw(e, "static const size_t tensor_offset[TENSORS] = {");
-    FOR_TENSORS(g, l, param, index)
-        raw(e, "    offsetof(struct tensors, %s),", param->symbol);
-    raw(e, "};\n");
-}
 
 /* "{256, 6, 28, 28}": batch first, ones behind a flat shape. */
 static const char *four_sizes(const Graph *g, const Shape *s)
@@ -210,9 +202,8 @@ static void write_facts(Emitter *e, const Graph *g, const Unit *u)
     write_kernel_names(e, u->predict, "predict_kernels");
     write_kernel_names(e, u->train, "gradients_kernels");
     raw(e, "static const cnn_facts facts = {");
-    raw(e, "    .name = \"%s\", .source = %s, .version = \"%s\", .target = \"%s\",", g->name,
-        quoted(g->arena, base_name(g->source->path)), CNNC_VERSION, u->target);
-    raw(e, "    .flags = \"%s\",", u->flags);
+    raw(e, "    .name = \"%s\", .source = %s, .version = \"%s\", .target = CNN_TARGET, .flags = CNN_FLAGS,", g->name,
+        quoted(g->arena, base_name(g->source->path)), CNNC_VERSION);
     raw(e, "    .schedule = \"textbook loops (-O0)\",");
     raw(e, "    .layers = layer_table, .layer_count = %d,", g->layers.count - 1);
     raw(e, "    .predict = predict_kernels, .predict_count = %d,", u->predict->kernels.count);
@@ -229,7 +220,6 @@ void write_interface(Emitter *e, const Graph *g, const Unit *u)
 {
     let(e, "net", "%s", g->name);
     raw(e, "/* ---- interface ---- */\n");
-    write_tables(e, g);
     write_new_and_free(e, g);
     write_accessors(e, g);
     write_layers(e, g, u);

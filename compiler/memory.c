@@ -39,10 +39,9 @@ static void find_lifetimes(Program *p)
                 t->first = i;
             t->last = i;
         }
-    /* After predict every layer's output can be looked at, so none may be overwritten. */
-    if (p->mode == PROGRAM_PREDICT)
-        for (int i = 0; i < p->tensors.count; i++)
-            p->tensors.items[i]->last = p->kernels.count;
+    for (int i = 0; i < p->tensors.count; i++)
+        if (p->tensors.items[i]->lasts)
+            p->tensors.items[i]->storage->last = p->kernels.count;
 }
 
 static int by_size(const void *a, const void *b)

@@ -31,8 +31,10 @@ static Tensor *batch_tensor(Program *p, TensorKind kind, const Layer *l, const c
 Tensor *activation_of(Program *p, const Layer *l)
 {
     Tensor **slot = &p->activation[l->index];
-    if (!*slot)
+    if (!*slot) {
         *slot = batch_tensor(p, l == p->graph->input ? TENSOR_INPUT : TENSOR_ACTIVATION, l, l->symbol);
+        (*slot)->lasts = p->mode == PROGRAM_PREDICT;    /* NAME_output shows every layer's */
+    }
     return *slot;
 }
 
@@ -234,7 +236,9 @@ static void add_loss(Program *p, bool backward, const Layer *loss)
         reads(k, "X", flat_view(p, activation_of(p, p->graph->output), loss));
         reads(k, "labels", p->labels);
         writes(k, "P", probabilities);
-        writes(k, "loss", saved_of(p, loss, "mean", TYPE_REAL, 1, &one));
+        Tensor *mean = saved_of(p, loss, "mean", TYPE_REAL, 1, &one);
+        mean->lasts = true;                             /* returned */
+        writes(k, "loss", mean);
         return;
     }
     Kernel *k = add_kernel(p, &loss_backward, loss);

@@ -37,6 +37,7 @@ typedef struct Tensor {
     int64_t        dim[5];      /* batch first for what has one                                 */
     struct Tensor *storage;     /* itself, or the tensor whose memory this one is a view of     */
     bool           written;     /* gradients: a kernel has written it, so the next one adds     */
+    bool           lasts;       /* looked at after the last kernel: alive to the end            */
     int            first, last; /* lifetime: indices into program->kernels, both included       */
     int64_t        offset;      /* bytes from the arena's start, placed by memory.c             */
 } Tensor;
@@ -170,7 +171,7 @@ typedef struct {
     const Program *predict, *train, *update;
     const char    *command;     /* how cnnc was called, without paths that differ from machine to machine           */
     const char    *header;      /* name of the .h as it is included                                                 */
-    const char    *target, *flags;
+    const char    *flags;       /* for the C compiler, those that hold for every target                             */
 } Unit;
 
 char *emit_source(Arena *, const Graph *, const Unit *);

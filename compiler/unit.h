@@ -12,7 +12,6 @@ const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5,
 const char *kernel_function(Arena *, const Program *, const Kernel *);
 
 /* interface.c */
-int  tensor_index(const Graph *, const Tensor *of_parameter);   /* its place in state_dict order                    */
 void write_state(Emitter *, const Graph *, const Unit *);       /* struct tensors and struct <network>              */
 void write_interface(Emitter *, const Graph *, const Unit *);   /* new, free, get, set ... and the trainer's facts  */
 

@@ -11,6 +11,14 @@
 
 #include "cnn.h"
 
+/* How the program was compiled: cnnc says so on the C compiler's command line. */
+#ifndef CNN_TARGET
+#define CNN_TARGET "unknown"
+#endif
+#ifndef CNN_FLAGS
+#define CNN_FLAGS "unknown"
+#endif
+
 /* What the compiler knows and the trainer prints or takes as defaults. */
 typedef struct {
     const char       *name, *source;            /* "lenet", "lenet.net"                                            */
