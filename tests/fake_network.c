@@ -208,14 +208,14 @@ CNN_TRAINER(fake, fake_facts)
 #endif
 
 #ifdef FAKE_DISK
-/* ---- the disk, which the linker's --wrap puts between the runtime and the C library ------------------------------ */
+/* ---- a disk and a memory that fail, which the linker's --wrap puts between the runtime and the C library ------------------------------ */
 
-static long calls;
+static long calls, allocations;
 
 __attribute__((destructor)) static void print_calls(void)
 {
     if (broken("FAKE_COUNT"))
-        fprintf(stderr, "%ld", calls);
+        fprintf(stderr, "%ld %ld", calls, allocations);
 }
 
 /* Counts a call; 1 when it is the one that fails. Does not come back from the one that kills. */
@@ -240,4 +240,17 @@ WRAP(int, rename, (const char *from, const char *to), (from, to))
 WRAP(int, link, (const char *from, const char *to), (from, to))
 WRAP(int, unlink, (const char *path), (path))
 WRAP(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode))
+
+static int no_memory(void)
+{
+    return ++allocations == atol(broken("FAKE_ALLOC") ? getenv("FAKE_ALLOC") : "0");
+}
+
+#define WRAP_MEMORY(NAME, DECLARED, PASSED)                                                                            \
+    void *__real_##NAME DECLARED;                                                                                      \
+    void *__wrap_##NAME DECLARED;                                                                                      \
+    void *__wrap_##NAME DECLARED { return no_memory() ? NULL : __real_##NAME PASSED; }
+WRAP_MEMORY(malloc, (size_t size), (size))
+WRAP_MEMORY(calloc, (size_t count, size_t size), (count, size))
+WRAP_MEMORY(realloc, (void *old, size_t size), (old, size))
 #endif

@@ -14,7 +14,8 @@
  *   FAKE_SIGNAL=STEP,N     signal N arrives during that step; with ,N again, N arrives twice
  *   FAKE_DIE=CALL          the process is killed before that call of open, write, fsync, rename, link or unlink
  *   FAKE_FAIL=CALL         that call fails with ENOSPC
- *   FAKE_COUNT=1           prints the number of such calls on stderr at the end
+ *   FAKE_ALLOC=CALL        that call of malloc, calloc or realloc in the runtime returns NULL
+ *   FAKE_COUNT=1           prints the numbers of such calls, to the disk and for memory, on stderr at the end
  */
 #ifndef FAKE_NETWORK_H
 #define FAKE_NETWORK_H

@@ -19,6 +19,7 @@ static inline void build_fake(void)
         "  { clang-19 -std=gnu11 -Wall -Wextra -Werror -O1 -g $SAN -fopenmp ${kind:+-DREAL=double}"
         "    -DCNN_MAIN -DFAKE_DISK"
         "    -Wl,--wrap=open,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=link,--wrap=unlink"
+        "    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"
         "    -o %1$s/tests/fake$kind.tmp tests/fake_network.c %1$s/libcnn$kind.a -lz -ljansson -lm &&"
         "    mv %1$s/tests/fake$kind.tmp %1$s/tests/fake$kind; } || exit 1; done'",
         BUILD);

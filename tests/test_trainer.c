@@ -376,6 +376,36 @@ static void sweep(const char *how, const char *name)
     free(folder);
 }
 
+Test(trainer, reports_every_allocation_that_fails)
+{
+    char *folder = scratch_folder("train_memory");
+    RUN(o, 0, FAKE SHORT "--out %s/good", folder);
+    int allocations = 0, total = 0;
+    const char *commands[] = {"train --limit-batches 3 --freeze '*.bias' --init %1$s/good/last.safetensors --out %1$s/b",
+                              "train --resume --epochs 4 --out %1$s/b", "eval --weights %1$s/good/last.safetensors",
+                              "predict --weights %1$s/good/last.safetensors --limit-batches 1 --dump %1$s/dump",
+                              "bench --steps 1 --profile", "gradcheck --tensor '*.bias'", "info"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char command[1024];
+        snprintf(command, sizeof command, "FAKE_ALLOC=%%2$d FAKE_COUNT=1 " FAKE " %s", commands[i]);
+        for (int n = 0; n <= allocations; n++) {                /* the first run fails nothing, and counts */
+            RUN(back, 0, "rm -rf %1$s/b && cp -r %1$s/good %1$s/b", folder);
+            Outcome failing = run_command(command, folder, n);
+            const char *last = strrchr(failing.err, ' ');
+            cr_assert(failing.status <= 1 && last, "%s: %d: status %d\n%s", command, n, failing.status, failing.err);
+            cr_expect(failing.status == 0 || strstr(failing.err, "memory"), "%s: %d:\n%s", command, n, failing.err);
+            if (n == 0)
+                total += allocations = atoi(last);
+            cr_assert(n > 0 || failing.status == 0, "%s", failing.err);
+            outcome_free(&back);
+            outcome_free(&failing);
+        }
+    }
+    cr_expect(total > 60, "%d allocations: is the memory between?", total);
+    outcome_free(&o);
+    free(folder);
+}
+
 Test(trainer, survives_a_kill_at_every_call) { sweep("FAKE_DIE", "train_die"); }
 Test(trainer, survives_an_error_of_every_call) { sweep("FAKE_FAIL", "train_fail"); }
 
