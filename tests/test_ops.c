@@ -1,9 +1,9 @@
 /* test_ops.c - operators: values against PyTorch's, every gradient against difference quotients, what each refuses.
  *
- * Values come first, because a gradient check accepts any function whose gradient matches it. reference/operators.py says
- * how the reference was made. The gradient checks are of random configurations from a fixed list of seeds: four branches
- * a network, each with its own convolution in front of the operator, so that a wrong dX shows in b<i>.pre.weight; the
- * branches share one tensor, whose gradients must add up.
+ * Values come first, because a gradient check accepts any function whose gradient matches it. reference/operators.py
+ * says how the reference was made. The gradient checks are of random configurations from a fixed list of seeds: four
+ * branches a network, each with its own convolution in front of the operator, so that a wrong dX shows in
+ * b<i>.pre.weight; the branches share one tensor, whose gradients must add up.
  */
 #define _GNU_SOURCE             /* asprintf, open_memstream */
 #include "support.h"
@@ -47,7 +47,7 @@ static void build_network(const char *folder, const char *network, const char *d
     free(path);
 }
 
-/* ---- values: PyTorch's --------------------------------------------------------------------------------------------- */
+/* ---- values: PyTorch's ------------------------------------------------------------------------------------------ */
 
 enum { CASES = 69 };
 
@@ -146,7 +146,7 @@ Test(ops, every_case_is_tested)
     free(all);
 }
 
-/* ---- gradients: random configurations ---------------------------------------------------------------------------------- */
+/* ---- gradients: random configurations --------------------------------------------------------------------------- */
 
 /* splitmix64 (Steele, Lea and Flood 2014). */
 typedef struct { uint64_t state; } Random;
@@ -196,6 +196,13 @@ static void write_pair(Branch *b, const char *name, int first, int second)
         fprintf(b->out, ", %s = (%d, %d)", name, first, second);
 }
 
+/* Draws stand in statements of their own: C leaves open in which order a call's arguments are evaluated. */
+static void write_random_pair(Branch *b, const char *name, int low, int high)
+{
+    int first = between(b->random, low, high), second = between(b->random, low, high);
+    write_pair(b, name, first, second);
+}
+
 /* Writes pad and returns what it adds: pads[0..4) top, bottom, left, right, each at most the limit of its direction. */
 static void write_pad(Branch *b, int limit_h, int limit_w, int pads[4])
 {
@@ -230,7 +237,7 @@ static void write_conv(Branch *b, int channels, int groups)
     int kh = random_kernel(r, b->h, dh), kw = random_kernel(r, b->w, dw);
     fprintf(b->out, "conv(%d", channels);
     write_pair(b, "kernel", kh, kw);
-    write_pair(b, "stride", between(r, 1, 3), between(r, 1, 3));
+    write_random_pair(b, "stride", 1, 3);
     if (chance(r, 20))
         fprintf(b->out, ", pad = same");
     else
@@ -263,7 +270,8 @@ static void try_depthwise(Branch *b)
 
 static void try_linear(Branch *b)
 {
-    fprintf(b->out, "flatten; linear(%d, bias = %s);", random_channels(b->random), chance(b->random, 50) ? "yes" : "no");
+    int features = random_channels(b->random);
+    fprintf(b->out, "flatten; linear(%d, bias = %s);", features, chance(b->random, 50) ? "yes" : "no");
 }
 
 static void write_pool(Branch *b, const char *keyword, const char *more)
@@ -272,7 +280,7 @@ static void write_pool(Branch *b, const char *keyword, const char *more)
     int kh = random_kernel(r, b->h, 1), kw = random_kernel(r, b->w, 1), pads[4];
     fprintf(b->out, "%s((%d, %d)", keyword, kh, kw);
     if (chance(r, 70))
-        write_pair(b, "stride", between(r, 1, 4), between(r, 1, 4));
+        write_random_pair(b, "stride", 1, 4);
     write_pad(b, kh - 1, kw - 1, pads);
     fprintf(b->out, ", ceil = %s%s);", chance(r, 50) ? "yes" : "no", more);
 }
@@ -297,7 +305,8 @@ static void try_avgpool(Branch *b)
 
 static void try_adaptive(Branch *b)
 {
-    fprintf(b->out, "adaptive_avgpool((%d, %d));", between(b->random, 1, b->h + 3), between(b->random, 1, b->w + 3));
+    int h = between(b->random, 1, b->h + 3), w = between(b->random, 1, b->w + 3);
+    fprintf(b->out, "adaptive_avgpool((%d, %d));", h, w);
 }
 
 static void try_global(Branch *b)
@@ -318,8 +327,8 @@ static void try_batchnorm(Branch *b)
 /* alpha is so large that both terms of the gradient count. */
 static void try_lrn(Branch *b)
 {
-    fprintf(b->out, "lrn(%d, alpha = 0.%d, beta = 0.%d, k = 1.%d);", between(b->random, 1, 7), between(b->random, 3, 9),
-            between(b->random, 3, 9), between(b->random, 0, 9));
+    int size = between(b->random, 1, 7), alpha = between(b->random, 3, 9), beta = between(b->random, 3, 9);
+    fprintf(b->out, "lrn(%d, alpha = 0.%d, beta = 0.%d, k = 1.%d);", size, alpha, beta, between(b->random, 0, 9));
 }
 
 static void write_activation(Branch *b, const char *call)
@@ -353,7 +362,8 @@ static void try_add(Branch *b)
 
 static void try_concat(Branch *b)
 {
-    fprintf(b->out, "%sas x; tanh; as y; conv(%d, 1); concat(x%s); tanh;", "", between(b->random, 1, 5),
+    int channels = between(b->random, 1, 5);
+    fprintf(b->out, "as x; tanh; as y; conv(%d, 1); concat(x%s); tanh;", channels,
             chance(b->random, 50) ? ", y, x" : "");
 }
 
@@ -366,8 +376,9 @@ static void try_shared(Branch *b)
 
 static void (*const attempts[])(Branch *) = {
     try_conv, try_maxpool, try_avgpool, try_batchnorm, try_grouped, try_relu, try_linear, try_lrn, try_depthwise,
-    try_adaptive, try_silu, try_dropout, try_conv, try_softmax, try_maxpool, try_add, try_avgpool, try_concat, try_leaky,
-    try_global, try_grouped, try_sigmoid, try_relu6, try_tanh, try_flatten, try_shared, try_depthwise, try_maxpool};
+    try_adaptive, try_silu, try_dropout, try_conv, try_softmax, try_maxpool, try_add, try_avgpool, try_concat,
+    try_leaky, try_global, try_grouped, try_sigmoid, try_relu6, try_tanh, try_flatten, try_shared, try_depthwise,
+    try_maxpool};
 
 enum { ATTEMPTS = sizeof attempts / sizeof *attempts, BRANCHES = 4, NETWORKS = 56 };
 
@@ -416,7 +427,7 @@ ParameterizedTest(int *seed, ops, gradients)
     free(folder), free(label), free(network);
 }
 
-/* ---- what no gradient shows ---------------------------------------------------------------------------------------------- */
+/* ---- what no gradient shows ------------------------------------------------------------------------------------- */
 
 /* reference/edges.c prints what is wrong, and knows the network by its name. */
 static void run_edges(const char *label, const char *network)
@@ -438,24 +449,26 @@ Test(ops, dropout_masks)
 /* A NaN in one picture reaches its logits, and those of no other picture, through every operator that compares. */
 Test(ops, nan_stays_visible)
 {
-    run_edges("ops_nan", "network not_a_number { input(1, 8, 8); maxpool(3, stride = 1); relu; relu6; leaky_relu; maxpool(2);"
-                         " softmax; flatten; softmax; fc: linear(2); train { batch = 2; } }");
+    run_edges("ops_nan", "network not_a_number { input(1, 8, 8); maxpool(3, stride = 1); relu; relu6; leaky_relu;"
+                         " maxpool(2); softmax; flatten; softmax; fc: linear(2); train { batch = 2; } }");
 }
 
 /* Exponentials and sums that would overflow. */
 Test(ops, large_values_stay_finite)
 {
-    run_edges("ops_large", "network large { input(4); linear(4, bias = no); as x; sigmoid; as a; from x; tanh; as b; from x; softmax; as c;"
-                           " from x; silu; as d; from x; add(a, b, c, d); train { batch = 2; } }");
+    run_edges("ops_large", "network large { input(4); linear(4, bias = no); as x; sigmoid; as a; from x; tanh; as b;"
+                           " from x; softmax; as c; from x; silu; as d; from x; add(a, b, c, d);"
+                           " train { batch = 2; } }");
 }
 
-/* ---- what each operator refuses --------------------------------------------------------------------------------------------- */
+/* ---- what each operator refuses --------------------------------------------------------------------------------- */
 
 typedef struct { const char *network, *message, *help; } Refusal;
 
 static const Refusal refusals[] = {
     {"input(3, 8);", "input has a height but no width", "input(channels, height, width)"},
-    {"input(3, 8, 8); linear(4);", "linear needs flat features, but a 3x8x8 picture reaches it", "put flatten before linear"},
+    {"input(3, 8, 8); linear(4);", "linear needs flat features, but a 3x8x8 picture reaches it",
+     "put flatten before linear"},
     {"input(3, 8, 8); global_avgpool; linear(4);", "a 3x1x1 picture reaches it", "put flatten before linear"},
     {"input(12); conv(4, 3);", "conv needs a picture, but 12 features reach it", "put conv before flatten"},
     {"input(12); maxpool(2);", "maxpool needs a picture, but 12 features reach it", "put maxpool before flatten"},
@@ -464,7 +477,8 @@ static const Refusal refusals[] = {
     {"input(12); global_avgpool;", "global_avgpool needs a picture", "before flatten"},
     {"input(12); lrn;", "lrn needs a picture", "before flatten"},
     {"input(3, 8, 8); maxpool(2, pad = 2);", "pad 2 lets a 2x2 window of maxpool lie outside", "less than the kernel"},
-    {"input(3, 8, 8); avgpool((2, 3), pad = (0, 0, 0, 3));", "pad 3 lets a 2x3 window of avgpool", "less than the kernel"},
+    {"input(3, 8, 8); avgpool((2, 3), pad = (0, 0, 0, 3));", "pad 3 lets a 2x3 window of avgpool",
+     "less than the kernel"},
     {"input(3, 8, 8); conv(4, 3, groups = 2);", "2 groups do not divide 3 input and 4 output channels", "divide both"},
     {"input(12); batchnorm; train { batch = 1; }", "batchnorm sees one value a channel", "--batch 2"},
     {"input(12); dropout(1);", "dropout with p = 1 would drop everything", "less than 1"},

@@ -1,5 +1,5 @@
-/* edges.c - a driver for small networks whose behaviour no gradient check and no reference shows; the network's name says
- * which check it is for. Prints what is wrong, and exits 1.
+/* edges.c - a driver for small networks whose behaviour no gradient check and no reference shows; the network's name
+ * says which check it is for. Prints what is wrong, and exits 1.
  */
 #include "trainer.h"
 
@@ -18,8 +18,8 @@ static void check(int good, const char *what)
     }
 }
 
-/* network dropout { input(F); dropout(0.25); fc: linear(2, bias = no); } with a batch of 1. The gradient of row k of the
- * weights is dY[k] times what dropout let through, so it shows the mask. */
+/* network dropout { input(F); dropout(0.25); fc: linear(2, bias = no); } with a batch of 1. The gradient of row k of
+ * the weights is dY[k] times what dropout let through, so it shows the mask. */
 enum { F = 5000 };
 
 static void fill(cnn_real *values, size_t count, double value)

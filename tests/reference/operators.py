@@ -5,7 +5,7 @@
 
 Each case is a small network  input -> c: conv(1x1) -> the operator -> flatten -> fc: linear(3).  Inputs and weights are
 multiples of 1/2 from a hash that operators.c computes too, so that pooling meets ties and ReLU meets zeros, exactly. A
-tensor is told by three projections, sum_i value[i] * probe[k][i], which no error in any element is likely to leave alone.
+tensor is told by three projections, sum_i value[i] * probe[k][i], which hardly any error in an element leaves alone.
 """
 import math
 import sys
@@ -121,7 +121,8 @@ run("conv rectangle", "op: conv(5, (3, 2), stride = (2, 1), pad = (1, 0));",
 run("conv asymmetric pad", "op: conv(5, 3, stride = 2, pad = (1, 0, 2, 1));",
     **padded(nn.Conv2d(6, 5, 3, stride=2), 1, 0, 2, 1))
 run("conv same, even kernel", "op: conv(5, 4, pad = same);", **padded(nn.Conv2d(6, 5, 4), 2, 1, 2, 1))
-run("conv dilation", "op: conv(5, 3, dilation = (2, 1), pad = 2);", **op(nn.Conv2d(6, 5, 3, dilation=(2, 1), padding=2)))
+run("conv dilation", "op: conv(5, 3, dilation = (2, 1), pad = 2);",
+    **op(nn.Conv2d(6, 5, 3, dilation=(2, 1), padding=2)))
 run("conv groups", "op: conv(4, 3, groups = 2, bias = no);", **op(nn.Conv2d(6, 4, 3, groups=2, bias=False)))
 run("conv depthwise", "op: conv(12, 3, pad = 1, groups = 6);", **op(nn.Conv2d(6, 12, 3, padding=1, groups=6)))
 
