@@ -82,21 +82,55 @@ static bool is_special(const char *path)
     return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
 }
 
-static bool write_file(Arena *arena, Diag *diag, const char *path, const char *text)
+/* Writes the text to `place`; no regular file is left there after an error. */
+static bool write_text(Diag *diag, const char *place, const char *path, const char *text, size_t length)
 {
-    const char *place = is_special(path) ? path : arena_printf(arena, "%s.%ld.tmp", path, (long)getpid());
     int fd = open(place, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return write_error(diag, path);
-    bool good = write_all(fd, text, strlen(text));
+    bool good = write_all(fd, text, length);
     good = close(fd) == 0 && good;
-    if (good && place != path)
-        good = rename(place, path) == 0;
     if (good)
         return true;
     write_error(diag, path);
-    if (place != path)
+    if (!is_special(place))
         unlink(place);
+    return false;
+}
+
+static const char *temporary_name(Arena *arena, const char *path)
+{
+    return arena_printf(arena, "%s.%ld.tmp", path, (long)getpid());
+}
+
+/* A complete temporary file takes its name; it is removed when that fails. */
+static bool publish(Diag *diag, const char *temporary, const char *path)
+{
+    if (rename(temporary, path) == 0)
+        return true;
+    write_error(diag, path);
+    unlink(temporary);
+    return false;
+}
+
+/* The .c and the .h, both or none. */
+static bool write_pair(Arena *arena, Diag *diag, const char *c_file, const char *source, const char *h_file,
+                       const char *header)
+{
+    const char *c = temporary_name(arena, c_file), *h = temporary_name(arena, h_file);
+    if (!write_text(diag, c, c_file, source, strlen(source)))
+        return false;
+    if (!write_text(diag, h, h_file, header, strlen(header))) {
+        unlink(c);
+        return false;
+    }
+    if (!publish(diag, c, c_file)) {
+        unlink(h);
+        return false;
+    }
+    if (publish(diag, h, h_file))
+        return true;
+    unlink(c_file);
     return false;
 }
 
@@ -189,6 +223,26 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     c->word[c->count] = NULL;
 }
 
+/* A device or a pipe keeps its place: the result is copied into it. */
+static bool copy_into(Diag *diag, const char *from, const char *path)
+{
+    char bytes[65536];
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(path, O_WRONLY | O_CLOEXEC);
+    ssize_t got = 0;
+    bool good = in >= 0 && out >= 0;
+    while (good && (got = read(in, bytes, sizeof bytes)) > 0)
+        good = write_all(out, bytes, (size_t)got);
+    good = good && got == 0;
+    if (!good)
+        write_error(diag, path);
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+    unlink(from);
+    return good;
+}
+
 static bool compile(Arena *arena, Diag *diag, const Options *o, const char *c_file)
 {
     const char *cc = find_compiler(arena, o);
@@ -196,15 +250,13 @@ static bool compile(Arena *arena, Diag *diag, const Options *o, const char *c_fi
         error_plain(diag, "no C compiler is installed\ninstall clang-19 (make deps), name one with --cc=, or write C with -o x.c");
         return false;
     }
-    const char *result = arena_printf(arena, "%s.%ld.tmp", o->output, (long)getpid());
+    const char *result = is_special(o->output) ? with_suffix(arena, c_file, ".result") : temporary_name(arena, o->output);
     CommandLine c = {.count = 0};
     compile_words(arena, &c, o, cc, c_file, result);
     int status = run_words(&c, o->verbose);
-    if (status == 0 && rename(result, o->output) == 0)
-        return true;
     if (status == 0)
-        write_error(diag, o->output);
-    else if (status == 127)
+        return is_special(o->output) ? copy_into(diag, result, o->output) : publish(diag, result, o->output);
+    if (status == 127)
         error_plain(diag, "the C compiler '%s' cannot be run\ninstall it, or name another one with --cc=", cc);
     else
         error_plain(diag, "%s ended with status %d and made no %s\nits message stands above; -v prints the command", cc,
@@ -223,8 +275,7 @@ static bool compile_output(Arena *arena, Diag *diag, const Options *o, const cha
         return write_error(diag, folder);
     const char *c_file = arena_printf(arena, "%s/%s.c", folder, network);
     const char *h_file = arena_printf(arena, "%s/%s.h", folder, network);
-    bool good = write_file(arena, diag, c_file, source) && write_file(arena, diag, h_file, header) &&
-                compile(arena, diag, o, c_file);
+    bool good = write_pair(arena, diag, c_file, source, h_file, header) && compile(arena, diag, o, c_file);
     unlink(c_file);
     unlink(h_file);
     rmdir(folder);
@@ -252,7 +303,11 @@ bool write_output(Arena *arena, Diag *diag, const Options *o, const char *networ
     if (strcmp(o->output, "-") == 0)
         return (fputs(source, stdout) >= 0 && fflush(stdout) == 0) || write_error(diag, "standard output");
     if (is_special(o->output))
-        return write_file(arena, diag, o->output, source);
+        return write_text(diag, o->output, o->output, source, strlen(source));
     const char *h_file = with_suffix(arena, o->output, ".h");
-    return write_file(arena, diag, h_file, header) && write_file(arena, diag, o->output, source);
+    if (same_file(h_file, o->input)) {
+        error_plain(diag, "the header %s would overwrite the network file\nchoose another name with -o", h_file);
+        return false;
+    }
+    return write_pair(arena, diag, o->output, source, h_file, header);
 }

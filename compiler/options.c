@@ -45,13 +45,13 @@ static const char description[] =
 
 typedef struct { Arena *arena; Options *options; const char *output; int words; } Parsing;
 
-/* A positive integer that fits an int; argp_error ends the process otherwise. */
-static int64_t positive(struct argp_state *state, const char *flag, const char *text, char **stop)
+/* The positive integer at `at` in `text` that fits an int; argp_error ends the process otherwise. */
+static int64_t positive(struct argp_state *state, const char *flag, const char *text, const char *at, char **stop)
 {
     errno = 0;
-    long long value = strtoll(text, stop, 10);
-    if (*stop == text || errno || value < 1 || value > INT32_MAX)
-        argp_error(state, "%s: '%s' is not a number from 1 to 2147483647", flag, text);
+    long long value = strtoll(at, stop, 10);
+    if (*stop == at || errno || value < 1 || value > INT32_MAX)
+        argp_error(state, "%s: '%s' is not made of numbers from 1 to 2147483647", flag, text);
     return value;
 }
 
@@ -62,7 +62,7 @@ static void parse_input(struct argp_state *state, const char *text, Shape *shape
     for (;;) {
         if (shape->rank == 3)
             argp_error(state, "--input: '%s' has too many sizes; write CxHxW, e.g. 1x96x96", text);
-        shape->dim[shape->rank++] = positive(state, "--input", at, &at);
+        shape->dim[shape->rank++] = positive(state, "--input", text, at, &at);
         if (*at != 'x')
             break;
         at++;
@@ -128,7 +128,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case 'D': parse_define(p, state, text); summarise(p, "-D ", text); break;
     case KEY_INPUT: parse_input(state, text, &o->overrides.input); summarise(p, "--input ", text); break;
     case KEY_BATCH:
-        o->overrides.batch = (int)positive(state, "--batch", text, &stop);
+        o->overrides.batch = (int)positive(state, "--batch", text, text, &stop);
         if (*stop)
             argp_error(state, "--batch: '%s' is not a number", text);
         summarise(p, "--batch ", text);
