@@ -236,6 +236,7 @@ typedef struct {
     int         rank;
     int64_t     dim[4];
     int64_t     count;          /* elements                                              */
+    int         index;          /* among all of the network, in state_dict order         */
     int64_t     fan_in, fan_out;        /* for initialisation                            */
 } Parameter;
 

@@ -4,6 +4,7 @@
  * live in one struct in state_dict order, so tensor i is the struct's i-th member.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "op.h"
@@ -15,12 +16,21 @@
         for (const Layer *l = (g)->layers.items[layer_], *once_ = l; once_; once_ = NULL)                           \
             for (const Parameter *param = l->param; param < l->param + l->param_count; param++, index++)
 
-static int tensor_count(const Graph *g)
+int tensor_count(const Graph *g)
 {
     int count = 0;
     for (int i = 0; i < g->layers.count; i++)
         count += g->layers.items[i]->param_count;
     return count;
+}
+
+int tensor_index(const Tensor *of)
+{
+    const char *symbol = strrchr(of->name, '.') + 1;
+    for (int i = 0; i < of->layer->param_count; i++)
+        if (strcmp(of->layer->param[i].symbol, symbol) == 0)
+            return of->layer->param[i].index;
+    abort();
 }
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
@@ -47,6 +57,7 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     int64_t predict = u->predict->arena_bytes, train = u->train->arena_bytes;
     let(e, "net", "%s", g->name);
     let_int(e, "count", tensor_count(g));
+    let_int(e, "kernels", u->train->kernels.count);
     let_int(e, "arena", (predict > train ? predict : train) / 4);
     raw(e, "/* Parameters and buffers in PyTorch's layout and state_dict order. */");
     raw(e, "struct tensors {");
@@ -62,6 +73,7 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     line(e, "struct $net {");
     raw(e, "    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */");
     raw(e, "    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */");
+    line(e, "    unsigned char  idle[$kernels];             /* 1: a kernel of gradients that rests, see mark_idle         */");
     raw(e, "    uint64_t       seed, step;              /* of random numbers; updates done so far                    */");
     raw(e, "    real          *arena;                   /* ARENA reals                                               */");
     raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
@@ -141,7 +153,7 @@ static void write_accessors(Emitter *e, const Graph *g)
         line(e, out ? "    memcpy(out, (const char *)&net->$member + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
                     : "    memcpy(at(&net->$member, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
     }
-    line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n}\n");
+    line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n    mark_idle(net);\n}\n");
     line(e, "uint64_t ${net}_get_step(const $net *net)\n{\n    return net->step;\n}\n");
     line(e, "void ${net}_set_step($net *net, uint64_t step)\n{\n    net->step = step;\n}\n");
     line(e, "void ${net}_profile($net *net, cnn_profile *profile)\n{\n    net->profile = profile;\n}\n");
@@ -249,7 +261,7 @@ static void write_declarations(Emitter *e)
         "void ${net}_get_momentum(const $net *, int i, cnn_real *out);",
         "void ${net}_set_momentum($net *, int i, const cnn_real *in);",
         "",
-        "/* frozen = 1: updates leave tensor i as it is. */",
+        "/* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */",
         "void ${net}_freeze($net *, int i, int frozen);",
         "",
         "/* Number of updates done; random numbers (dropout) depend on it and on the seed alone. */",

@@ -259,7 +259,7 @@ static char *legal_symbol(const Graph *g, const Table *reserved, const Layer *l)
         symbol = arena_printf(g->arena, "%s_%s", nested ? "layer" : l->op->keyword, symbol);
     size_t network = strlen(g->name);
     bool like_network = strncmp(symbol, g->name, network) == 0 && (symbol[network] == '_' || symbol[network] == '\0');
-    if (like_network || symbol[0] == '_' || starts(symbol, "d_") || starts(symbol, "cnn_") ||
+    if (like_network || symbol[0] == '_' || starts(symbol, "d_") || starts(symbol, "kept_") || starts(symbol, "cnn_") ||
         starts(symbol, "trainer_") || starts(symbol, "CNN_") || starts(symbol, "omp_"))
         symbol = arena_printf(g->arena, "layer_%s", symbol);
     if (table_find(reserved, symbol) || ends_in_suffix(symbol))
@@ -296,9 +296,11 @@ void assign_symbols(Graph *g)
     for (int i = 0; i < g->layers.count; i++)
         if (g->layers.items[i] != g->input)
             g->layers.items[i]->symbol = unique(g->arena, &used, legal_symbol(g, &reserved, g->layers.items[i]));
-    for (int i = 0; i < g->layers.count; i++) {
+    for (int i = 0, index = 0; i < g->layers.count; i++) {
         Layer *l = g->layers.items[i];
-        for (int p = 0; p < l->param_count; p++)
+        for (int p = 0; p < l->param_count; p++) {
+            l->param[p].index = index++;
             l->param[p].symbol = unique(g->arena, &used, arena_printf(g->arena, "%s_%s", l->symbol, l->param[p].name));
+        }
     }
 }

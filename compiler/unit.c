@@ -326,7 +326,8 @@ static void write_call(Emitter *e, const Program *p, const Kernel *k)
     }
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = k->operand[i].tensor->name;
-    wrapped(e, arena_printf(p->arena, "    RUN(%d, %s(", k->index, kernel_function(p->arena, p, k)), items, count, "));");
+    wrapped(e, arena_printf(p->arena, "    %s(%d, %s(", k->index < p->backward_from ? "RUN" : "BACK", k->index,
+                            kernel_function(p->arena, p, k)), items, count, "));");
 }
 
 static void write_calls(Emitter *e, const Program *p, int from, int to)
@@ -395,7 +396,10 @@ char *emit_source(Arena *arena, const Graph *g, const Unit *u)
     append_body(e, kernels);
     raw(e, "/* ---- programs ---- */\n");
     raw(e, "/* Calls kernel i, and notes its time when a profile is being taken. */");
-    raw(e, "#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)\n");
+    raw(e, "#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)");
+    raw(e, "/* The same for a backward kernel, which may rest while tensors are frozen. */");
+    raw(e, "#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)\n");
+    write_idle(e, g, u->train);
     write_predict(e, g, u->predict);
     write_gradients(e, g, u->train);
     write_update(e, g);

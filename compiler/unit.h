@@ -12,8 +12,13 @@ const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5,
 const char *kernel_function(Arena *, const Program *, const Kernel *);
 
 /* interface.c */
+int  tensor_count(const Graph *);                               /* parameters and buffers                           */
+int  tensor_index(const Tensor *of_parameter);      /* its place in state_dict order                    */
 void write_state(Emitter *, const Graph *, const Unit *);       /* struct tensors and struct <network>              */
 void write_interface(Emitter *, const Graph *, const Unit *);   /* new, free, get, set ... and the trainer's facts  */
+
+/* idle.c */
+void write_idle(Emitter *, const Graph *, const Program *train);        /* mark_idle: what rests while tensors are frozen */
 
 /* emit.c */
 Arena *emitter_arena(Emitter *);
