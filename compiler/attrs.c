@@ -270,7 +270,7 @@ bool bind_attrs(Expander *x, const Context *c, const Stmt *call, const Op *op, A
     bool ok = true;
     const Arg *given_by[MAX_ATTRS] = {0};
     default_attrs(op, call->name_span, attrs);
-    for (int i = 0; i < call->args.count; i++) {
+    for (int i = 0; i < call->args.count && !x->stopped; i++) {
         const Arg *arg = &call->args.items[i];
         int a = attr_of(x, c, op, call, i);
         if (a < 0) {

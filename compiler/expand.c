@@ -27,6 +27,8 @@ void fail_va(Expander *x, Span span, const Origin *origin, const char *format, v
             return;
     }
     error_va(x->diag, span, origin, format, args);
+    if (x->diag->errors >= MAX_ERRORS)
+        x->stopped = true;
 }
 
 void fail(Expander *x, Span span, const Origin *origin, const char *format, ...)

@@ -51,6 +51,7 @@ enum {
     MAX_NAME        = 1000,             /* characters of a layer's full name                                         */
     MAX_NAME_BYTES  = 32 << 20,         /* of all layers' names together                                             */
     MAX_ARGUMENTS   = 64,               /* of a call; parameters of a block; variables of a repeat                   */
+    MAX_ERRORS      = 1000,             /* then expansion stops: nobody corrects more at once                        */
 };
 
 typedef struct Expander {
