@@ -68,14 +68,16 @@ struct Parser {
     int           stray;                /* where the scanner last left something out                   */
     int           tokens;
     Token         lookahead;            /* the last token that the parser got                          */
-    Span          previous;             /* the one before it                                           */
+    Token         previous;             /* the one before it                                           */
     int           last_kind;            /* of the last token scanned                                   */
     Bracket       open[MAX_NESTING];    /* brackets not yet closed                                     */
     int           depth, braces;        /* how many, and how many of them are '{'                      */
     Bracket       enclosing;            /* innermost bracket around the lookahead; kind 0: none        */
     int           braces_before;        /* `braces` before the lookahead                               */
     Span          unclosed;             /* a '{' whose '}' seems to be missing, judging by indentation */
-    bool          in_network, broken;   /* broken: an error was reported in this definition            */
+    bool          in_network;
+    bool          broken;               /* an error was reported in this definition                    */
+    bool          forced;               /* the next one begins inside of it                            */
     bool          skipping;             /* leaving out what follows an error: up to the ';' at skip_level,     */
     bool          to_definition, to_brace;      /* or only to a definition, or only to the '}'         */
     int           skip_level;

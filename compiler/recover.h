@@ -12,6 +12,14 @@
 
 /* ---- brackets ---------------------------------------------------------------------------------------------------- */
 
+/* Ends the parse. In text that is left out anyway because of an error, it ends without another one. */
+static void stop(Parser *p, Span span, const char *format, int limit)
+{
+    if (!p->skipping)
+        error_at(p->diag, span, NULL, format, limit);
+    p->stopped = true;
+}
+
 static int indentation(const Source *s, int offset, bool *first_on_line)
 {
     int begin = s->line[source_line(s, offset, NULL) - 1], i = begin;
@@ -45,16 +53,14 @@ static void close_bracket(Parser *p, int opener, Span span)
         p->unclosed = b->span;
 }
 
-static bool open_bracket(Parser *p, int kind, Span span)
+static void open_bracket(Parser *p, int kind, Span span)
 {
     if (p->depth == MAX_NESTING) {
-        error_at(p->diag, span, NULL, "brackets nested deeper than %d\nmove the inner ones into a block", MAX_NESTING);
-        p->stopped = true;
-        return false;
+        stop(p, span, "brackets nested deeper than %d\nmove the inner ones into a block", MAX_NESTING);
+        return;
     }
     p->open[p->depth++] = (Bracket){kind, p->last_kind, span};
     p->braces += kind == '{';
-    return true;
 }
 
 /* ---- tokens from the text ------------------------------------------------------------------------------------------ */
@@ -66,11 +72,8 @@ static Token read_token(Parser *p)
     p->braces_before = p->braces;
     if (!p->stopped)
         t.kind = scan_token(&t.value, &t.span, p->scanner);
-    if (!p->stopped && ++p->tokens > MAX_TOKENS) {
-        error_at(p->diag, t.span, NULL, "the file has more than %d words and signs\nrepeat and block say the same in "
-                 "fewer", MAX_TOKENS);
-        p->stopped = true;
-    }
+    if (!p->stopped && ++p->tokens > MAX_TOKENS)
+        stop(p, t.span, "the file has more than %d words and signs\nrepeat and block say the same in fewer", MAX_TOKENS);
     if (p->diag->errors > MAX_SYNTAX_ERRORS)
         p->stopped = true;
     switch (t.kind) {
@@ -113,6 +116,7 @@ static void close_all(Parser *p, Token definition)
 {
     hold(p, definition);
     p->closing = p->braces;
+    p->forced = p->braces > 0;
     p->depth = p->braces = 0;
 }
 
@@ -137,8 +141,9 @@ static Token skip(Parser *p)
             continue;
         if (t.kind != '}' || p->braces < p->skip_level)
             break;
-        Token next = read_token(p);     /* behind a group that needs no ';': perhaps its other branch */
-        if (next.kind == ELSE || next.kind == SHORTCUT)
+        /* A group that needs no ';': unless its other branch follows, or it stood in parentheses by mistake. */
+        Token next = read_token(p);
+        if (next.kind == ELSE || next.kind == SHORTCUT || next.kind == ')' || next.kind == ']' || next.kind == ',')
             continue;
         hold(p, next);
         t = make_up(p, ';');
@@ -184,14 +189,16 @@ static int next_token(YYSTYPE *value, Span *span, Parser *p)
     Token t = take_token(p);
     if (begins_definition(t.kind) && p->braces == 0) {
         p->in_network = t.kind == NETWORK;
-        p->broken = false;
+        p->broken = p->forced;
+        p->forced = false;
         p->unclosed = (Span){0, 0};
     }
-    p->previous = p->lookahead.span;
+    p->previous = p->lookahead;
     p->lookahead = t;
     *value = t.value;
     *span = p->placeless ? (Span){0, 0} : t.span;
     if (t.kind == YYerror) {            /* a string without its end: it may have taken the ';' with it */
+        p->broken = true;
         recover(p, false);
         if (memchr(p->source->text + t.span.begin, ';', (size_t)(t.span.end - t.span.begin)) && p->skipping) {
             p->skipping = p->to_definition;

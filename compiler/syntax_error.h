@@ -79,9 +79,9 @@ static const char *found_text(Parser *p)
     return arena_printf(p->arena, "'%.*s%s'", shown, p->source->text + t.span.begin, shown < length ? "..." : "");
 }
 
-static bool found_is(const Parser *p, const char *word)
+static bool token_is(const Parser *p, Token t, const char *word)
 {
-    Span s = p->lookahead.span;
+    Span s = t.span;
     return (size_t)(s.end - s.begin) == strlen(word) &&
            strncmp(p->source->text + s.begin, word, strlen(word)) == 0;
 }
@@ -100,19 +100,30 @@ static bool begins_expression(int kind)
 
 static bool on_line_of_previous(const Parser *p)
 {
-    return source_line(p->source, p->previous.end, NULL) == source_line(p->source, p->lookahead.span.begin, NULL);
+    return source_line(p->source, p->previous.span.end, NULL) == source_line(p->source, p->lookahead.span.begin, NULL);
 }
 
 /* ---- help: the usual mistakes and their mends --------------------------------------------------------------------- */
 
-static const char *help_for_operator(const Parser *p)
+/* Behind an expression. */
+static const char *help_for_operator(const Parser *p, const Expected *e)
 {
-    static const char *const words[][2] = {{"and", "and is written &&"}, {"or", "or is written ||"},
-                                           {"not", "not is written !"}};
-    for (int i = 0; i < 3; i++)
-        if (found_is(p, words[i][0]))
-            return words[i][1];
-    return p->lookahead.kind == RANGE ? "a range a..b stands only in: repeat i in a..b { ... }" : NULL;
+    if (token_is(p, p->lookahead, "and"))
+        return "and is written &&";
+    if (token_is(p, p->lookahead, "or"))
+        return "or is written ||";
+    if (token_is(p, p->previous, "not"))
+        return "not is written !";
+    switch (p->lookahead.kind) {
+    case RANGE:
+        return can_be(e, "'{'") ? NULL : "a range a..b stands only in: repeat i in a..b { ... }";
+    case '[':
+        return "a list has no index: repeat x in list { ... } goes through it";
+    case '.':
+        return "only `in` has fields: in.channels, in.height, in.width";
+    default:
+        return NULL;
+    }
 }
 
 /* Where a statement, or the end of one, was expected. */
@@ -176,13 +187,19 @@ static const char *help_for(const Parser *p, const Expected *e)
     int kind = p->lookahead.kind;
     const char *help = NULL;
     if (can_be(e, "'*'"))
-        help = help_for_operator(p);
+        help = help_for_operator(p, e);
     if (in_branches(p, e))
         return "a branch of concat is a group: concat { { conv(8, 1); } { relu; } }";
     if (!help && can_be(e, "'block'"))
         return kind == '}' ? "this '}' closes nothing" : begins_statement(kind) && kind != YYEOF
                ? "statements stand inside  network name { ... }  or  block name(parameters) { ... }"
                : "a file holds one network and the blocks that it uses: network name { input(1, 28, 28); ... }";
+    if (begins_definition(kind) && can_be(e, "'}'"))
+        return "definitions do not stand inside one another";
+    if (!help && kind == ':' && is_keyword(p->previous.kind))
+        help = "keywords of the language cannot be names";
+    if (!help && can_be(e, "'.'") && e->count == 1)
+        help = "in stands for what reaches the statement: in.channels, in.height, in.width";
     if (!help && can_be(e, "a name") && is_keyword(kind) && !begins_definition(kind) && !can_be(e, "'residual'"))
         help = "keywords of the language cannot be names";
     if (!help && (can_be(e, "';'") || can_be(e, "'residual'")))
@@ -215,7 +232,7 @@ static void note_bracket(Parser *p, const Expected *e, Span place)
 static bool is_consequence(const Parser *p)
 {
     bool ends = p->lookahead.kind == YYEOF || begins_definition(p->lookahead.kind);
-    bool stray = p->stray >= p->previous.end && p->stray < p->lookahead.span.begin;
+    bool stray = p->stray >= p->previous.span.end && p->stray < p->lookahead.span.begin;
     return p->stopped || stray || (p->broken && (ends || p->braces_before == 0));
 }
 
@@ -240,7 +257,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, Parser *p)
     bool ends_statement = can_be(&e, "';'") && !can_be(&e, "'residual'") && !can_be(&e, "'block'");
     bool semicolon = ends_statement && begins_statement(t.kind) && t.kind != '{';
     if (!is_consequence(p)) {
-        Span place = semicolon || t.kind == YYEOF ? (Span){p->previous.end, p->previous.end} : t.span;
+        Span place = semicolon || t.kind == YYEOF ? (Span){p->previous.span.end, p->previous.span.end} : t.span;
         const char *expected = choose_expected(p, &e, ends_statement);
         const char *help = help_for(p, &e);
         error_at(p->diag, place, NULL, "expected %s, found %s%s%s", expected, found_text(p), help ? "\n" : "",
