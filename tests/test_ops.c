@@ -356,8 +356,8 @@ static void try_relu6(Branch *b)
 
 static void try_add(Branch *b)
 {
-    fprintf(b->out, "as x; tanh; as y; %s add(x%s);", chance(b->random, 50) ? "sigmoid;" : "",
-            chance(b->random, 50) ? ", y, x" : "");
+    const char *between_them = chance(b->random, 50) ? "sigmoid;" : "";
+    fprintf(b->out, "as x; tanh; as y; %s add(x%s);", between_them, chance(b->random, 50) ? ", y, x" : "");
 }
 
 static void try_concat(Branch *b)

@@ -93,7 +93,8 @@ const Op op_adaptive_avgpool = {
     .keyword   = "adaptive_avgpool",
     .summary   = "mean over a grid of windows that covers the picture, whatever its size",
     .reference = "torch.nn.AdaptiveAvgPool2d; after He et al. 2014 (spatial pyramid pooling), section 2.2",
-    .formula   = "Y[n,c,i,j] = mean of X[n,c,h,w] over h in [floor(i H/P), ceil((i+1) H/P)), w likewise",
+    .formula   = "Y[n,c,i,j] = mean of X[n,c,h,w] over floor(i H/P) <= h < ceil((i+1) H/P), w likewise;  "
+                 "input H x W, output P x Q",
     .grad      = "dX = sum of dY / (size of the window) over the windows that hold the pixel",
     .attrs = {
         {"size", ATTR_PAIR, true, 0, 1, 0, "output size, a number or (height, width)"},

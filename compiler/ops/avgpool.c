@@ -50,15 +50,18 @@ static void let_divisor(Emitter *e, const Window *w, Divisor divisor)
     }
     if (divisor == DIVISOR_CLIPPED) {
         static const char *const index[] = {"i", "j"}, *const extent[] = {"rows", "columns"};
-        let(e, "count", "(rows * columns)");
         for (int d = 0; d < 2; d++) {
+            let_int(e, extent[d], w->kernel[d]);
+            if (!window_overhangs(w, d))
+                continue;
             let(e, "extent", "%s", extent[d]);
             let(e, "at", w->stride[d] == 1 ? "%s" : "%s * %lld", index[d], (long long)w->stride[d]);
             let_int(e, "kernel", w->kernel[d]);
             let_int(e, "padded", w->before[d] + w->in[d] + w->after[d]);
-            line(e, window_overhangs(w, d) ? "int $extent = $at + $kernel > $padded ? $padded - $at : $kernel;"
-                                           : "int $extent = $kernel;");
+            line(e, "int $extent = $at + $kernel > $padded ? $padded - $at : $kernel;");
+            let(e, extent[d], "%s", extent[d]);
         }
+        let(e, "count", "(%s)", substitute(e, "$rows * $columns"));
     }
 }
 

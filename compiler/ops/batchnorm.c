@@ -128,9 +128,10 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     let_sizes(e, kernel);
     parallel(e);
     loop(e, "c", l->output.dim[0]);
+        line(e, "real factor = scale[c] * inverse_deviation[c];");
         int depth = loop_members(e, l);
             line(e, "real normal = (X$at - mean[c]) * inverse_deviation[c];");
-            line(e, "dX$at $set scale[c] * inverse_deviation[c] * (dY$at - (dshift[c] + normal * dscale[c]) / $M);");
+            line(e, "dX$at $set factor * (dY$at - (dshift[c] + normal * dscale[c]) / $M);");
         end(e, depth);
     end(e, 1);
 }

@@ -34,9 +34,10 @@ static void write_constants(Emitter *e, const Kernel *kernel)
 static void loop_neighbours(Emitter *e, int64_t below, int64_t above)
 {
     let_int(e, "below", below);
-    let_int(e, "above", above);
-    loop_between(e, "q", below ? "(c > $below ? c - $below : 0)" : "c",
-                 above ? "(c + $above < $C ? c + $above + 1 : $C)" : "c + 1");
+    let_int(e, "beyond", above + 1);
+    line(e, below ? "int from = c > $below ? c - $below : 0;" : "int from = c;");
+    line(e, above ? "int to = c + $beyond < $C ? c + $beyond : $C;" : "int to = c + 1;");
+    loop_between(e, "q", "from", "to");
 }
 
 /* D is what X is divided by before the power; training keeps it for the gradient. */
