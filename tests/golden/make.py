@@ -218,44 +218,55 @@ def record(out, section, name, tensor):
           file=out)
 
 
-def make(name):
-    (batch, shape, classes), model = globals()[name]()
-    state = model.state_dict()
-    for t, (key, tensor) in enumerate(state.items()):
+def answers(model, batch, shape, classes):
+    """Fills the model, trains it as the head says, and yields (section, tensor's name or -, tensor) on the way."""
+    for t, (key, tensor) in enumerate(model.state_dict().items()):
         fill(key, tensor, t)
     lr, momentum, decay = (float(np.float32(v)) for v in (0.1, 0.9, 1e-4))
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
+    dtype = next(model.parameters()).dtype
 
     def pictures(step):
-        return torch.from_numpy(unit(batch * int(np.prod(shape)), 1000 + step)).reshape(batch, *shape)
+        return torch.from_numpy(unit(batch * int(np.prod(shape)), 1000 + step)).reshape(batch, *shape).to(dtype)
 
-    with open(os.path.join(HERE, name + ".ref"), "w") as out:
-        print(f"# {name}.ref - made by make.py with PyTorch {torch.__version__.split('+')[0]}; its head explains the lines",
-              file=out)
-        print("tensors", len(state), file=out)
-        for key, tensor in state.items():
-            print("tensor", key, "x".join(str(d) for d in tensor.shape) or "1", file=out)
-        model.eval()
-        record(out, "start", "-", model(pictures(0)))
-        model.train()
-        for step in range(STEPS):
-            optimizer.param_groups[0]["nesterov"] = step == STEPS - 1
-            labels = torch.tensor([(3 * n + 2 * step + 1) % classes for n in range(batch)])
-            logits = model(pictures(step))
-            loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            record(out, f"step{step}", "loss", loss)
-            record(out, f"step{step}", "logits", logits)
-            for key, p in model.named_parameters():
-                record(out, f"step{step}", "grad." + key, p.grad)
-            optimizer.step()
+    model.eval()
+    yield "start", "-", model(pictures(0))
+    model.train()
+    for step in range(STEPS):
+        optimizer.param_groups[0]["nesterov"] = step == STEPS - 1
+        labels = torch.tensor([(3 * n + 2 * step + 1) % classes for n in range(batch)])
+        logits = model(pictures(step))
+        loss = F.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        yield f"step{step}", "loss", loss
+        yield f"step{step}", "logits", logits
         for key, p in model.named_parameters():
-            record(out, "momentum", key, optimizer.state[p]["momentum_buffer"])
-        for key, tensor in model.state_dict().items():
-            record(out, "value", key, tensor)
-        model.eval()
-        record(out, "finish", "-", model(pictures(0)))
+            yield f"step{step}", "grad." + key, p.grad
+        optimizer.step()
+    for key, p in model.named_parameters():
+        yield "momentum", key, optimizer.state[p]["momentum_buffer"]
+    for key, tensor in model.state_dict().items():
+        yield "value", key, tensor
+    model.eval()
+    yield "finish", "-", model(pictures(0))
+
+
+def begin(out, name, state):
+    """The lines before the values: the state_dict's names and shapes."""
+    print(f"# {name}.ref - made by PyTorch {torch.__version__.split('+')[0]}; the head of tests/golden/make.py explains "
+          "the lines", file=out)
+    print("tensors", len(state), file=out)
+    for key, tensor in state.items():
+        print("tensor", key, "x".join(str(d) for d in tensor.shape) or "1", file=out)
+
+
+def make(name):
+    (batch, shape, classes), model = globals()[name]()
+    with open(os.path.join(HERE, name + ".ref"), "w") as out:
+        begin(out, name, model.state_dict())
+        for section, key, tensor in answers(model, batch, shape, classes):
+            record(out, section, key, tensor)
 
 
 if __name__ == "__main__":
