@@ -98,7 +98,7 @@ static bool wrong_kind(const Binding *b, const Value *v)
 {
     const char *mend = b->spec->kind == ATTR_FLAG && v->kind == VALUE_INT ? v->integer ? "; write yes" : "; write no"
                      : v->kind == VALUE_REAL ? "; int(...) cuts off, round(...) rounds" : "";
-    fail(b->x, b->value->span, b->c->origin, "%s of %s is %s, but %s is given\n%s%s", b->spec->name, b->op->keyword,
+    fail(b->x, b->value->span, b->c->origin, "%s of %s must be %s, but %s is given\n%s%s", b->spec->name, b->op->keyword,
          kind_text(b->spec->kind), value_text(b->x->arena, v), attr_help(b->x->arena, b->spec), mend);
     return false;
 }

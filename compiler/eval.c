@@ -34,8 +34,10 @@ char *value_text(Arena *arena, const Value *v)
         return arena_printf(arena, "an unknown value");
     case VALUE_INT:
         return arena_printf(arena, "%" PRId64, v->integer);
-    case VALUE_REAL:
-        return arena_printf(arena, "%g", v->real);
+    case VALUE_REAL: {              /* always recognisable as a real: 9.0, 0.5, 1e+30 */
+        char *text = arena_printf(arena, "%g", v->real);
+        return strpbrk(text, ".e") ? text : arena_printf(arena, "%s.0", text);
+    }
     case VALUE_BOOL:
         return arena_printf(arena, "%s", v->integer ? "yes" : "no");
     case VALUE_STRING:
@@ -74,18 +76,17 @@ int variable_names(const Variable *v, const char **names, int max)
 
 static Value unknown_name(Expander *x, const Context *c, const Expr *e)
 {
-    static const char *const yes_words[] = {"true", "True", "TRUE", "on", "Yes", "YES"},
-                      *const no_words[] = {"false", "False", "FALSE", "off", "No", "NO", "None", "none"};
-    for (size_t i = 0; i < sizeof yes_words / sizeof *yes_words; i++)
-        if (strcmp(e->text, yes_words[i]) == 0) {
+    static const char *const words[] = {"true", "True", "TRUE", "on", "Yes", "YES", "false", "False", "FALSE", "off",
+                                        "No", "NO", "None", "none"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(e->text, words[i]) == 0) {
             fail(x, e->span, c->origin, "unknown name '%s'\nthe language writes yes and no", e->text);
             return NONE;
         }
-    for (size_t i = 0; i < sizeof no_words / sizeof *no_words; i++)
-        if (strcmp(e->text, no_words[i]) == 0) {
-            fail(x, e->span, c->origin, "unknown name '%s'\nthe language writes yes and no", e->text);
-            return NONE;
-        }
+    if (strcmp(e->text, "same") == 0) {
+        fail(x, e->span, c->origin, "unknown name 'same'\nonly a padding can be same: pad = same");
+        return NONE;
+    }
     if (find_mark(c, e->text)) {
         fail(x, e->span, c->origin, "'%s' is a tensor, not a value\nafter `from %s;` its sizes are in.channels, "
              "in.height and in.width", e->text, e->text);
@@ -502,8 +503,8 @@ bool eval_integer(Expander *x, const Context *c, const Expr *e, const char *what
         return true;
     }
     if (v.kind == VALUE_REAL)
-        fail(x, e->span, c->origin, "%s must be an integer, but %g is given\nint(...) cuts off, round(...) rounds", what,
-             v.real);
+        fail(x, e->span, c->origin, "%s must be an integer, but %s is given\nint(...) cuts off, round(...) rounds", what,
+             value_text(x->arena, &v));
     else if (v.kind != VALUE_NONE)
         fail(x, e->span, c->origin, "%s must be an integer, but %s is given", what, value_text(x->arena, &v));
     return false;

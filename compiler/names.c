@@ -157,15 +157,19 @@ static const char *const library[] = {
     "waitpid", "write", "y0", "y1", "yn",
 };
 
-/* Variables, fields, macros and parameters of generated functions (unit.c, textbook.c, ops/), and what is shorter. */
-static const char *const generated[] = {
-    "W", "X", "Y", "arena", "arg", "at", "b", "batch", "beta", "bias", "bytes", "c", "cnn", "count", "dW", "dX", "dY",
-    "db", "dgamma", "dbeta", "diff", "e", "facts", "first", "frozen", "g", "gamma", "get", "grad", "h", "i", "ic", "ih",
-    "in", "input", "iw", "j", "k", "kernels", "labels", "lap", "last", "layer", "layers", "length", "logits", "loss",
-    "lr", "m", "max", "mean", "mean_loss", "memory", "min", "momentum", "n", "name", "names", "net", "network", "node",
-    "now", "of", "out", "output", "p", "parameters", "predict", "profile", "q", "r", "real", "row", "s", "scale",
-    "seed", "set", "shape", "shift", "size", "start", "step", "sum", "t", "tensor", "tensors", "to", "total", "trainer",
-    "u", "update", "v", "value", "values", "variance", "w", "weight", "weight_decay", "window", "x", "y", "z",
+/* What unit.c writes at file scope, and the parameters in whose reach it names the network's type. */
+static const char *const file_scope[] = {
+    "ARENA", "BACK", "RUN", "SEEN", "TENSORS", "at", "facts", "flow", "gradients_kernels", "inside", "layer_table",
+    "loss", "mark_idle", "net", "predict_kernels", "real", "seed", "sgd", "tensor_offset", "tensor_table", "tensors",
+};
+
+/* Local variables, parameters and index letters (unit.c, textbook.c, ops/): a layer's pointer would hide them. */
+static const char *const locals[] = {
+    "P", "V", "W", "X", "Y", "arena", "b", "best", "c", "count", "dW", "dX", "dY", "db", "dbeta", "dgamma", "e",
+    "frozen", "g", "grad", "h", "i", "ic", "ih", "in", "input", "iw", "j", "k", "kernels", "labels", "layer", "logits",
+    "lr", "m", "max", "mean", "mean_loss", "min", "momentum", "n", "network", "node", "offset", "out", "output", "p",
+    "pictures", "profile", "q", "r", "row", "s", "scale", "shape", "shift", "size", "step", "sum", "t", "total", "u",
+    "update", "v", "value", "var", "w", "x", "y", "z",
 };
 
 #define COUNT(array) ((int)(sizeof (array) / sizeof *(array)))
@@ -208,7 +212,7 @@ const char *reserved_name(const char *name)
         return "is a keyword of C or C++";
     if (in_library(name))
         return "belongs to the C library";
-    if (listed(name, generated, COUNT(generated)))
+    if (listed(name, file_scope, COUNT(file_scope)))
         return "is used by the generated code itself";
     if (starts(name, "cnn_") || starts(name, "CNN_") || starts(name, "trainer_"))
         return "begins like the names of the runtime";
@@ -238,8 +242,10 @@ static void reserve_words(Arena *arena, Table *reserved)
 {
     for (int i = 0; i < COUNT(keywords); i++)
         table_put(arena, reserved, keywords[i]);
-    for (int i = 0; i < COUNT(generated); i++)
-        table_put(arena, reserved, generated[i]);
+    for (int i = 0; i < COUNT(file_scope); i++)
+        table_put(arena, reserved, file_scope[i]);
+    for (int i = 0; i < COUNT(locals); i++)
+        table_put(arena, reserved, locals[i]);
     for (int i = 0; i < COUNT(library); i++) {
         table_put(arena, reserved, library[i]);
         table_put(arena, reserved, arena_printf(arena, "%sf", library[i]));
@@ -259,7 +265,7 @@ static char *legal_symbol(const Graph *g, const Table *reserved, const Layer *l)
         symbol = arena_printf(g->arena, "%s_%s", nested ? "layer" : l->op->keyword, symbol);
     size_t network = strlen(g->name);
     bool like_network = strncmp(symbol, g->name, network) == 0 && (symbol[network] == '_' || symbol[network] == '\0');
-    if (like_network || symbol[0] == '_' || starts(symbol, "d_") || starts(symbol, "kept_") || starts(symbol, "cnn_") ||
+    if (like_network || symbol[0] == '_' || starts(symbol, "d_") || starts(symbol, "kept_") || starts(symbol, "real_") || starts(symbol, "cnn_") ||
         starts(symbol, "trainer_") || starts(symbol, "CNN_") || starts(symbol, "omp_"))
         symbol = arena_printf(g->arena, "layer_%s", symbol);
     if (table_find(reserved, symbol) || ends_in_suffix(symbol))

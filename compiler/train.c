@@ -29,7 +29,7 @@ static const Setting settings[] = {
 
 static const Setting sgd_settings[] = {
     {"lr", SETTING_REAL, offsetof(Train, lr), 0, 1e30, "learning rate"},
-    {"momentum", SETTING_REAL, offsetof(Train, momentum), 0, 0.999999999, "of the gradient's running sum"},
+    {"momentum", SETTING_REAL, offsetof(Train, momentum), 0, 1, "of the gradient's running sum"},
     {"weight_decay", SETTING_REAL, offsetof(Train, weight_decay), 0, 1e30, "L2 penalty added to the gradient"},
     {"nesterov", SETTING_FLAG, offsetof(Train, nesterov), 0, 0, "look ahead by one step of momentum"},
 };
@@ -70,7 +70,7 @@ static void read_number(Expander *x, const Context *c, const Setting *s, const E
     if (!number)
         wrong_value(x, s, e, s->kind == SETTING_INT ? "an integer" : "a number", value_text(x->arena, &v));
     else if (v.real < s->min || v.real > s->max)
-        fail(x, e->span, NULL, "%s must be from %.12g to %.12g, but is %s\n%s: %s", s->name, s->min,
+        fail(x, e->span, NULL, "%s must be from %.16g to %.16g, but is %s\n%s: %s", s->name, s->min,
              s->max, value_text(x->arena, &v), s->name, s->doc);
     else if (s->kind == SETTING_REAL)
         *(double *)(void *)field = v.real;
