@@ -1,9 +1,9 @@
 /* test_ops.c - operators: values against PyTorch's, every gradient against difference quotients, what each refuses.
  *
  * Values come first, because a gradient check accepts any function whose gradient matches it. reference/operators.py
- * says how the reference was made. The gradient checks are of random configurations from a fixed list of seeds: four
- * branches a network, each with its own convolution in front of the operator, so that a wrong dX shows in
- * b<i>.pre.weight; the branches share one tensor, whose gradients must add up.
+ * says how the reference was made; three threads must compute the same bits as one. The gradient checks are of random
+ * configurations from a fixed list of seeds: four branches a network, each with its own convolution in front of the
+ * operator, so that a wrong dX shows in b<i>.pre.weight; the branches share one tensor, whose gradients must add up.
  */
 #define _GNU_SOURCE             /* asprintf, open_memstream */
 #include "support.h"
@@ -123,6 +123,9 @@ ParameterizedTest(int *number, ops, values)
     build_network(folder, with_batch, "-Iruntime tests/reference/operators.c");
     Outcome o = run_command("OMP_NUM_THREADS=1 %s/net", folder);
     cr_assert(o.status == 0, "%s: the driver ends with %d\n%s", name, o.status, o.err);
+    Outcome threads = run_command("OMP_NUM_THREADS=3 OMP_WAIT_POLICY=passive %s/net", folder);
+    cr_expect(strcmp(o.out, threads.out) == 0, "%s: three threads compute something else:\n%s", name, threads.out);
+    outcome_free(&threads);
     char *out = o.out;
     for (char *expected; (expected = next_line(&at)); ) {
         char *actual = next_line(&out);
