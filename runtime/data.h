@@ -59,7 +59,7 @@ typedef struct {
 int  cnn_idx_read(const char *path, int least, int most, long first, cnn_idx *out);
 void cnn_idx_free(cnn_idx *);
 
-/* ---- resize.c: bilinear, bit for bit as Pillow (and so torchvision) resizes 8-bit pictures ----------------------- */
+/* ---- resize.c: bilinear, bit for bit as Pillow 3.3 to 12 (and torchvision) --------------------------------------- */
 
 typedef struct cnn_resize cnn_resize;
 

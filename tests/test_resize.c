@@ -1,0 +1,71 @@
+/* test_resize.c - bilinear resizing against Pillow's own results (tests/golden/resize.py), byte for byte. */
+#include "data.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint8_t *read_hex(FILE *f, size_t count)
+{
+    uint8_t *bytes = malloc(count);
+    for (size_t i = 0; i < count; i++) {
+        unsigned byte;
+        cr_assert(fscanf(f, i ? "%2x" : " %2x", &byte) == 1);
+        bytes[i] = (uint8_t)byte;
+    }
+    return bytes;
+}
+
+Test(resize, equals_pillow)
+{
+    FILE *f = fopen("tests/golden/resize.txt", "r");
+    int   h, w, out_h, out_w, cases = 0;
+
+    cr_assert(f);
+    cr_assert(fscanf(f, "#%*[^\n]") == 0);
+    for (; fscanf(f, "%d %d %d %d", &h, &w, &out_h, &out_w) == 4; cases++) {
+        uint8_t    *in = read_hex(f, (size_t)(h * w)), *expected = read_hex(f, (size_t)(out_h * out_w));
+        cnn_resize *r = cnn_resize_new(h, w, out_h, out_w);
+        uint8_t    *scratch = malloc(cnn_resize_scratch(r));        /* exactly: sanitizers watch its ends */
+        cnn_real   *out = malloc((size_t)(out_h * out_w) * sizeof *out);
+
+        cnn_resize_plane(r, in, scratch, out);
+        for (int i = 0; i < out_h * out_w; i++)
+            cr_assert_eq(out[i], (cnn_real)expected[i] / 255, "%dx%d to %dx%d: pixel %d is %g, Pillow's %d", h, w,
+                         out_h, out_w, i, (double)out[i] * 255, expected[i]);
+        cnn_resize_free(r);
+        free(in);
+        free(expected);
+        free(scratch);
+        free(out);
+    }
+    cr_assert_eq(cases, 16);
+    fclose(f);
+}
+
+/* A picture of one colour keeps it at any size, up to the largest side. */
+Test(resize, keeps_a_constant)
+{
+    static const int sizes[][4] = {{65535, 1, 1, 300}, {1, 65535, 28, 28}, {7, 13, 224, 224}, {300, 200, 1, 1}};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int byte = 0; byte < 256; byte += 51) {
+            const int  *s = sizes[i];
+            cnn_resize *r = cnn_resize_new(s[0], s[1], s[2], s[3]);
+            size_t      from = (size_t)s[0] * (size_t)s[1], to = (size_t)s[2] * (size_t)s[3];
+            uint8_t    *in = malloc(from), *scratch = malloc(cnn_resize_scratch(r));
+            cnn_real   *out = malloc(to * sizeof *out);
+
+            for (size_t k = 0; k < from; k++)
+                in[k] = (uint8_t)byte;
+            cnn_resize_plane(r, in, scratch, out);
+            for (size_t k = 0; k < to; k++)
+                cr_assert_eq(out[k], (cnn_real)byte / 255);
+            cnn_resize_free(r);
+            free(in);
+            free(scratch);
+            free(out);
+        }
+    cnn_resize_free(NULL);
+}
