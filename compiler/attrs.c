@@ -11,7 +11,7 @@
 
 static const int64_t INT_ATTR_MAX = 2147483647;         /* where an AttrSpec's max is 0 */
 
-/* ---- the table ----------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 int attr_count(const Op *op)
 {
@@ -83,7 +83,7 @@ void unknown_mark(Expander *x, const Context *c, Span span, const char *name)
         fail(x, span, c->origin, "no tensor is named '%s'\n`as %s;` after a statement names its output", name, name);
 }
 
-/* ---- one argument ---------------------------------------------------------------------------------------------------- */
+/* ---- one argument ------------------------------------------------------------------------------------------------ */
 
 /* What a conversion needs for its messages. */
 typedef struct {
@@ -98,8 +98,8 @@ static bool wrong_kind(const Binding *b, const Value *v)
 {
     const char *mend = b->spec->kind == ATTR_FLAG && v->kind == VALUE_INT ? v->integer ? "; write yes" : "; write no"
                      : v->kind == VALUE_REAL ? "; int(...) cuts off, round(...) rounds" : "";
-    fail(b->x, b->value->span, b->c->origin, "%s of %s must be %s, but %s is given\n%s%s", b->spec->name, b->op->keyword,
-         kind_text(b->spec->kind), value_text(b->x->arena, v), attr_help(b->x->arena, b->spec), mend);
+    fail(b->x, b->value->span, b->c->origin, "%s of %s must be %s, but %s is given\n%s%s", b->spec->name,
+         b->op->keyword, kind_text(b->spec->kind), value_text(b->x->arena, v), attr_help(b->x->arena, b->spec), mend);
     return false;
 }
 
@@ -209,7 +209,7 @@ static bool bind_tensor(const Binding *b, Attr *attr, LayerList *inputs)
     return false;
 }
 
-/* ---- the whole call -------------------------------------------------------------------------------------------------- */
+/* ---- the whole call ---------------------------------------------------------------------------------------------- */
 
 static void too_many(Expander *x, const Context *c, const Op *op, const Arg *arg)
 {
@@ -237,7 +237,8 @@ static int named_attr(Expander *x, const Context *c, const Op *op, const Arg *ar
     }
     const char *near = suggest(x, arg->name, names, count);
     if (near)
-        fail(x, arg->name_span, c->origin, "%s has no attribute '%s'\ndid you mean '%s'?", op->keyword, arg->name, near);
+        fail(x, arg->name_span, c->origin, "%s has no attribute '%s'\ndid you mean '%s'?", op->keyword, arg->name,
+             near);
     else
         fail(x, arg->name_span, c->origin, "%s has no attribute '%s'\n%s", op->keyword, arg->name,
              count ? arena_printf(x->arena, "it has %s", list) : "it has none");

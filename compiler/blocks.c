@@ -9,7 +9,7 @@
 
 #include "expand.h"
 
-/* ---- names of blocks, networks and parameters --------------------------------------------------------------------- */
+/* ---- names of blocks, networks and parameters -------------------------------------------------------------------- */
 
 static void check_params(Expander *x, const Block *b)
 {
@@ -72,7 +72,7 @@ static bool find_network(Expander *x)
     return true;
 }
 
-/* ---- recursion ------------------------------------------------------------------------------------------------------- */
+/* ---- recursion --------------------------------------------------------------------------------------------------- */
 
 typedef struct { Block *to; Span call; } Call;
 typedef LIST(Call) CallList;
@@ -155,7 +155,7 @@ bool check_declarations(Expander *x)
     return !x->stopped && find_network(x) && !x->stopped && !find_recursion(x);
 }
 
-/* ---- parameters -> variables ------------------------------------------------------------------------------------------ */
+/* ---- parameters -> variables ------------------------------------------------------------------------------------- */
 
 static int param_index(const Block *b, const char *name)
 {
@@ -224,7 +224,8 @@ bool bind_call(Expander *x, const Context *caller, const Stmt *call, const Block
         const Arg *arg = &call->args.items[i];
         int p = argument_param(x, caller, call, b, i);
         if (p >= 0 && given[p]) {
-            fail(x, arg->name_span, caller->origin, "'%s' is given twice to block '%s'", b->params.items[p].name, b->name);
+            fail(x, arg->name_span, caller->origin, "'%s' is given twice to block '%s'", b->params.items[p].name,
+                 b->name);
             p = -1;
         }
         if (p < 0) {
@@ -256,7 +257,7 @@ bool bind_call(Expander *x, const Context *caller, const Stmt *call, const Block
     return true;
 }
 
-/* ---- -D name=value -------------------------------------------------------------------------------------------------- */
+/* ---- -D name=value ----------------------------------------------------------------------------------------------- */
 
 static Value define_value(Expander *x, const Define *d)
 {
@@ -281,8 +282,8 @@ static void check_defines(Expander *x, const Block *network)
             continue;
         const char *near = nearest_param(x, network, name);
         if (near)
-            error_plain(x->diag, "-D %s: network '%s' has no parameter '%s'\ndid you mean '%s'?", name, network->name, name,
-                        near);
+            error_plain(x->diag, "-D %s: network '%s' has no parameter '%s'\ndid you mean '%s'?", name, network->name,
+                        name, near);
         else
             error_plain(x->diag, "-D %s: network '%s' has no parameter '%s'\nit is %s", name, network->name, name,
                         signature(x->arena, network));

@@ -51,7 +51,9 @@ char *value_text(Arena *arena, const Value *v)
     char *text = arena_printf(arena, "%s", open);
     for (int i = 0; i < v->count && i < 3; i++) {
         const Value *item = &v->items[i];
-        const char *t = item->kind == VALUE_TUPLE ? "(...)" : item->kind == VALUE_LIST ? "[...]" : value_text(arena, item);
+        const char *t = item->kind == VALUE_TUPLE  ? "(...)"
+                        : item->kind == VALUE_LIST ? "[...]"
+                                                   : value_text(arena, item);
         text = arena_printf(arena, "%s%s%s", text, i ? ", " : "", t);
     }
     return arena_printf(arena, "%s%s%s", text, v->count > 3 ? ", ..." : "", close);
@@ -95,8 +97,8 @@ static Value unknown_name(Expander *x, const Context *c, const Expr *e)
     if (c->block && x->network && c->block != x->network)
         for (int i = 0; i < x->network->params.count; i++)
             if (strcmp(x->network->params.items[i].name, e->text) == 0) {
-                fail(x, e->span, c->origin, "unknown name '%s'\na block sees only its own parameters: give block '%s' a "
-                     "parameter '%s' and pass it", e->text, c->block->name, e->text);
+                fail(x, e->span, c->origin, "unknown name '%s'\na block sees only its own parameters: give block '%s' "
+                     "a parameter '%s' and pass it", e->text, c->block->name, e->text);
                 return NONE;
             }
     const char *names[100];
@@ -134,8 +136,8 @@ static Value eval_field(Expander *x, const Context *c, const Expr *e)
                 return NONE;
             if (dimension[i] < shape->rank)
                 return integer_value(shape->dim[dimension[i]]);
-            fail(x, e->span, c->origin, "in has no %s: the tensor is flat, %" PRId64 " features\nask before flatten, or "
-                 "for in.features", e->field, shape->dim[0]);
+            fail(x, e->span, c->origin, "in has no %s: the tensor is flat, %" PRId64 " features\nask before flatten, "
+                 "or for in.features", e->field, shape->dim[0]);
             return NONE;
         }
     const char *near = suggest(x, e->field, fields, 4);
@@ -144,7 +146,7 @@ static Value eval_field(Expander *x, const Context *c, const Expr *e)
     return NONE;
 }
 
-/* ---- operators ---------------------------------------------------------------------------------------------------- */
+/* ---- operators --------------------------------------------------------------------------------------------------- */
 
 typedef enum {
     ADD, SUBTRACT, MULTIPLY, DIVIDE, MODULO, SHIFT_LEFT, SHIFT_RIGHT,
@@ -161,22 +163,16 @@ static Operator operator_of(const char *spelling)
     return UNKNOWN;
 }
 
-static Value too_large(Expander *x, const Context *c, const Expr *e)
-{
-    fail(x, e->span, c->origin, "the result does not fit into 64 bits");
-    return NONE;
-}
-
 static Value integer_arithmetic(Expander *x, const Context *c, const Expr *e, Operator op, int64_t a, int64_t b)
 {
     int64_t result = 0;
     switch (op) {
     case ADD:
-        return __builtin_add_overflow(a, b, &result) ? too_large(x, c, e) : integer_value(result);
+        return __builtin_add_overflow(a, b, &result) ? value_too_large(x, c, e) : integer_value(result);
     case SUBTRACT:
-        return __builtin_sub_overflow(a, b, &result) ? too_large(x, c, e) : integer_value(result);
+        return __builtin_sub_overflow(a, b, &result) ? value_too_large(x, c, e) : integer_value(result);
     case MULTIPLY:
-        return __builtin_mul_overflow(a, b, &result) ? too_large(x, c, e) : integer_value(result);
+        return __builtin_mul_overflow(a, b, &result) ? value_too_large(x, c, e) : integer_value(result);
     case DIVIDE:
     case MODULO:
         if (b == 0) {
@@ -184,7 +180,7 @@ static Value integer_arithmetic(Expander *x, const Context *c, const Expr *e, Op
             return NONE;
         }
         if (b == -1)            /* INT64_MIN / -1 overflows */
-            return op == MODULO ? integer_value(0) : a == INT64_MIN ? too_large(x, c, e) : integer_value(-a);
+            return op == MODULO ? integer_value(0) : a == INT64_MIN ? value_too_large(x, c, e) : integer_value(-a);
         return integer_value(op == DIVIDE ? a / b : a % b);
     default:
         break;
@@ -195,7 +191,7 @@ static Value integer_arithmetic(Expander *x, const Context *c, const Expr *e, Op
     }
     if (op == SHIFT_RIGHT)
         return integer_value(a >> b);
-    return __builtin_mul_overflow(a, INT64_C(1) << b, &result) ? too_large(x, c, e) : integer_value(result);
+    return __builtin_mul_overflow(a, INT64_C(1) << b, &result) ? value_too_large(x, c, e) : integer_value(result);
 }
 
 static Value real_value(Expander *x, const Context *c, const Expr *e, double real)
@@ -294,7 +290,7 @@ static Value eval_unary(Expander *x, const Context *c, const Expr *e)
     Value v = eval(x, c, e->kid[0]);
     bool minus = strcmp(e->op, "-") == 0;
     if (v.kind == VALUE_INT)
-        return !minus ? v : v.integer == INT64_MIN ? too_large(x, c, e) : integer_value(-v.integer);
+        return !minus ? v : v.integer == INT64_MIN ? value_too_large(x, c, e) : integer_value(-v.integer);
     if (v.kind == VALUE_REAL)
         return minus ? real_value(x, c, e, -v.real) : v;
     if (v.kind != VALUE_NONE)
@@ -302,122 +298,7 @@ static Value eval_unary(Expander *x, const Context *c, const Expr *e)
     return NONE;
 }
 
-/* ---- functions ------------------------------------------------------------------------------------------------------ */
-
-static Value to_integer(Expander *x, const Context *c, const Expr *e, double real)
-{
-    /* 2^63 is the first double that an int64 cannot hold. */
-    if (!(real >= -9223372036854775808.0 && real < 9223372036854775808.0))
-        return too_large(x, c, e);
-    return integer_value((int64_t)real);
-}
-
-typedef Value Function(Expander *, const Context *, const Expr *, const Value *args, int count);
-
-static Value extreme(const Value *args, int count, bool largest)
-{
-    Value best = args[0];
-    bool real = best.kind == VALUE_REAL;
-    for (int i = 1; i < count; i++) {
-        bool both = best.kind == VALUE_INT && args[i].kind == VALUE_INT;
-        bool less = both ? args[i].integer < best.integer : args[i].real < best.real;
-        bool more = both ? args[i].integer > best.integer : args[i].real > best.real;
-        real |= args[i].kind == VALUE_REAL;
-        if (largest ? more : less)
-            best = args[i];
-    }
-    return real ? (Value){.kind = VALUE_REAL, .real = best.real} : best;
-}
-
-static Value call_min(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)x, (void)c, (void)e;
-    return extreme(args, count, false);
-}
-
-static Value call_max(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)x, (void)c, (void)e;
-    return extreme(args, count, true);
-}
-
-static Value call_floor(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)count;
-    return args->kind == VALUE_INT ? *args : to_integer(x, c, e, floor(args->real));
-}
-
-static Value call_ceil(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)count;
-    return args->kind == VALUE_INT ? *args : to_integer(x, c, e, ceil(args->real));
-}
-
-static Value call_round(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)count;
-    return args->kind == VALUE_INT ? *args : to_integer(x, c, e, round(args->real));
-}
-
-static Value call_int(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)count;
-    return args->kind == VALUE_INT ? *args : to_integer(x, c, e, args->real);
-}
-
-static Value call_abs(Expander *x, const Context *c, const Expr *e, const Value *args, int count)
-{
-    (void)count;
-    if (args->kind == VALUE_REAL)
-        return (Value){.kind = VALUE_REAL, .real = fabs(args->real)};
-    return args->integer == INT64_MIN ? too_large(x, c, e) : integer_value(args->integer < 0 ? -args->integer
-                                                                                             : args->integer);
-}
-
-enum { FUNCTIONS = 7 };
-static const struct { const char *name; int min, max; Function *call; } functions[FUNCTIONS] = {
-    {"min", 2, MAX_ARGUMENTS, call_min}, {"max", 2, MAX_ARGUMENTS, call_max}, {"floor", 1, 1, call_floor},
-    {"ceil", 1, 1, call_ceil}, {"round", 1, 1, call_round}, {"abs", 1, 1, call_abs}, {"int", 1, 1, call_int},
-};
-
-static Value eval_call(Expander *x, const Context *c, const Expr *e)
-{
-    int f = 0, count = e->args.count;
-    while (f < FUNCTIONS && strcmp(functions[f].name, e->text) != 0)
-        f++;
-    if (f == FUNCTIONS) {
-        const char *names[FUNCTIONS];
-        for (int i = 0; i < FUNCTIONS; i++)
-            names[i] = functions[i].name;
-        const char *near = suggest(x, e->text, names, FUNCTIONS);
-        fail(x, e->span, c->origin, "no function is named '%s'\n%s%s%s", e->text, near ? "did you mean '" : "",
-             near ? near : "there are min, max, floor, ceil, round, abs and int", near ? "'?" : "");
-        return NONE;
-    }
-    if (count < functions[f].min || count > functions[f].max) {
-        fail(x, e->span, c->origin, "%s takes %s, but %d %s given", e->text,
-             functions[f].max == 1 ? "one number" : "two or more numbers", count, count == 1 ? "is" : "are");
-        return NONE;
-    }
-    Value args[MAX_ARGUMENTS];
-    for (int i = 0; i < count; i++) {
-        if (e->args.items[i].name) {
-            fail(x, e->args.items[i].name_span, c->origin, "%s takes numbers without names", e->text);
-            return NONE;
-        }
-        args[i] = eval(x, c, e->args.items[i].value);
-        if (args[i].kind == VALUE_NONE)
-            return NONE;
-        if (!is_number(&args[i])) {
-            fail(x, e->args.items[i].value->span, c->origin, "%s needs a number, but %s is given", e->text,
-                 value_text(x->arena, &args[i]));
-            return NONE;
-        }
-    }
-    return functions[f].call(x, c, e, args, count);
-}
-
-/* ---- everything ------------------------------------------------------------------------------------------------------ */
+/* ---- everything -------------------------------------------------------------------------------------------------- */
 
 static Value eval_items(Expander *x, const Context *c, const Expr *e)
 {
@@ -466,7 +347,7 @@ Value eval(Expander *x, const Context *c, const Expr *e)
     case EXPR_LIST:
         return eval_items(x, c, e);
     case EXPR_CALL:
-        return eval_call(x, c, e);
+        return call_function(x, c, e);
     }
     return NONE;
 }
@@ -503,8 +384,8 @@ bool eval_integer(Expander *x, const Context *c, const Expr *e, const char *what
         return true;
     }
     if (v.kind == VALUE_REAL)
-        fail(x, e->span, c->origin, "%s must be an integer, but %s is given\nint(...) cuts off, round(...) rounds", what,
-             value_text(x->arena, &v));
+        fail(x, e->span, c->origin, "%s must be an integer, but %s is given\nint(...) cuts off, round(...) rounds",
+             what, value_text(x->arena, &v));
     else if (v.kind != VALUE_NONE)
         fail(x, e->span, c->origin, "%s must be an integer, but %s is given", what, value_text(x->arena, &v));
     return false;

@@ -1,12 +1,13 @@
-/* expand.h - what eval.c, attrs.c, names.c, blocks.c, train.c, expand.c, shape.c and window.c share while a tree becomes
- * a layer graph. Private to them: the passes after expansion see cnnc.h alone.
+/* expand.h - what the files share that turn a tree into a layer graph: expand.c and those named below.
+ *
+ * Private to them: the passes after expansion see cnnc.h alone.
  */
 #ifndef EXPAND_H
 #define EXPAND_H
 
 #include "op.h"
 
-/* ---- table.c: strings -> entries ---------------------------------------------------------------------------------- */
+/* ---- table.c: strings -> entries --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *key;
@@ -82,7 +83,7 @@ const char *suggest(const Expander *, const char *name, const char *const *candi
 /* Counts `amount` statements before they are done; false after an error that says what asked for them. */
 bool  charge(Expander *, const Context *, Span, int64_t amount, const char *what);
 
-/* ---- eval.c --------------------------------------------------------------------------------------------------------- */
+/* ---- eval.c ------------------------------------------------------------------------------------------------------ */
 
 Value eval(Expander *, const Context *, const Expr *);          /* VALUE_NONE after an error                         */
 bool  eval_condition(Expander *, const Context *, const Expr *, const char *what, bool *yes);
@@ -92,7 +93,12 @@ const Variable *find_variable(const Variable *, const char *name);
 /* Variables visible as candidates for suggest(); at most `max` of them. */
 int   variable_names(const Variable *, const char **names, int max);
 
-/* ---- attrs.c -------------------------------------------------------------------------------------------------------- */
+/* ---- functions.c ------------------------------------------------------------------------------------------------- */
+
+Value call_function(Expander *, const Context *, const Expr *); /* min(a, b), round(x), ...                          */
+Value value_too_large(Expander *, const Context *, const Expr *);       /* reports; VALUE_NONE                       */
+
+/* ---- attrs.c ----------------------------------------------------------------------------------------------------- */
 
 typedef LIST(Layer *) LayerList;
 
@@ -108,7 +114,7 @@ Mark *find_mark(const Context *, const char *name);             /* NULL: no tens
 /* One error on `name`, with the nearest name of a tensor or how to name one. */
 void  unknown_mark(Expander *, const Context *, Span, const char *name);
 
-/* ---- blocks.c ------------------------------------------------------------------------------------------------------- */
+/* ---- blocks.c ---------------------------------------------------------------------------------------------------- */
 
 /* Checks every declaration, recursion included, and finds the network; false when expansion would not make sense. */
 bool  check_declarations(Expander *);
@@ -116,7 +122,7 @@ bool  check_declarations(Expander *);
 bool  bind_call(Expander *, const Context *caller, const Stmt *call, const Block *, const Variable **variables);
 bool  bind_network(Expander *, const Variable **variables);
 
-/* ---- names.c -------------------------------------------------------------------------------------------------------- */
+/* ---- names.c ----------------------------------------------------------------------------------------------------- */
 
 /* The full name of the statement's layer or scope; takes a position in the open scope. NULL after an error. */
 const char *child_name(Expander *, const Context *, const Stmt *);
@@ -127,16 +133,23 @@ void        assign_symbols(Graph *);
 /* Why `name` cannot name a network, or NULL: "a C keyword". */
 const char *reserved_name(const char *name);
 
-/* ---- train.c -------------------------------------------------------------------------------------------------------- */
+/* ---- train.c ----------------------------------------------------------------------------------------------------- */
 
 void  read_train(Expander *, const Context *);                  /* fills graph->train and graph->batch               */
 
-/* ---- smallest.c ----------------------------------------------------------------------------------------------------- */
+/* ---- smallest.c -------------------------------------------------------------------------------------------------- */
 
 /* smallest_input for the graph that is being expanded, found once; rank 0 when there is none, or nobody may ask. */
 Shape smallest_for(const Graph *);
 
-/* ---- expand.c ------------------------------------------------------------------------------------------------------- */
+/* ---- statements.c ------------------------------------------------------------------------------------------------ */
+
+/* Each statement transforms the current tensor, as nn.Sequential does; returns the last one. */
+Layer *expand_list(Expander *, Context, const StmtList *);
+/* A layer without inputs, attributes or shape; `name` may be NULL after an error. Past the limit: c->in. */
+Layer *new_layer(Expander *, const Context *, const Op *, const char *name, Span);
+
+/* ---- expand.c ---------------------------------------------------------------------------------------------------- */
 
 /* One expansion as `x` is set up (arena, diag, source, tree, overrides, limits). */
 Graph *expand_tree(Expander *x);

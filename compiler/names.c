@@ -109,7 +109,7 @@ const char *child_name(Expander *x, const Context *c, const Stmt *s)
     return name;
 }
 
-/* ---- words that C, C++, their library or generated code use ------------------------------------------------------- */
+/* ---- words that C, C++, their library or generated code use ------------------------------------------------------ */
 
 static const char *const keywords[] = {
     "_Alignas", "_Alignof", "_Atomic", "_Bool", "_Complex", "_Generic", "_Imaginary", "_Noreturn", "_Static_assert",
@@ -221,7 +221,7 @@ const char *reserved_name(const char *name)
     return NULL;
 }
 
-/* ---- symbols ------------------------------------------------------------------------------------------------------- */
+/* ---- symbols ----------------------------------------------------------------------------------------------------- */
 
 /* A layer's functions, gradients and saved tensors are <symbol>_<word> and d_<symbol>. So that none of them can be
  * another layer's symbol, no symbol ends in one of these words. */
@@ -253,6 +253,16 @@ static void reserve_words(Arena *arena, Table *reserved)
     }
 }
 
+/* Beginnings that generated code (d_ gradients, kept_ saved tensors), the runtime and OpenMP have for themselves. */
+static bool has_prefix(const char *symbol)
+{
+    static const char *const prefixes[] = {"d_", "kept_", "real_", "cnn_", "CNN_", "trainer_", "omp_"};
+    for (int i = 0; i < COUNT(prefixes); i++)
+        if (starts(symbol, prefixes[i]))
+            return true;
+    return false;
+}
+
 /* One symbol that C accepts, before it is made unique. */
 static char *legal_symbol(const Graph *g, const Table *reserved, const Layer *l)
 {
@@ -265,8 +275,7 @@ static char *legal_symbol(const Graph *g, const Table *reserved, const Layer *l)
         symbol = arena_printf(g->arena, "%s_%s", nested ? "layer" : l->op->keyword, symbol);
     size_t network = strlen(g->name);
     bool like_network = strncmp(symbol, g->name, network) == 0 && (symbol[network] == '_' || symbol[network] == '\0');
-    if (like_network || symbol[0] == '_' || starts(symbol, "d_") || starts(symbol, "kept_") || starts(symbol, "real_") || starts(symbol, "cnn_") ||
-        starts(symbol, "trainer_") || starts(symbol, "CNN_") || starts(symbol, "omp_"))
+    if (like_network || symbol[0] == '_' || has_prefix(symbol))
         symbol = arena_printf(g->arena, "layer_%s", symbol);
     if (table_find(reserved, symbol) || ends_in_suffix(symbol))
         symbol = arena_printf(g->arena, "%s_", symbol);

@@ -17,7 +17,7 @@ typedef struct {
     LIST(Row)  rows;
 } Sheet;
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 /* 61706 -> "61,706" */
 static char *thousands(Arena *arena, int64_t n)
@@ -53,7 +53,7 @@ static char *bytes(Arena *arena, double n)
     return scaled(arena, n, 1024, units);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------ */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 static int depth_of(const Scope *s)
 {
@@ -125,7 +125,7 @@ static void add_layer(Sheet *sheet, const Layer *l)
     row->cell[BYTES] = bytes(a, activation_bytes(l));
 }
 
-/* ---- the page -------------------------------------------------------------------------------------------------------- */
+/* ---- the page ---------------------------------------------------------------------------------------------------- */
 
 static void rule(FILE *out, int width)
 {
@@ -182,8 +182,11 @@ static void print_totals(FILE *out, Arena *a, const Graph *g)
         if (l != g->input)
             activations += activation_bytes(l);
     }
-    fprintf(out, "Parameters           %s%s%s%s\n", thousands(a, trainable), buffers ? " trainable, and " : ", all trainable",
-            buffers ? thousands(a, buffers) : "", buffers ? " values of running statistics" : "");
+    if (buffers)
+        fprintf(out, "Parameters           %s trainable, and %s values of running statistics\n",
+                thousands(a, trainable), thousands(a, buffers));
+    else
+        fprintf(out, "Parameters           %s, all trainable\n", thousands(a, trainable));
     fprintf(out, "Multiply-adds        %s for a batch of %d, %s a picture (forward)\n", amount(a, macs * g->batch),
             g->batch, amount(a, macs));
     fprintf(out, "Parameter memory     %s\n", bytes(a, 4.0 * (double)(trainable + buffers)));
@@ -209,7 +212,7 @@ void show_network(FILE *out, const Graph *g)
     arena_free(sheet.arena);
 }
 
-/* ---- cnnc explain ------------------------------------------------------------------------------------------------------ */
+/* ---- cnnc explain ------------------------------------------------------------------------------------------------ */
 
 /* Formulas are templates of generated code: "$ih" reads "ih" here. */
 static char *plain_formula(Arena *arena, const char *formula)

@@ -54,7 +54,7 @@ static const char *nearest_setting(const Expander *x, const Setting *table, int 
     return suggest(x, name, names, count);
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static void wrong_value(Expander *x, const Setting *s, const Expr *e, const char *kind, const char *given)
 {
@@ -92,8 +92,8 @@ static void read_flag(Expander *x, const Context *c, const Setting *s, const Exp
 static void read_text(Expander *x, const Context *c, const Setting *s, const Expr *e, char *field)
 {
     if (e->kind == EXPR_NAME && find_variable(c->variables, e->text) == NULL) {
-        fail(x, e->span, NULL, "%s must be a text, but '%s' is a name\nwrite it in quotes: %s = \"%s\"", s->name, e->text,
-             s->name, e->text);
+        fail(x, e->span, NULL, "%s must be a text, but '%s' is a name\nwrite it in quotes: %s = \"%s\"", s->name,
+             e->text, s->name, e->text);
         return;
     }
     Value v = eval(x, c, e);
@@ -152,7 +152,7 @@ static void read_setting(Expander *x, const Context *c, const Setting *s, const 
     }
 }
 
-/* ---- settings ----------------------------------------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 /* True, after an error, when one of args[0..i) has the same name. */
 static bool repeated(Expander *x, const Arg *args, int i)

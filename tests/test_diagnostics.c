@@ -1,7 +1,7 @@
 /* test_diagnostics.c - what the compiler says to each mistake, word for word.
  *
  * tests/diagnostics/NAME.net holds one mistake, NAME.expected what stderr must be, NAME.flags (optional) what stands on
- * the command line. A name that begins with "warning" compiles all the same. UPDATE_GOLDENS=1 rewrites the expectations.
+ * the command line. A name that begins with "warning" compiles all the same. UPDATE_GOLDENS=1 rewrites them.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

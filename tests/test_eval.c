@@ -12,7 +12,8 @@ static char *evaluate(Arena *arena, const char *text, bool *ok)
     size_t length;
     Diag diag = {.out = open_memstream(&messages, &length), .limit = 20, .source = source_from_text(arena, "t", "")};
     Expander x = {.arena = arena, .diag = &diag, .source = diag.source};
-    Variable n = {"n", {.kind = VALUE_INT, .integer = 5, .real = 5}, NULL}, half = {"x", {.kind = VALUE_REAL, .real = 0.5}, &n},
+    Variable n = {"n", {.kind = VALUE_INT, .integer = 5, .real = 5}, NULL},
+             half = {"x", {.kind = VALUE_REAL, .real = 0.5}, &n},
              flag = {"flag", {.kind = VALUE_BOOL, .integer = 1}, &half},
              word = {"word", {.kind = VALUE_STRING, .text = "relu"}, &flag};
     Layer in = {.output = {3, {3, 8, 6}}};

@@ -4,7 +4,7 @@
 
 #include "networks.h"
 
-/* ---- statements in a row ------------------------------------------------------------------------------------------- */
+/* ---- statements in a row ----------------------------------------------------------------------------------------- */
 
 Test(expand, statements_follow_one_another)
 {
@@ -37,7 +37,7 @@ Test(expand, same_is_a_word_unless_it_is_a_variable)
     expect_layers("network test { input(1, 8, 8); conv(1, 3, pad = same); }", "0:conv:1x8x8");
 }
 
-/* ---- groups and blocks --------------------------------------------------------------------------------------------- */
+/* ---- groups and blocks ------------------------------------------------------------------------------------------- */
 
 Test(expand, groups_open_scopes)
 {
@@ -67,7 +67,7 @@ Test(expand, blocks_are_closed)
                   "0.0<-input 0.1<-0.0,input 1.0<-0.1 1.1<-1.0,0.1");
 }
 
-/* ---- repeat -------------------------------------------------------------------------------------------------------- */
+/* ---- repeat ------------------------------------------------------------------------------------------------------ */
 
 Test(expand, repeat_counts)
 {
@@ -103,7 +103,7 @@ Test(expand, loop_variables_nest)
     expect_mistake("repeat i in 1..2 { relu; } conv(i, 1);", "unknown name 'i'");
 }
 
-/* ---- if -------------------------------------------------------------------------------------------------------------- */
+/* ---- if ---------------------------------------------------------------------------------------------------------- */
 
 Test(expand, conditions)
 {
@@ -115,11 +115,12 @@ Test(expand, conditions)
                   "0:tanh:1x8x8");
 }
 
-/* ---- residual --------------------------------------------------------------------------------------------------------- */
+/* ---- residual ---------------------------------------------------------------------------------------------------- */
 
 Test(expand, residual_adds_its_input)
 {
-    expect_body("residual { conv(1, 3, pad = 1); relu; } tanh;", "0:conv:1x8x8 1:relu:1x8x8 add:add:1x8x8 2:tanh:1x8x8");
+    expect_body("residual { conv(1, 3, pad = 1); relu; } tanh;",
+                "0:conv:1x8x8 1:relu:1x8x8 add:add:1x8x8 2:tanh:1x8x8");
     expect_wires("residual { conv(1, 3, pad = 1); relu; } tanh;", "0<-input 1<-0 add<-1,input 2<-add");
     expect_wires("residual {}", "add<-input,input");
 }
@@ -139,7 +140,7 @@ Test(expand, residual_condition_sees_its_input)
                  "0<-input 1<-0 2<-1 3<-0 add<-2,3");
 }
 
-/* ---- concat ------------------------------------------------------------------------------------------------------------ */
+/* ---- concat ------------------------------------------------------------------------------------------------------ */
 
 Test(expand, concat_joins_branches)
 {
@@ -159,7 +160,7 @@ Test(expand, a_dense_block_grows)
                   "d.3:batchnorm:5x8x8 d.4:relu:5x8x8 d.5:conv:4x8x8 d.concat2:concat:9x8x8");
 }
 
-/* ---- as, from, add, concat ---------------------------------------------------------------------------------------------- */
+/* ---- as, from, add, concat --------------------------------------------------------------------------------------- */
 
 Test(expand, named_tensors_make_any_graph)
 {
@@ -170,8 +171,8 @@ Test(expand, named_tensors_make_any_graph)
 
 Test(expand, a_u_net)
 {
-    expect_inputs("network unet { input(1, 8, 8); enc: { conv(2, 3, pad = 1); } as skip; maxpool(2); conv(2, 3, pad = 1);"
-                  " as low; from skip; maxpool(2); add(low); }",
+    expect_inputs("network unet { input(1, 8, 8); enc: { conv(2, 3, pad = 1); } as skip; maxpool(2); "
+                  "conv(2, 3, pad = 1); as low; from skip; maxpool(2); add(low); }",
                   "enc.0<-input 1<-enc.0 2<-1 3<-enc.0 4<-3,2");
 }
 
@@ -182,7 +183,7 @@ Test(expand, as_in_a_repeat_renames)
     expect_mistake("as a; relu; as a;", "two tensors are named 'a'");
 }
 
-/* ---- the network -------------------------------------------------------------------------------------------------------- */
+/* ---- the network ------------------------------------------------------------------------------------------------- */
 
 static Net with_define(const char *text, const char *name, const char *value)
 {
@@ -231,8 +232,8 @@ Test(expand, the_input_can_be_overridden)
 
 Test(expand, train_settings)
 {
-    Net net = net_of("network test(rate = 0.5) { input(1, 8, 8); relu; train { data = \"cifar10\"; batch = 64; epochs = 3;"
-                     " optimizer = sgd(lr = rate, momentum = 0.9, weight_decay = 1e-4, nesterov = yes);"
+    Net net = net_of("network test(rate = 0.5) { input(1, 8, 8); relu; train { data = \"cifar10\"; batch = 64; "
+                     "epochs = 3; optimizer = sgd(lr = rate, momentum = 0.9, weight_decay = 1e-4, nesterov = yes);"
                      " init = xavier; seed = 42; } }");
     cr_assert_not_null(net.graph, "%s", net.messages);
     const Train *t = &net.graph->train;
@@ -277,7 +278,7 @@ Test(expand, warnings_do_not_stop)
     net_free(&net);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 static void expect_errors(const char *text, int count)
 {
@@ -289,7 +290,8 @@ static void expect_errors(const char *text, int count)
 
 Test(expand, every_mistake_is_reported_and_none_twice)
 {
-    expect_errors("network test { input(1, 8, 8); conv(2, 30); conv(2, 3); conv(wide, 3); rely; flatten; linear(x); }", 4);
+    expect_errors("network test { input(1, 8, 8); conv(2, 30); conv(2, 3); conv(wide, 3); rely; flatten; "
+                  "linear(x); }", 4);
     expect_errors("network test { input(1, 8, 8); repeat 100 { conv(0, 3); } }", 1);
     expect_errors("network test { input(1, 8, 8); repeat 100 { rely; } }", 1);
     expect_errors("network test { input(1, 8, 8); repeat 100 { a: relu; } }", 1);

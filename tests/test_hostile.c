@@ -89,7 +89,7 @@ static void refuse(const char *name, const char *prefix, const char *unit, int t
 #define B50 B10 B10 B10 B10 B10
 #define NET "network deep { input(1, 8, 8); "
 
-/* ---- nesting --------------------------------------------------------------------------------------------------------- */
+/* ---- nesting ----------------------------------------------------------------------------------------------------- */
 
 MANY(braces, NET, "{", 300, "", "nested deeper than 256")
 MANY(a_million_braces, NET, "{", 1000000, "", "nested deeper than 256")
@@ -99,9 +99,10 @@ MANY(a_long_sum, NET "conv(", "1+", 100000, "1, 1); }", "nested deeper than 256"
 MANY(conditionals, NET "conv(", "yes ? 1 : ", 100000, "1, 1); }", "nested deeper than 256")
 MANY(else_if, NET "if (no) {}", " else if (no) {}", 100000, " }", "nested deeper than 256")
 MANY(deep_calls, "block b300 { relu; } ", "block b# { b@; } ", 300, NET "b0; }", "nested deeper than 256")
-MANY(deep_names, NET, "abcdefghij#: {", 200, " relu; }" B50 B50 B50 B50, "the full name of this layer is longer than 1000 characters")
+MANY(deep_names, NET, "abcdefghij#: {", 200, " relu; }" B50 B50 B50 B50,
+     "the full name of this layer is longer than 1000 characters")
 
-/* ---- recursion and explosion ---------------------------------------------------------------------------------------- */
+/* ---- recursion and explosion ------------------------------------------------------------------------------------- */
 
 ONE(self_recursion, "block a { a; } " NET "a; }", "block 'a' calls itself: a calls a")
 ONE(mutual_recursion, "block a { b; } block b { repeat 2 { if (no) { a; } } } " NET "a; }", "a calls b calls a")
@@ -119,7 +120,7 @@ MANY(long_conditions, NET "repeat 900000 { if (no", " || no || (no", 120,
 MANY(long_names, NET "x: { repeat i in 1..99000 { abcdefghij", "abcdefghij", 20, "[i]: { g: { h: { relu; } } } } } }",
      "the names of all layers together are longer than 32 MiB")
 
-/* ---- sizes ----------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 ONE(no_channels, NET "conv(0, 3); }", "must be at least 1, but is 0")
 ONE(negative_channels, NET "conv(-1, 3); }", "must be at least 1, but is -1")
@@ -136,7 +137,7 @@ ONE(extent_overflow, NET "conv(1, 2147483647, dilation = 2147483647); }", "does 
 ONE(pad_overflow, NET "conv(1, 1, pad = 2147483647); }", "more than 2^40 elements")
 ONE(groups, NET "conv(4, 3, groups = 3); }", "do not divide")
 
-/* ---- names ------------------------------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 MANY(a_megabyte_of_name, NET, "xxxxxxxxxx", 100000, ": relu; }", "characters long")
 ONE(a_c_keyword, "network while { input(1, 8, 8); relu; }", "is a keyword of C or C++")
@@ -165,7 +166,7 @@ Test(hostile, unknown_operators) { expect_many("hostile-unknown_operators", "rel
 Test(hostile, unknown_names) { expect_many("hostile-unknown_names", "conv(x#, y#); ", 100000); }
 Test(hostile, syntax_errors) { expect_many("hostile-syntax_errors", "conv(,); ", 200000); }
 
-/* ---- bytes ------------------------------------------------------------------------------------------------------------ */
+/* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
 static void refuse_bytes(const char *name, const char *bytes, size_t length, const char *message)
 {
@@ -206,7 +207,7 @@ Test(hostile, a_hundred_megabytes)
     free(path);
 }
 
-/* ---- not a file -------------------------------------------------------------------------------------------------------- */
+/* ---- not a file -------------------------------------------------------------------------------------------------- */
 
 Test(hostile, a_folder)
 {

@@ -6,7 +6,7 @@
 #include "expand.h"
 #include "networks.h"
 
-/* ---- state_dict --------------------------------------------------------------------------------------------------------- */
+/* ---- state_dict -------------------------------------------------------------------------------------------------- */
 
 static const char resnet18[] =
     "block basic(channels, stride = 1) {\n"
@@ -120,14 +120,14 @@ Test(names, d2l_vgg_nests_like_sequential)
 /* torchvision's vgg11: the groups are modules, and dropout and relu count. */
 Test(names, torchvision_vgg)
 {
-    expect_state("network vgg11(classes = 10) { input(3, 32, 32); features: { repeat c in [4, 8] { conv(c, 3, pad = 1); "
-                 "relu; maxpool(2); } } flatten; classifier: { linear(16); relu; dropout(0.5); linear(16); relu; "
+    expect_state("network vgg11(classes = 10) { input(3, 32, 32); features: { repeat c in [4, 8] { conv(c, 3, "
+                 "pad = 1); relu; maxpool(2); } } flatten; classifier: { linear(16); relu; dropout(0.5); linear(16); relu; "
                  "dropout(0.5); linear(classes); } }",
                  "features.0.weight features.0.bias features.3.weight features.3.bias classifier.0.weight "
                  "classifier.0.bias classifier.3.weight classifier.3.bias classifier.6.weight classifier.6.bias");
 }
 
-/* ---- names made for residual and concat ---------------------------------------------------------------------------------- */
+/* ---- names made for residual and concat -------------------------------------------------------------------------- */
 
 Test(names, joins_are_numbered)
 {
@@ -158,7 +158,7 @@ Test(names, duplicates_are_refused)
     expect_body("g: { a: relu; } h: { a: relu; } a: relu;", "g.a:relu:1x8x8 h.a:relu:1x8x8 a:relu:1x8x8");
 }
 
-/* ---- C symbols ----------------------------------------------------------------------------------------------------------- */
+/* ---- C symbols --------------------------------------------------------------------------------------------------- */
 
 static void expect_symbol(const char *body, const char *layer, const char *symbol)
 {

@@ -22,8 +22,8 @@ Test(show, explain) { expect_output("explain conv", "tests/golden/explain-conv.t
 /* Figures that others have published, whatever the table looks like. */
 Test(show, lenet_has_the_known_sizes)
 {
-    static const char *const parts[] = {"61,706", "256x6x28x28", "256x6x14x14", "256x16x10x10", "256x16x5x5", "256x400 ",
-                                        "256x120 ", "256x84 ", "256x10 ", "416.5 K a picture"};
+    static const char *const parts[] = {"61,706", "256x6x28x28", "256x6x14x14", "256x16x10x10", "256x16x5x5",
+                                        "256x400 ", "256x120 ", "256x84 ", "256x10 ", "416.5 K a picture"};
     Outcome o = run_command("%s/cnnc show dsl-examples/lenet.net", BUILD);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         cr_expect_not_null(strstr(o.out, parts[i]), "%s is missing in\n%s", parts[i], o.out);
