@@ -179,6 +179,22 @@ static const char *dense_indices(Arena *arena, const char *formula)
     return dense;
 }
 
+/* "X 256x1x28x28   W 6x1x5x5", broken between operands. */
+static void write_shapes(Emitter *e, const Kernel *k)
+{
+    Arena *arena = emitter_arena(e);
+    const char *text = " *";
+    for (int i = 0; i < k->operand_count; i++) {
+        const char *shape = arena_printf(arena, "%s %s", k->operand[i].role, tensor_shape(arena, k->operand[i].tensor));
+        if (strlen(text) + 3 + strlen(shape) > LINE_WIDTH) {
+            raw(e, "%s", text);
+            text = " *";
+        }
+        text = arena_printf(arena, "%s   %s", text, shape);
+    }
+    raw(e, "%s", text);
+}
+
 static void write_kernel_comment(Emitter *e, Emitter *body, const Program *p, const Kernel *k)
 {
     Arena *arena = p->arena;
@@ -197,13 +213,8 @@ static void write_kernel_comment(Emitter *e, Emitter *body, const Program *p, co
         raw(e, " *   %.*s", (int)(stop ? stop - from : (long)strlen(from)), from);
         from = stop ? stop + 1 : NULL;
     }
-    if (!k->def->flat) {
-        const char *shapes = "";
-        for (int i = 0; i < k->operand_count; i++)
-            shapes = arena_printf(arena, "%s%s%s %s", shapes, i ? "   " : "", k->operand[i].role,
-                                  tensor_shape(arena, k->operand[i].tensor));
-        raw(e, " *   %s", shapes);
-    }
+    if (!k->def->flat)
+        write_shapes(e, k);
     raw(e, " */");
 }
 

@@ -171,7 +171,8 @@ static const KernelDef grad_input = {
     "grad_input", "dX[n,c,ih,iw] = sum_{k,r,s} W[k,c,r,s] * dY[n,k,i,j]   for all i, j, r, s that meet at ih, iw",
     .counts = true, .textbook = grad_input_body};
 static const KernelDef grad_weight = {
-    "grad_weight", "dW[k,c,r,s] = sum_{n,i,j} dY[n,k,i,j] * X[n,c,ih,iw]", .counts = true, .textbook = grad_weight_body};
+    "grad_weight", "dW[k,c,r,s] = sum_{n,i,j} dY[n,k,i,j] * X[n,c,ih,iw]",
+    .counts = true, .textbook = grad_weight_body};
 static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_{n,i,j} dY[n,k,i,j]", .textbook = grad_bias_body};
 
 /* ---- step program ---------------------------------------------------------------------------------------------- */
