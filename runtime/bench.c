@@ -1,7 +1,8 @@
 /* bench.c - `bench`: how long a step takes, and where the time goes.
  *
  * A training step is gradients and update; --predict times prediction. Pictures are random. The floating-point
- * operations are those of the convolutions and matrix products, two for each multiply-add, that the kernels of the step count.
+ * operations are those of the convolutions and matrix products, two for each multiply-add, that the kernels of the
+ * step count.
  */
 #include "command.h"
 #include "error.h"

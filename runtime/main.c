@@ -284,7 +284,8 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
         .momentum = facts->momentum, .weight_decay = facts->weight_decay, .nesterov = facts->nesterov,
         .seed = facts->seed, .steps = 20, .entries = 64}};
     const struct argp argp = {
-        .options = &all_options[OPTIONS - 2], .parser = parse_command, .args_doc = "COMMAND [OPTION...]", .help_filter = fill_in,
+        .options = &all_options[OPTIONS - 2], .parser = parse_command, .args_doc = "COMMAND [OPTION...]",
+        .help_filter = fill_in,
         .doc = "Train and use the network $name.\v"
                "Commands:\n"
                "  train      train and save\n"

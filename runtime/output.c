@@ -27,8 +27,8 @@ static void print_name(cnn_line *line, const char *name)
     printf("%s%s ", line->values++ ? "  " : "", name);
 }
 
-/* `value` with `decimals` decimals, or as 1.2e-08 where decimals < 0. JSON gets nine digits, and null for what it cannot
- * say (NaN, infinities). */
+/* `value` with `decimals` decimals, or as 1.2e-08 where decimals < 0. JSON gets nine digits, and null for what it
+ * cannot say (NaN, infinities). */
 void cnn_line_real(cnn_line *line, const char *name, double value, int decimals)
 {
     if (line->object)

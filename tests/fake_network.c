@@ -177,6 +177,11 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
         }
     if (broken("FAKE_NAN") && net->step == strtoull(getenv("FAKE_NAN"), NULL, 10))
         loss = (cnn_real)NAN;
+    for (int n = 0; n < N && broken("FAKE_PRINT"); n++) {
+        for (int c = 0; c < D; c++)
+            fprintf(stderr, "%02x", (int)(x[n * D + c] * 255 + (cnn_real)0.5));
+        fprintf(stderr, " %d\n", labels[n]);
+    }
     if (broken("FAKE_SIGNAL")) {
         unsigned long long step = 0;
         int first = 0, second = 0;
@@ -208,7 +213,7 @@ CNN_TRAINER(fake, fake_facts)
 #endif
 
 #ifdef FAKE_DISK
-/* ---- a disk and a memory that fail, which the linker's --wrap puts between the runtime and the C library ------------------------------ */
+/* ---- a disk and a memory that fail, which the linker's --wrap puts between the runtime and the C library --------- */
 
 static long calls, allocations;
 

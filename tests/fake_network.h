@@ -11,6 +11,7 @@
  *   FAKE_NAN=STEP          the loss of that step is not a number
  *   FAKE_NO_MEMORY=1       fake_new returns NULL
  *   FAKE_SLOW=MS           every step takes so many milliseconds more
+ *   FAKE_PRINT=1           every picture trained on is a line of digits on stderr
  *   FAKE_SIGNAL=STEP,N     signal N arrives during that step; with ,N again, N arrives twice
  *   FAKE_DIE=CALL          the process is killed before that call of open, write, fsync, rename, link or unlink
  *   FAKE_FAIL=CALL         that call fails with ENOSPC

@@ -131,6 +131,20 @@ Test(trainer, seeds_and_options_matter_and_threads_do_not)
     free(folder);
 }
 
+/* 2,048 synthetic pictures are 256 whole batches: each is seen once an epoch, and the next order is another one. */
+Test(trainer, an_epoch_sees_every_picture_once_in_an_order_of_its_own)
+{
+    char *folder = scratch_folder("train_order");
+    RUN(o, 0, "FAKE_PRINT=1 " FAKE " train --epochs 2 --out %1$s > %1$s/lines 2> %1$s/seen && cd %1$s &&"
+        "head -n 2048 seen > first &&"
+        "tail -n 2048 seen > second && wc -l < seen && sort -u first > a && wc -l < a && sort -u second | cmp - a &&"
+        "! cmp -s first second && ! cmp -s first a", folder);
+    int seen, different;
+    cr_assert(sscanf(o.out, "%d %d", &seen, &different) == 2 && seen == 4096 && different == 2048, "%s", o.out);
+    outcome_free(&o);
+    free(folder);
+}
+
 Test(trainer, limits_batches_and_refuses_too_few_pictures)
 {
     char *folder = scratch_folder("train_limit");
@@ -381,7 +395,8 @@ Test(trainer, reports_every_allocation_that_fails)
     char *folder = scratch_folder("train_memory");
     RUN(o, 0, FAKE SHORT "--out %s/good", folder);
     int allocations = 0, total = 0;
-    const char *commands[] = {"train --limit-batches 3 --freeze '*.bias' --init %1$s/good/last.safetensors --out %1$s/b",
+    const char *commands[] = {"train --limit-batches 3 --freeze '*.bias' --init %1$s/good/last.safetensors"
+                              " --out %1$s/b",
                               "train --resume --epochs 4 --out %1$s/b", "eval --weights %1$s/good/last.safetensors",
                               "predict --weights %1$s/good/last.safetensors --limit-batches 1 --dump %1$s/dump",
                               "bench --steps 1 --profile", "gradcheck --tensor '*.bias'", "info"};
