@@ -5,6 +5,7 @@
 
 #include "expand.h"
 #include "networks.h"
+#include "support.h"
 
 /* ---- state_dict -------------------------------------------------------------------------------------------------- */
 
@@ -229,4 +230,30 @@ Test(names, of_networks)
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
         cr_expect_null(reserved_name(fine[i]), "%s is reserved", fine[i]);
     expect_error("network main { input(1, 8, 8); relu; }", "call it my_main");
+}
+
+/* What the tables promise, tried: a network full of awkward labels compiles without a warning. */
+Test(names, awkward_labels_compile)
+{
+    static const char *const labels[] = {
+        "int", "class", "exp", "expf", "linux", "EOF", "isnan", "errno", "stdin", "uint8_t", "size_t", "net", "x", "X",
+        "W", "dX", "labels", "logits", "arena", "input", "loss", "sgd", "loss_forward", "at", "inside", "real",
+        "real_exp", "facts", "flow", "TENSORS", "RUN", "ARENA", "SEEN", "tensors", "n", "i", "j", "mean_loss", "_x",
+        "__x", "a", "a_forward", "a_grad_input", "a_weight", "d_a", "kept_a", "kept_a_mask", "a_mask", "awkward",
+        "awkward_new", "cnn_lap", "trainer_create", "omp_get_max_threads", "main", "abort", "sqrtf", "INT_MAX",
+    };
+    char *folder = scratch_folder("names-awkward"), path[600];
+    snprintf(path, sizeof path, "%s/awkward.net", folder);
+    FILE *f = fopen(path, "w");
+    cr_assert_not_null(f);
+    fputs("network awkward {\n    input(4);\n", f);
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
+        fprintf(f, "    %s: batchnorm;\n    dropped%zu: dropout(0.1);\n", labels[i], i);
+    fputs("    linear(3);\n    train { batch = 2; }\n}\n", f);
+    fclose(f);
+    Outcome o = run_command("%s/cnnc '%s' -o '%s/awkward.c' && for cc in clang-19 gcc; do $cc -std=gnu11 -Wall -Wextra "
+                            "-Werror -Iruntime -fsyntax-only '%s/awkward.c' || exit 1; done", BUILD, path, folder, folder);
+    cr_assert_eq(o.status, 0, "%s", o.err);
+    outcome_free(&o);
+    free(folder);
 }
