@@ -395,8 +395,7 @@ Test(trainer, reports_every_allocation_that_fails)
     char *folder = scratch_folder("train_memory");
     RUN(o, 0, FAKE SHORT "--out %s/good", folder);
     int allocations = 0, total = 0;
-    const char *commands[] = {"train --limit-batches 3 --freeze '*.bias' --init %1$s/good/last.safetensors"
-                              " --out %1$s/b",
+    const char *commands[] = {"train --limit-batches 3 --freeze *.bias --init %1$s/good/last.safetensors --out %1$s/b",
                               "train --resume --epochs 4 --out %1$s/b", "eval --weights %1$s/good/last.safetensors",
                               "predict --weights %1$s/good/last.safetensors --limit-batches 1 --dump %1$s/dump",
                               "bench --steps 1 --profile", "gradcheck --tensor '*.bias'", "info"};
