@@ -106,7 +106,7 @@ static void write_initial_value(Emitter *e, const Graph *g, const Parameter *par
         call = arena_printf(arena, "cnn_fill(at(&net->value, %d), %lld, 1);", index, (long long)param->count);
     }
     if (call)
-        raw(e, "    %-72s /* %s%s */", call, name, why);
+        raw(e, "    %-64s /* %s%s */", call, name, why);
 }
 
 static void write_new_and_free(Emitter *e, const Graph *g)

@@ -841,16 +841,16 @@ lenet *lenet_new(uint64_t seed)
         free(net);
         return NULL;
     }
-    cnn_fill_uniform(at(&net->value, 0), 150, 0.18516402, seed, 0);          /* conv1.weight, Xavier: sqrt(6 / (25 + 150)) */
-    cnn_fill_uniform(at(&net->value, 1), 6, 0.2, seed, 1);                   /* conv1.bias, 1 / sqrt(25) */
-    cnn_fill_uniform(at(&net->value, 2), 2400, 0.104446594, seed, 2);        /* conv2.weight, Xavier: sqrt(6 / (150 + 400)) */
-    cnn_fill_uniform(at(&net->value, 3), 16, 0.0816496581, seed, 3);         /* conv2.bias, 1 / sqrt(150) */
-    cnn_fill_uniform(at(&net->value, 4), 48000, 0.107417231, seed, 4);       /* fc1.weight, Xavier: sqrt(6 / (400 + 120)) */
-    cnn_fill_uniform(at(&net->value, 5), 120, 0.05, seed, 5);                /* fc1.bias, 1 / sqrt(400) */
-    cnn_fill_uniform(at(&net->value, 6), 10080, 0.171498585, seed, 6);       /* fc2.weight, Xavier: sqrt(6 / (120 + 84)) */
-    cnn_fill_uniform(at(&net->value, 7), 84, 0.0912870929, seed, 7);         /* fc2.bias, 1 / sqrt(120) */
-    cnn_fill_uniform(at(&net->value, 8), 840, 0.252645576, seed, 8);         /* fc3.weight, Xavier: sqrt(6 / (84 + 10)) */
-    cnn_fill_uniform(at(&net->value, 9), 10, 0.109108945, seed, 9);          /* fc3.bias, 1 / sqrt(84) */
+    cnn_fill_uniform(at(&net->value, 0), 150, 0.18516402, seed, 0);  /* conv1.weight, Xavier: sqrt(6 / (25 + 150)) */
+    cnn_fill_uniform(at(&net->value, 1), 6, 0.2, seed, 1);           /* conv1.bias, 1 / sqrt(25) */
+    cnn_fill_uniform(at(&net->value, 2), 2400, 0.104446594, seed, 2); /* conv2.weight, Xavier: sqrt(6 / (150 + 400)) */
+    cnn_fill_uniform(at(&net->value, 3), 16, 0.0816496581, seed, 3); /* conv2.bias, 1 / sqrt(150) */
+    cnn_fill_uniform(at(&net->value, 4), 48000, 0.107417231, seed, 4); /* fc1.weight, Xavier: sqrt(6 / (400 + 120)) */
+    cnn_fill_uniform(at(&net->value, 5), 120, 0.05, seed, 5);        /* fc1.bias, 1 / sqrt(400) */
+    cnn_fill_uniform(at(&net->value, 6), 10080, 0.171498585, seed, 6); /* fc2.weight, Xavier: sqrt(6 / (120 + 84)) */
+    cnn_fill_uniform(at(&net->value, 7), 84, 0.0912870929, seed, 7); /* fc2.bias, 1 / sqrt(120) */
+    cnn_fill_uniform(at(&net->value, 8), 840, 0.252645576, seed, 8); /* fc3.weight, Xavier: sqrt(6 / (84 + 10)) */
+    cnn_fill_uniform(at(&net->value, 9), 10, 0.109108945, seed, 9);  /* fc3.bias, 1 / sqrt(84) */
     return net;
 }
 
