@@ -9,36 +9,31 @@
 
 enum { LONGEST = 4096 };        /* bytes of a report; the rest is cut */
 
-/* Prints "LEAD" and the formatted text in one write. The '\n' of the format survives the cleaning as "\n  help: ". */
+/* Prints the lead and the formatted text in one write. The help begins where the format's first half, formatted by
+ * itself, ends: a '\n' that comes in through an argument is cleaned like every other control character. */
 __attribute__((format(printf, 2, 0)))
 static void report(const char *lead, const char *format, va_list arguments)
 {
-    char   text[LONGEST], line[LONGEST + 64], head[LONGEST];
-    char  *help = strchrnul(format, '\n');
-    size_t length = (size_t)(help - format) < sizeof head ? (size_t)(help - format) : sizeof head - 1;
+    char    text[LONGEST] = "", line[LONGEST + 64], head[LONGEST];
+    int     at = snprintf(line, sizeof line, "%s", lead), split;
+    va_list again;
 
-    /* Format the two halves with one walk over the arguments: the '\n' is replaced by a byte that cleaning knows. */
-    memcpy(head, format, length);
-    head[length] = 0;
-    if (*help)
-        snprintf(head + length, sizeof head - length, "\001%s", help + 1);
+    snprintf(head, sizeof head, "%.*s", (int)(strchrnul(format, '\n') - format), format);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    if (vsnprintf(text, sizeof text, head, arguments) < 0)
-        snprintf(text, sizeof text, "%s", format);
+    va_copy(again, arguments);
+    split = vsnprintf(text, sizeof text, head, again);
+    va_end(again);
+    vsnprintf(text, sizeof text, format, arguments);
 #pragma GCC diagnostic pop
 
-    int at = snprintf(line, sizeof line, "%s", lead), helped = 0;
-    for (const char *c = text; *c && at < (int)sizeof line - 16; c++) {
-        if (*c == '\001' && *help && !helped) {
-            helped = 1;
-            at += snprintf(line + at, sizeof line - at, "\n  help: ");
-        } else {
-            line[at++] = (unsigned char)*c < ' ' || *c == 127 ? '?' : *c;
-        }
-    }
+    for (int i = 0; text[i] && at < (int)sizeof line - 16; i++)
+        if (i == split && text[i] == '\n')
+            at += snprintf(line + at, sizeof line - (size_t)at, "\n  help: ");
+        else
+            line[at++] = (unsigned char)text[i] < ' ' || text[i] == 127 ? '?' : text[i];
     line[at++] = '\n';
-    fwrite(line, 1, at, stderr);
+    fwrite(line, 1, (size_t)at, stderr);
 }
 
 void cnn_error(const char *format, ...)

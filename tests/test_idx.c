@@ -46,8 +46,8 @@ static char *path_of(const char *name)
     static char path[4096];
     static char *folder;
     if (!folder) {
-        char test[64];
-        snprintf(test, sizeof test, "idx-%d", (int)getpid());
+        char test[128];
+        snprintf(test, sizeof test, "idx-%s", criterion_current_test->name);
         folder = scratch_folder(test);
     }
     snprintf(path, sizeof path, "%s/%s", folder, name);

@@ -1,0 +1,42 @@
+/* fuzz_idx.c - libFuzzer target: any bytes as an IDX file, plain or gzip. A report is fine; anything else is a finding.
+ *
+ * The first byte chooses the ranks asked for, the rest is the file.
+ * Run it with -close_fd_mask=2, which keeps the reports off the screen.
+ */
+#define _GNU_SOURCE
+#include "data.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+    static int file = -1;
+    char       path[64];
+    cnn_idx    idx;
+
+    if (file < 0)
+        file = memfd_create("idx", 0);
+    if (length < 1)
+        return 0;
+    if (ftruncate(file, 0) < 0 || pwrite(file, bytes + 1, length - 1, 0) != (ssize_t)(length - 1))
+        abort();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    if (cnn_idx_read(path, bytes[0] & 1 ? 1 : 3, bytes[0] & 1 ? 1 : 4, bytes[0] & 2 ? 2 : -1, &idx)) {
+        size_t count = 1, sum = 0;
+        for (int i = 0; i < idx.rank; i++)
+            count *= (size_t)idx.shape[i];
+        for (size_t i = 0; i < idx.count; i++)
+            sum += idx.bytes[i];
+        if (count != idx.count || sum > 255 * count)
+            abort();
+        cnn_idx_free(&idx);
+    } else if (idx.bytes) {
+        abort();
+    }
+    return 0;
+}
