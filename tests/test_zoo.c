@@ -12,7 +12,7 @@
 #include "programs.h"
 #include "support.h"
 
-/* ---- the files ------------------------------------------------------------------------------------------------------- */
+/* ---- the files --------------------------------------------------------------------------------------------------- */
 
 typedef void Check(Arena *, const char *path);
 
@@ -67,7 +67,7 @@ Test(zoo, short)
     for_each_network(is_short);
 }
 
-/* ---- the head comment ------------------------------------------------------------------------------------------------ */
+/* ---- the head comment -------------------------------------------------------------------------------------------- */
 
 /* The comment lines at the top of the file, without their slashes and line ends. */
 static char *head_comment(Arena *arena, const char *path)
@@ -126,9 +126,10 @@ static void shapes_are_as_its_head_says(Arena *arena, const char *path)
         const char *shape = arena_copy(arena, at, (size_t)length);
         if (layer == 0)
             cr_expect_str_eq(shape, shape_text(arena, &graph->input->output), "%s: %s is not the input", path, shape);
-        while (layer < graph->layers.count && strcmp(shape_text(arena, &graph->layers.items[layer]->output), shape) != 0)
+        int count = graph->layers.count;
+        while (layer < count && strcmp(shape_text(arena, &graph->layers.items[layer]->output), shape) != 0)
             layer++;
-        cr_assert(layer < graph->layers.count, "%s: no layer has the output %s there", path, shape);
+        cr_assert(layer < count, "%s: no layer has the output %s there", path, shape);
         layer++;
         at += length + strspn(at + length, " ");
         last = strncmp(at, "->", 2) != 0;
@@ -148,7 +149,7 @@ Test(zoo, shapes_of_the_head_comment)
     for_each_network(shapes_are_as_its_head_says);
 }
 
-/* ---- torchvision's names --------------------------------------------------------------------------------------------- */
+/* ---- torchvision's names ----------------------------------------------------------------------------------------- */
 
 /* One line a tensor, as make_names.py writes it. */
 static char *names_of(Arena *arena, const Graph *graph)
@@ -187,7 +188,8 @@ static void has_the_names_listed(Arena *arena, const char *list)
 {
     const char *slash = strrchr(list, '/') + 1;
     int length = (int)strcspn(slash, ".");
-    const Graph *graph = graph_from_file(arena, arena_printf(arena, "dsl-examples/torchvision/%.*s.net", length, slash));
+    const char *path = arena_printf(arena, "dsl-examples/torchvision/%.*s.net", length, slash);
+    const Graph *graph = graph_from_file(arena, path);
     char *expected = read_whole(list, NULL), *actual = names_of(arena, graph);
     const char *here, *there;
     int line = first_difference(actual, expected, &here, &there);
@@ -199,7 +201,8 @@ static void has_the_names_listed(Arena *arena, const char *list)
 static void has_a_list(Arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/') + 1;
-    char *list = arena_printf(arena, "tests/zoo/%.*s.names", (int)strcspn(slash, "."), slash), *text = read_whole(list, NULL);
+    char *list = arena_printf(arena, "tests/zoo/%.*s.names", (int)strcspn(slash, "."), slash);
+    char *text = read_whole(list, NULL);
     cr_expect(text, "%s is missing: run tests/zoo/make_names.py", list);
     free(text);
 }
