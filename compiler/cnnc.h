@@ -311,7 +311,8 @@ bool    shape_equal(const Shape *, const Shape *);
 char   *shape_text(Arena *, const Shape *);                     /* "6x28x28", as in tables                       */
 bool    multiply_checked(int64_t a, int64_t b, int64_t *product);       /* false when it overflows or passes 2^40 */
 
-/* The smallest square input (same channels) for which `tree` expands without errors; rank 0 when none up to 1024. */
+/* The smallest square input for which `tree` expands without errors; rank 0 when none up to 1024 does, or when a search
+ * would take long. channels 0: as the network declares, and then the result's dim[0] is 0 too. */
 Shape   smallest_input(const Source *, const Tree *, const Overrides *, int64_t channels);
 
 /* ---- show.c ----------------------------------------------------------------------------------------------------------- */

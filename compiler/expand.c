@@ -64,12 +64,13 @@ bool charge(Expander *x, const Context *c, Span span, int64_t amount, const char
 
 /* ---- the network ------------------------------------------------------------------------------------------------- */
 
+/* A size of 0 leaves what the network declares. */
 static void override_input(Layer *l, const Shape *shape)
 {
     static const char *const names[] = {"channels", "height", "width"};
     for (int i = 0; i < 3; i++) {
         int a = attr_index(l->op, names[i]);
-        if (a < 0)
+        if (a < 0 || (i < shape->rank && shape->dim[i] == 0))
             continue;
         l->attr[a].given = i < shape->rank;
         l->attr[a].n[0] = i < shape->rank ? shape->dim[i] : (int64_t)l->op->attrs[a].value;

@@ -30,6 +30,20 @@ static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Grap
     return write_output(arena, diag, o, graph->name, source, header);           /* driver.c  */
 }
 
+/* `cnnc show --smallest-input`: one line, e.g. 1x63x63. */
+static bool show_smallest(Arena *arena, Diag *diag, const Source *source, const Tree *tree, const Options *o)
+{
+    Overrides overrides = o->overrides;
+    overrides.input = smallest_input(source, tree, &o->overrides, o->overrides.input.dim[0]);
+    Graph *graph = expand(arena, diag, source, tree, overrides.input.rank ? &overrides : &o->overrides);
+    if (graph && overrides.input.rank)
+        printf("%s\n", shape_text(arena, &graph->input->output));
+    else if (graph)
+        error_plain(diag, "no square picture up to 1024 x 1024 goes through %s\nit takes %s", graph->name,
+                    shape_text(arena, &graph->input->output));
+    return graph && overrides.input.rank;
+}
+
 /* text -> tree -> layer graph, and what the command asks of it */
 static bool run(Arena *arena, Diag *diag, const Options *o)
 {
@@ -43,6 +57,8 @@ static bool run(Arena *arena, Diag *diag, const Options *o)
         dump_tree(stdout, tree);
         return true;
     }
+    if (o->smallest_input)
+        return show_smallest(arena, diag, source, tree, o);                    /* smallest.c */
     Graph *graph = expand(arena, diag, source, tree, &o->overrides);            /* expand.c, shape.c */
     if (!graph)
         return false;

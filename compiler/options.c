@@ -15,7 +15,7 @@
 
 const char *argp_program_version = "cnnc " CNNC_VERSION;
 
-enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE };
+enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE, KEY_SMALLEST };
 
 static const struct argp_option option_table[] = {
     {0, 0, 0, 0, "Output", 1},
@@ -29,6 +29,7 @@ static const struct argp_option option_table[] = {
     {0, 'D', "NAME=VALUE", 0, "Give a parameter of the network a value, e.g. -D classes=100", 0},
     {"input", KEY_INPUT, "CxHxW", 0, "Size of one picture, e.g. 1x96x96, or a number of features", 0},
     {"batch", KEY_BATCH, "N", 0, "Pictures a step (default: the train block's, or 32)", 0},
+    {"smallest-input", KEY_SMALLEST, 0, 0, "With show: print only the smallest square picture that the network takes", 0},
     {0, 0, 0, 0, "Code", 3},
     {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read (the default, and the only level of this version)", 0},
     {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3 or generic", 0},
@@ -141,6 +142,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         if (!(o->target = find_target(text)))
             argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3 and generic", text);
         break;
+    case KEY_SMALLEST: o->smallest_input = true; break;
     case KEY_DOUBLE: o->double_precision = true; break;
     case KEY_CC: o->cc = text; break;
     case 'v': o->verbose = true; break;
