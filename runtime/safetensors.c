@@ -226,6 +226,8 @@ static int parse_header(cnn_safetensors *f, const char *header, size_t length)
         return 1;
     if (header[0] == '{' && json_error_code(&error) == json_error_duplicate_key)
         cnn_error("%s: its header has the same key twice: %s\n" FETCH, f->path, error.text);
+    else if (header[0] == '{' && !*error.text)          /* so jansson reports most failing allocations */
+        cnn_error("%s: no memory for its header\nclose other programs", f->path);
     else
         cnn_error("%s: not a safetensors file: its header is not JSON%s%s\n" FETCH, f->path,
                   header[0] == '{' ? ": " : "", header[0] == '{' ? error.text : "");

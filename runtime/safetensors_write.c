@@ -22,6 +22,8 @@
 
 #define CHECKSUM "\"cnnc.crc32\":\""    /* eight digits follow, written last */
 
+enum { NONE = -1, NO_FILE = -2 };        /* causes that errno has no name for */
+
 /* A save under way. `what` is the step that failed first, NULL while all is well. */
 typedef struct {
     const char *path;
@@ -29,7 +31,7 @@ typedef struct {
     int         file;
     uLong       crc;            /* of all bytes put so far */
     const char *what;
-    int         cause;          /* errno of that step */
+    int         cause;          /* errno of that step, or NONE */
 } Save;
 
 static int fail(Save *s, const char *what, int cause)
@@ -108,21 +110,20 @@ static char *make_header(const cnn_stored *items, int count, const cnn_metadata 
         free(name);
         *at += bytes * items[i].tensor.count;
     }
-    char *text = bad ? NULL : json_dumps(header, JSON_COMPACT);
+    /* json_dumpb, which needs no memory: json_dumps (2.14) drops a key when memory is short, and says nothing */
+    size_t length = bad ? 0 : json_dumpb(header, NULL, 0, JSON_COMPACT), padded = (length + 7) / 8 * 8;
+    char  *text = length ? malloc(padded + 1) : NULL;
+
+    if (text && json_dumpb(header, text, length, JSON_COMPACT) == length) {
+        memset(text + length, ' ', padded - length);
+        text[padded] = 0;
+    } else {
+        free(text);
+        text = NULL;
+    }
     json_decref(about);
     json_decref(header);
-    if (!text)
-        return NULL;
-
-    size_t length = strlen(text), padded = (length + 7) / 8 * 8;
-    char  *whole = malloc(padded + 1);
-    if (whole) {
-        memcpy(whole, text, length);
-        memset(whole + length, ' ', padded - length);
-        whole[padded] = 0;
-    }
-    free(text);
-    return whole;
+    return text;
 }
 
 /* Puts the tensors whose elements have `bytes` bytes, in the order of the items. */
@@ -161,7 +162,8 @@ static int put_file(Save *s, const cnn_stored *items, int count, const cnn_metad
     cnn_real *values = malloc(largest * sizeof *values);
     int       ok = header && values;
     if (!ok)
-        fail(s, "making its header", header ? ENOMEM : EINVAL);
+        fail(s, header ? "no memory for its values" : "no header: no memory, a name twice or text not in UTF-8",
+             NONE);
     if (ok) {
         uint64_t length = strlen(header);
         char     digits[9];
@@ -208,7 +210,7 @@ static int save(Save *s, const cnn_stored *items, int count, const cnn_metadata 
     int         ok;
 
     if (stat(s->path, &about) == 0 && !S_ISREG(about.st_mode))
-        return fail(s, "it is no regular file", 0);
+        return fail(s, "it is no regular file", NO_FILE);
     if (asprintf(&s->temporary, "%s.tmp", s->path) < 0) {
         s->temporary = NULL;
         return fail(s, "naming the temporary file", ENOMEM);
@@ -229,7 +231,7 @@ static int save(Save *s, const cnn_stored *items, int count, const cnn_metadata 
 static const char *mend(int cause)
 {
     switch (cause) {
-    case 0:
+    case NO_FILE:
         return "give the name of a file";
     case ENOSPC: case EDQUOT: case EFBIG:
         return "free some space, or save elsewhere; the previous file is untouched";
@@ -237,7 +239,7 @@ static const char *mend(int cause)
         return "check the folder's permissions, or save elsewhere";
     case ENOENT: case ENOTDIR:
         return "make its folder first";
-    case ENOMEM:
+    case NONE: case ENOMEM:
         return "close other programs; the previous file is untouched";
     }
     return "check the disk, or save elsewhere";
@@ -253,8 +255,8 @@ int cnn_safetensors_write(const char *path, const cnn_stored *items, int count, 
     int ok = save(&s, items, count, metadata, metadata_count);
     sigaction(SIGXFSZ, &before, NULL);
     if (!ok)
-        cnn_error("%s: cannot be saved: %s%s%s\n%s", path, s.what, s.cause ? ": " : "",
-                  s.cause ? strerror(s.cause) : "", mend(s.cause));
+        cnn_error("%s: cannot be saved: %s%s%s\n%s", path, s.what, s.cause > 0 ? ": " : "",
+                  s.cause > 0 ? strerror(s.cause) : "", mend(s.cause));
     free(s.temporary);
     return ok;
 }

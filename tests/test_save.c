@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -309,4 +310,45 @@ Test(save, killed_at_every_call, .timeout = 120)
         if (status == 0)
             cr_assert_geq(at, 3 * 9, "every call was tried: %d", at);
     }
+}
+
+static int allocations, failing;
+
+static void *sometimes(size_t size)
+{
+    return ++allocations == failing ? NULL : malloc(size);
+}
+
+/* Each allocation of the JSON library fails once: one error, or a file that is right. */
+Test(save, every_allocation_for_the_header_fails_once)
+{
+    char path[PATH_MAX];
+    int  failures = 0;
+
+    snprintf(path, sizeof path, "%s/w", folder_of_test());
+    cr_assert(save_mark(path, 1));
+    json_set_alloc_funcs(sometimes, free);
+    for (int loading = 0; loading < 2; loading++)
+        for (int at = 1, struck = 1; struck; at++) {
+            static Capture c;
+            cnn_real   mark = 0;
+            cnn_stored item = {"", {"weight", 1, {COUNT}, COUNT, 1, 0}, NULL, set, &mark, 0};
+
+            capture_begin(&c);
+            allocations = 0;
+            failing = at;
+            cnn_safetensors *f = loading ? cnn_safetensors_open(path) : NULL;
+            int ok = loading ? f && cnn_safetensors_load(f, &item, 1, 0) == 1 : save_mark(path, 2);
+            cnn_safetensors_close(f);
+            struck = allocations >= at;
+            failing = 0;
+            const char *text = capture_end(&c);
+            if (!ok)
+                expect_one_error(text, path, "");
+            cr_assert(ok || struck, "%s", text);
+            cr_assert_eq(read_mark(path), ok || loading ? 2 : 1, "allocation %d", at);
+            cr_assert(loading || save_mark(path, struck ? 1 : 2));
+            failures += !ok;
+        }
+    cr_assert_gt(failures, 40, "%d", failures);
 }
