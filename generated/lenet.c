@@ -17,7 +17,7 @@
  * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
  * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. FLOP: a multiply-add is 2.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=fast -fopenmp -c lenet.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c lenet.c   (cnn.h and libcnn.a come with cnnc)
  */
 #include "lenet.h"
 
