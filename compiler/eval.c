@@ -90,8 +90,8 @@ static Value unknown_name(Expander *x, const Context *c, const Expr *e)
         return NONE;
     }
     if (find_mark(c, e->text)) {
-        fail(x, e->span, c->origin, "'%s' is a tensor, not a value\nafter `from %s;` its sizes are in.channels, "
-             "in.height and in.width", e->text, e->text);
+        fail(x, e->span, c->origin, "'%s' is a tensor, not a value\nits sizes are %s.channels, %s.height and %s.width",
+             e->text, e->text, e->text, e->text);
         return NONE;
     }
     if (c->block && x->network && c->block != x->network)
@@ -120,28 +120,41 @@ static Value eval_name(Expander *x, const Context *c, const Expr *e)
     return unknown_name(x, c, e);
 }
 
-/* in.channels: sizes of the tensor that reaches the statement. */
+/* The layer whose sizes `in.channels` or `skip.channels` asks for; NULL after an error. */
+static const Layer *field_owner(Expander *x, const Context *c, const Expr *e)
+{
+    if (strcmp(e->text, "in") == 0) {
+        if (c->in == NULL)
+            fail(x, e->span, c->origin, "in has no meaning here: no tensor exists before input");
+        return c->in;
+    }
+    Mark *mark = find_mark(c, e->text);
+    if (mark == NULL)
+        unknown_mark(x, c, e->span, e->text);
+    return mark ? mark->layer : NULL;
+}
+
+/* in.channels: sizes of the tensor that reaches the statement; skip.channels: of the one named by `as skip`. */
 static Value eval_field(Expander *x, const Context *c, const Expr *e)
 {
     static const char *const fields[] = {"channels", "features", "height", "width"};
     static const int dimension[] = {0, 0, 1, 2};
-    if (c->in == NULL) {
-        fail(x, e->span, c->origin, "in has no meaning here: no tensor exists before input");
+    const Layer *owner = field_owner(x, c, e);
+    if (owner == NULL)
         return NONE;
-    }
-    const Shape *shape = &c->in->output;
+    const Shape *shape = &owner->output;
     for (int i = 0; i < 4; i++)
         if (strcmp(e->field, fields[i]) == 0) {
             if (shape->rank == 0)
                 return NONE;
             if (dimension[i] < shape->rank)
                 return integer_value(shape->dim[dimension[i]]);
-            fail(x, e->span, c->origin, "in has no %s: the tensor is flat, %" PRId64 " features\nask before flatten, "
-                 "or for in.features", e->field, shape->dim[0]);
+            fail(x, e->span, c->origin, "%s has no %s: the tensor is flat, %" PRId64 " features\nask before flatten, "
+                 "or for %s.features", e->text, e->field, shape->dim[0], e->text);
             return NONE;
         }
     const char *near = suggest(x, e->field, fields, 4);
-    fail(x, e->span, c->origin, "in has no field '%s'\n%s%s%s", e->field, near ? "did you mean '" : "",
+    fail(x, e->span, c->origin, "%s has no field '%s'\n%s%s%s", e->text, e->field, near ? "did you mean '" : "",
          near ? near : "the fields are channels, height, width and features", near ? "'?" : "");
     return NONE;
 }

@@ -340,6 +340,7 @@ expr:
   | NO                                          { TRY($$ = make_leaf(p, @$, EXPR_BOOL)); }
   | NAME                                        { TRY($$ = make_leaf(p, @$, EXPR_NAME)); $$->text = $NAME; }
   | IN '.' NAME                                 { TRY($$ = make_leaf(p, @$, EXPR_FIELD)); $$->text = "in"; $$->field = $NAME; }
+  | NAME[tensor] '.' NAME[field]                { TRY($$ = make_leaf(p, @$, EXPR_FIELD)); $$->text = $tensor; $$->field = $field; }
   | NAME '(' args ')'                           { TRY($$ = make_call(p, @$, $NAME, $args)); }
   | '(' exprs ')'                               {
                                                     if ($exprs.count == 1)

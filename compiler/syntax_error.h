@@ -35,6 +35,7 @@ static const char *const expression_starts[] = {"a name", "a string", "an intege
                                                 "'in'", "'('", "'['", "'-'", "'!'", NULL};
 static const char *const statement_starts[] = {"a name", "'repeat'", "'concat'", "'residual'", "'if'", "'as'", "'from'",
                                                "'train'", "'{'", "';'", NULL};
+static const char *const after_name[] = {"'('", "'='", "'.'", NULL};
 static const char *const unmentioned[] = {"an expression alone", "the end of the file", NULL};
 
 /* "a statement or '}'" */
@@ -51,7 +52,7 @@ static const char *expected_text(Parser *p, const Expected *e)
         const char *name = e->name[i];
         bool dropped = is_one_of(name, unmentioned) || (statement && is_one_of(name, statement_starts)) ||
                        (expression && is_one_of(name, expression_starts)) ||
-                       (after && (is_one_of(name, operators) || strcmp(name, "'('") == 0 || strcmp(name, "'='") == 0)) ||
+                       (after && (is_one_of(name, operators) || is_one_of(name, after_name))) ||
                        (strcmp(name, "';'") == 0 && can_be(e, "'block'"));
         if (!dropped)
             word[words++] = name;
@@ -120,7 +121,7 @@ static const char *help_for_operator(const Parser *p, const Expected *e)
     case '[':
         return "a list has no index: repeat x in list { ... } goes through it";
     case '.':
-        return "only `in` has fields: in.channels, in.height, in.width";
+        return "only `in` and tensors named by `as` have fields: in.channels, skip.height";
     default:
         return NULL;
     }
