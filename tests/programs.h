@@ -10,8 +10,10 @@ Graph   *graph_from_text(Arena *, const char *text);
 Graph   *graph_from_file(Arena *, const char *path);
 Program *placed_program(const Graph *, ProgramMode);            /* built, and placed but for PROGRAM_UPDATE */
 
-/* The i-th network that every general property is tested on (the examples and tests/golden/); NULL past the end. */
+/* The i-th small network (LeNet and those of tests/golden/), and the i-th of these and of all examples; NULL past the
+ * end. */
 const char *network_file(int i);
+const char *any_network_file(int i);
 
 /* How many kernels of a program have this suffix and (unless NULL) this operator or layer name. */
 int      count_kernels(const Program *, const char *suffix, const char *keyword, const char *layer);
