@@ -108,9 +108,26 @@ $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -Wpedantic,$(ALL_CFLAGS)) -MMD -Icompiler -Iruntime -DBUILD='"$B"' -c -o $@ $<
 
+## fuzz            libFuzzer on every parser, SECONDS=60 each, and about 2 minutes to build
+SECONDS  := 60
+FUZZ      = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_RUN  = -close_fd_mask=2 -timeout=5 -rss_limit_mb=1024 -max_total_time=$(SECONDS)
+fuzz: deps
+	$(MAKE) B=$B/fuzz CFLAGS="-O1 -g" SAN="-fsanitize=fuzzer-no-link,address,undefined" $B/fuzz/libcnnc.a $B/fuzz/libcnn.a
+	@for target in net idx safetensors; do \
+	    $(CC) -std=gnu11 -D_GNU_SOURCE= -O1 -g $(FUZZ) -fopenmp -Icompiler -Iruntime -o $B/fuzz/$$target \
+	        tests/fuzz/fuzz_$$target.c $B/fuzz/libcnnc.a $B/fuzz/libcnn.a -lz -ljansson -lm || exit 1; \
+	    mkdir -p $B/fuzz/new/$$target; \
+	    dictionary=$$(ls tests/fuzz/$$target.dict 2>/dev/null); \
+	    echo "fuzzing $$target for $(SECONDS) s"; \
+	    $B/fuzz/$$target $(FUZZ_RUN) $${dictionary:+-dict=$$dictionary} $B/fuzz/new/$$target tests/fuzz/corpus/$$target \
+	        > $B/fuzz/$$target.log 2>&1 || { tail -30 $B/fuzz/$$target.log; exit 1; }; \
+	    tail -1 $B/fuzz/$$target.log; \
+	done
+
 ## clean           removes build/
 clean:
 	rm -rf $B
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
-.PHONY: all help deps demo generated check-generated test check clean
+.PHONY: all help deps demo generated check-generated test check fuzz clean
