@@ -218,11 +218,11 @@ def record(out, section, name, tensor):
           file=out)
 
 
-def answers(model, batch, shape, classes):
+def answers(model, batch, shape, classes, fill=fill, rates=(0.1, 0.9, 1e-4)):
     """Fills the model, trains it as the head says, and yields (section, tensor's name or -, tensor) on the way."""
     for t, (key, tensor) in enumerate(model.state_dict().items()):
         fill(key, tensor, t)
-    lr, momentum, decay = (float(np.float32(v)) for v in (0.1, 0.9, 1e-4))
+    lr, momentum, decay = (float(np.float32(v)) for v in rates)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
     dtype = next(model.parameters()).dtype
 
