@@ -116,9 +116,9 @@ static void add_run(Facts *facts, const cnn_session *s, const cnn_position *p, c
     add_real(facts, "lr", o->lr);
     add_real(facts, "momentum", o->momentum);
     add_real(facts, "weight_decay", o->weight_decay);
-    for (int i = 0; i < o->glob_count; i++) {
+    for (int i = 0; i < o->tensors.count; i++) {
         snprintf(names[i], sizeof names[i], "freeze%d", i);
-        add_text(facts, names[i], o->globs[i]);
+        add_text(facts, names[i], o->tensors.items[i]);
     }
 }
 
@@ -258,9 +258,9 @@ static int adopt_options(cnn_session *s, const cnn_safetensors *state)
     o->nesterov = given(o, CNN_NESTEROV) ? o->nesterov : kept.nesterov;
     o->limit_batches = given(o, CNN_LIMIT_BATCHES) ? o->limit_batches : kept.limit_batches;
     if (!given(o, CNN_FREEZE))
-        for (char key[24]; o->glob_count < CNN_GLOBS; o->glob_count++) {
-            snprintf(key, sizeof key, "freeze%d", o->glob_count);
-            if ((o->globs[o->glob_count] = cnn_safetensors_metadata(state, key)) == NULL)
+        for (char key[24]; o->tensors.count < CNN_GLOBS; o->tensors.count++) {
+            snprintf(key, sizeof key, "freeze%d", o->tensors.count);
+            if ((o->tensors.items[o->tensors.count] = cnn_safetensors_metadata(state, key)) == NULL)
                 break;
         }
     return 1;

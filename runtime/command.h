@@ -21,10 +21,12 @@ enum { CNN_OK, CNN_FAILED, CNN_USAGE };         /* exit status; after a signal i
 typedef enum {
     CNN_FIRST_KEY = 1000, CNN_DATA, CNN_EPOCHS, CNN_LR, CNN_MOMENTUM, CNN_WEIGHT_DECAY, CNN_NESTEROV, CNN_THREADS,
     CNN_SEED, CNN_OUT, CNN_RESUME, CNN_INIT, CNN_FREEZE, CNN_LIMIT_BATCHES, CNN_WEIGHTS, CNN_SPLIT, CNN_DUMP, CNN_STEPS,
-    CNN_PREDICT, CNN_PROFILE, CNN_TENSOR, CNN_ENTRIES, CNN_JSON, CNN_VERSION
+    CNN_PREDICT, CNN_PROFILE, CNN_TENSOR, CNN_ENTRIES, CNN_JSON, CNN_VERSION, CNN_SKIP
 } cnn_key;
 
+/* Patterns of names, as fnmatch(3) takes them. */
 enum { CNN_GLOBS = 32 };
+typedef struct { const char *items[CNN_GLOBS]; int count; } cnn_globs;
 
 /* Usable values: main.c refuses the others. */
 typedef struct {
@@ -38,8 +40,7 @@ typedef struct {
     long        limit_batches;                  /* of a split; 0: all                                               */
     int         train_split, steps, predict, profile;
     long        entries;                        /* of a tensor; 0: all                                              */
-    const char *globs[CNN_GLOBS];               /* of --freeze or --tensor                                          */
-    int         glob_count;
+    cnn_globs   tensors, skip;                  /* of --freeze or --tensor; of --skip                               */
 } cnn_options;
 
 /* ---- session.c: the network and its batch ------------------------------------------------------------------------ */
@@ -71,7 +72,8 @@ cnn_dataset *cnn_session_data(const cnn_session *, int train);
 /* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
 long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);
 
-/* Loads weights; `allow` is of safetensors.h. The number of tensors set, or -1 after cnn_error. */
+/* Loads weights; `allow` is of safetensors.h. Tensors that match --skip are left alone, and --skip makes the others
+ * strict: all of them must be there, in their shapes. The number of tensors set, or -1 after cnn_error. */
 int  cnn_session_load(cnn_session *, const char *path, unsigned allow);
 
 /* The weights as items of a file, count network->tensors(); and the momentum of the trainable ones. The caller frees
@@ -79,7 +81,7 @@ int  cnn_session_load(cnn_session *, const char *path, unsigned allow);
 cnn_stored *cnn_session_weights(cnn_session *, int *count);
 cnn_stored *cnn_session_momentum(cnn_session *, int *count);
 
-/* chosen[i] = whether trainable tensor i matches one of options.globs. 1, or 0 after cnn_error where a glob matches
+/* chosen[i] = whether trainable tensor i matches one of options.tensors. 1, or 0 after cnn_error where a glob matches
  * nothing (the nearest names are listed). */
 int  cnn_session_match(const cnn_session *, const char *option, int *chosen);
 

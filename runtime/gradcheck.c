@@ -203,8 +203,8 @@ int cnn_gradcheck(cnn_session *s)
     Check c = {.s = s, .step = s->network->get_step(s->net)};
     int *chosen = calloc((size_t)tensors + 1, sizeof *chosen);
     c.weights = calloc(3 * largest, sizeof *c.weights);
-    if (s->options.glob_count == 0)
-        s->options.globs[s->options.glob_count++] = "*";
+    if (s->options.tensors.count == 0)
+        s->options.tensors.items[s->options.tensors.count++] = "*";
     if (chosen == NULL || c.weights == NULL) {
         cnn_error("there is not enough memory");
     } else if (cnn_session_match(s, "--tensor", chosen)) {

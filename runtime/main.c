@@ -32,6 +32,8 @@ static const struct argp_option all_options[] = {
     {"resume", CNN_RESUME, NULL, 0,
      "Continue the run in --out where it stopped, bit for bit; options that are not given keep their values", 0},
     {"init", CNN_INIT, "FILE", 0, "Start from the weights in a safetensors file instead of random ones", 0},
+    {"skip", CNN_SKIP, "GLOB", 0, "With --init: leave tensors whose name matches at random, as in 'fc.*'; all others "
+     "must be in the file; may be repeated", 0},
     {"freeze", CNN_FREEZE, "GLOB", 0, "Do not train tensors whose name matches, as in 'conv1.*'; may be repeated", 0},
     {"limit-batches", CNN_LIMIT_BATCHES, "N", 0, "Use only the first N batches of each split (default: 0, all)", 0},
     {"weights", CNN_WEIGHTS, "FILE", 0, "Weights to use (default: runs/$name/last.safetensors)", 0},
@@ -58,7 +60,7 @@ typedef struct {
 static const Command commands[] = {
     {"train", cnn_train,
      {CNN_DATA, CNN_EPOCHS, CNN_LR, CNN_MOMENTUM, CNN_WEIGHT_DECAY, CNN_NESTEROV, CNN_THREADS, CNN_SEED, CNN_OUT,
-      CNN_RESUME, CNN_INIT, CNN_FREEZE, CNN_LIMIT_BATCHES, CNN_JSON},
+      CNN_RESUME, CNN_INIT, CNN_SKIP, CNN_FREEZE, CNN_LIMIT_BATCHES, CNN_JSON},
      "Train $name and print one line an epoch.\v"
      "The pictures are shuffled anew for each epoch; what is left over after the last whole batch is not used in that "
      "epoch. After each epoch the test set is evaluated and --out gets last.safetensors (the weights), "
@@ -172,11 +174,11 @@ static int yes_or_no(struct argp_state *state, int key, const char *text)
     return 0;
 }
 
-static void add_glob(struct argp_state *state, cnn_options *options, int key, const char *glob)
+static void add_glob(struct argp_state *state, cnn_globs *globs, int key, const char *glob)
 {
-    if (options->glob_count == CNN_GLOBS)
+    if (globs->count == CNN_GLOBS)
         argp_error(state, "--%s: at most %d patterns", option_name(key), CNN_GLOBS);
-    options->globs[options->glob_count++] = glob;
+    globs->items[globs->count++] = glob;
 }
 
 static void print_version(const cnn_facts *facts)
@@ -201,7 +203,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case CNN_RESUME:        o->resume = 1; break;
     case CNN_INIT:          o->init = text; break;
     case CNN_TENSOR:
-    case CNN_FREEZE:        add_glob(state, o, key, text); break;
+    case CNN_FREEZE:        add_glob(state, &o->tensors, key, text); break;
+    case CNN_SKIP:          add_glob(state, &o->skip, key, text); break;
     case CNN_LIMIT_BATCHES: o->limit_batches = (long)integer(state, key, text, 0, INT_MAX); break;
     case CNN_WEIGHTS:       o->weights = text; break;
     case CNN_DUMP:          o->dump = text; break;
@@ -222,6 +225,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case ARGP_KEY_END:
         if (o->resume && o->init)
             argp_error(state, "--resume and --init exclude each other: a resumed run has its weights");
+        if (o->skip.count && !o->init)
+            argp_error(state, "--skip says what --init leaves out: give --init FILE too");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

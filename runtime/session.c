@@ -62,46 +62,6 @@ long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whol
     return s->options.limit_batches > 0 && s->options.limit_batches < batches ? s->options.limit_batches : batches;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------------------------- */
-
-cnn_stored *cnn_session_weights(cnn_session *s, int *count)
-{
-    const cnn_network *network = s->network;
-    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
-    *count = 0;
-    if (items == NULL)
-        cnn_error("there is not enough memory");
-    for (int i = 0; items && i < network->tensors(); i++)
-        items[(*count)++] = (cnn_stored){"", network->tensor(i), network->get, network->set, s->net, i};
-    return items;
-}
-
-cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
-{
-    const cnn_network *network = s->network;
-    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
-    *count = 0;
-    if (items == NULL)
-        cnn_error("there is not enough memory");
-    for (int i = 0; items && i < network->tensors(); i++)
-        if (network->tensor(i).trainable)
-            items[(*count)++] = (cnn_stored){
-                "momentum.", network->tensor(i), network->get_momentum, network->set_momentum, s->net, i};
-    return items;
-}
-
-int cnn_session_load(cnn_session *s, const char *path, unsigned allow)
-{
-    int count, loaded = -1;
-    cnn_safetensors *file = cnn_safetensors_open(path);
-    cnn_stored *items = file ? cnn_session_weights(s, &count) : NULL;
-    if (items)
-        loaded = cnn_safetensors_load(file, items, count, allow);
-    free(items);
-    cnn_safetensors_close(file);
-    return loaded;
-}
-
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* Levenshtein's distance, one row at a time; names beyond 127 characters are compared by their beginning. */
@@ -152,19 +112,90 @@ int cnn_session_match(const cnn_session *s, const char *option, int *chosen)
 {
     for (int i = 0; i < s->network->tensors(); i++)
         chosen[i] = 0;
-    for (int g = 0; g < s->options.glob_count; g++) {
+    for (int g = 0; g < s->options.tensors.count; g++) {
         int matches = 0;
         for (int i = 0; i < s->network->tensors(); i++) {
             cnn_tensor t = s->network->tensor(i);
-            if (t.trainable && fnmatch(s->options.globs[g], t.name, 0) == 0)
+            if (t.trainable && fnmatch(s->options.tensors.items[g], t.name, 0) == 0)
                 chosen[i] = 1, matches++;
         }
         if (matches == 0) {
-            report_no_match(s, option, s->options.globs[g]);
+            report_no_match(s, option, s->options.tensors.items[g]);
             return 0;
         }
     }
     return 1;
+}
+
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
+
+cnn_stored *cnn_session_weights(cnn_session *s, int *count)
+{
+    const cnn_network *network = s->network;
+    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
+    *count = 0;
+    if (items == NULL)
+        cnn_error("there is not enough memory");
+    for (int i = 0; items && i < network->tensors(); i++)
+        items[(*count)++] = (cnn_stored){"", network->tensor(i), network->get, network->set, s->net, i};
+    return items;
+}
+
+cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
+{
+    const cnn_network *network = s->network;
+    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
+    *count = 0;
+    if (items == NULL)
+        cnn_error("there is not enough memory");
+    for (int i = 0; items && i < network->tensors(); i++)
+        if (network->tensor(i).trainable)
+            items[(*count)++] = (cnn_stored){
+                "momentum.", network->tensor(i), network->get_momentum, network->set_momentum, s->net, i};
+    return items;
+}
+
+static int matches_any(const cnn_globs *globs, const char *name)
+{
+    for (int i = 0; i < globs->count; i++)
+        if (fnmatch(globs->items[i], name, 0) == 0)
+            return 1;
+    return 0;
+}
+
+/* Takes the items that --skip names out of the list; 0 after cnn_error where a pattern names none. */
+static int skip_items(const cnn_session *s, cnn_stored *items, int *count)
+{
+    const cnn_globs *skip = &s->options.skip;
+    for (int g = 0; g < skip->count; g++) {
+        int matches = 0;
+        for (int i = 0; i < *count; i++)
+            matches += fnmatch(skip->items[g], items[i].tensor.name, 0) == 0;
+        if (matches == 0) {
+            report_no_match(s, "--skip", skip->items[g]);
+            return 0;
+        }
+    }
+    int kept = 0;
+    for (int i = 0; i < *count; i++)
+        if (!matches_any(skip, items[i].tensor.name))
+            items[kept++] = items[i];
+    *count = kept;
+    return 1;
+}
+
+int cnn_session_load(cnn_session *s, const char *path, unsigned allow)
+{
+    int count, loaded = -1;
+    cnn_safetensors *file = cnn_safetensors_open(path);
+    cnn_stored *items = file ? cnn_session_weights(s, &count) : NULL;
+    if (s->options.skip.count)
+        allow = CNN_ALLOW_UNEXPECTED;
+    if (items && skip_items(s, items, &count))
+        loaded = cnn_safetensors_load(file, items, count, allow);
+    free(items);
+    cnn_safetensors_close(file);
+    return loaded;
 }
 
 /* ---- folders ----------------------------------------------------------------------------------------------------- */

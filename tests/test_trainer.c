@@ -263,6 +263,16 @@ Test(trainer, starts_from_weights)
     RUN(none, 1, FAKE " train --init %1$s/none.safetensors --out %1$s/c", folder);
     expect_contains(none.err, "none.safetensors");
     outcome_free(&none);
+    RUN(skip, 0, FAKE " train --epochs 0 --init %1$s/a/last.safetensors --skip '0.*' --out %1$s/d && "
+        FAKE " eval --weights %1$s/d/last.safetensors", folder);
+    cr_expect(strstr(skip.out, last + 1 + length) == NULL, "--skip changes nothing: %s", skip.out);
+    outcome_free(&skip);
+    RUN(unknown, 1, FAKE " train --init %1$s/a/last.safetensors --skip 'nothing.*' --out %1$s/c", folder);
+    expect_contains(unknown.err, "--skip nothing.* matches no");
+    outcome_free(&unknown);
+    RUN(alone, 2, FAKE " train --skip '0.*' --out %1$s/c", folder);
+    expect_contains(alone.err, "give --init FILE too");
+    outcome_free(&alone);
     RUN(state, 1, FAKE " train --init %1$s/a/last.state.safetensors --out %1$s/c", folder);
     expect_contains(state.err, "none of its tensors");
     outcome_free(&state);
