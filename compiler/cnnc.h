@@ -19,7 +19,7 @@
 
 typedef struct Op Op;           /* op.h */
 
-/* ---- arena.c: memory by lifetime ------------------------------------------------------------------------------ */
+/* ---- arena.c: memory by lifetime --------------------------------------------------------------------------------- */
 
 typedef struct Arena Arena;
 
@@ -40,7 +40,7 @@ _Noreturn void out_of_memory(void);                     /* the one line, and exi
     ((list)->items = arena_grow((arena), (list)->items, sizeof *(list)->items, (list)->count, &(list)->capacity),  \
      (list)->items[(list)->count++] = (item))
 
-/* ---- source.c: the text of one network file --------------------------------------------------------------------- */
+/* ---- source.c: the text of one network file ---------------------------------------------------------------------- */
 
 typedef struct {
     const char *path;           /* as the user wrote it                                  */
@@ -61,7 +61,7 @@ Source *source_from_text(Arena *, const char *path, const char *text);      /* t
 int     source_line(const Source *, int offset, int *column);   /* both counted from 1; column in characters, or NULL */
 int     decode_utf8(const char *text, int length, uint32_t *code);      /* bytes of one character; 0: not valid UTF-8 */
 
-/* ---- diag.c: errors with carets ----------------------------------------------------------------------------------- */
+/* ---- diag.c: errors with carets ---------------------------------------------------------------------------------- */
 
 /* The chain of block calls that led to a statement; an error prints one note for each link. */
 typedef struct Origin {
@@ -92,7 +92,7 @@ void error_va(Diag *, Span, const Origin *, const char *format, va_list);
 /* The candidate nearest to `name` by edit distance, or NULL where none is near enough to be what was meant. */
 const char *nearest_name(const char *name, const char *const *candidates, int count);
 
-/* ---- tree.c: what lexer.l and parser.y build ------------------------------------------------------------------------ */
+/* ---- tree.c: what lexer.l and parser.y build --------------------------------------------------------------------- */
 
 enum { MAX_NESTING = 256 };     /* braces, parentheses, operators and block calls inside one another */
 
@@ -189,7 +189,7 @@ bool  expr_adopt(Diag *, Expr *parent, const Expr *child);              /* child
 Stmt *stmt_new(Arena *, StmtKind, Span);
 bool  stmt_adopt(Diag *, Stmt *parent, const StmtList *children);       /* children become its body or other branch */
 
-/* ---- eval.c: compile-time values ---------------------------------------------------------------------------------- */
+/* ---- eval.c: compile-time values --------------------------------------------------------------------------------- */
 
 typedef enum {
     VALUE_NONE,                 /* an error was reported; operations on it stay silent   */
@@ -206,7 +206,7 @@ typedef struct Value {
     int           count;
 } Value;
 
-/* ---- expand.c: blocks, repeats, conditions and names -> layer graph ----------------------------------------------- */
+/* ---- expand.c: blocks, repeats, conditions and names -> layer graph ---------------------------------------------- */
 
 enum { MAX_LAYERS = 100000, MAX_INPUTS = 1024 };
 
@@ -225,7 +225,9 @@ typedef struct {
     bool     same;              /* ATTR_PAD: pad = same                                  */
 } Attr;
 
-typedef enum { PARAM_WEIGHT, PARAM_BIAS, PARAM_SCALE, PARAM_SHIFT, PARAM_MEAN, PARAM_VARIANCE, PARAM_COUNTER } ParamRole;
+typedef enum {
+    PARAM_WEIGHT, PARAM_BIAS, PARAM_SCALE, PARAM_SHIFT, PARAM_MEAN, PARAM_VARIANCE, PARAM_COUNTER
+} ParamRole;
 
 /* A tensor that outlives a step: learnt, or a buffer that the forward pass keeps (running statistics). */
 typedef struct {
@@ -302,7 +304,7 @@ typedef struct {
 Graph *expand(Arena *, Diag *, const Source *, const Tree *, const Overrides *);        /* NULL after errors */
 void   dump_graph(FILE *, const Graph *);
 
-/* ---- shape.c: shapes and their arithmetic --------------------------------------------------------------------------- */
+/* ---- shape.c: shapes and their arithmetic ------------------------------------------------------------------------ */
 
 /* Fills layer->output, params and macs from the operator's rules; false after an error was reported. */
 bool    infer_layer(Layer *);
@@ -315,7 +317,7 @@ bool    multiply_checked(int64_t a, int64_t b, int64_t *product);       /* false
  * would take long. channels 0: as the network declares, and then the result's dim[0] is 0 too. */
 Shape   smallest_input(const Source *, const Tree *, const Overrides *, int64_t channels);
 
-/* ---- show.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- show.c ------------------------------------------------------------------------------------------------------ */
 
 void show_network(FILE *, const Graph *);       /* the table of `cnnc show`                                      */
 void explain_operator(FILE *, const Op *);      /* `cnnc explain conv`: attributes, formulas, reference          */

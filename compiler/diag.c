@@ -30,7 +30,7 @@ static const char *paint(const Diag *d, const char *colour)
 #define GREEN   "\33[1;32m"
 #define PLAIN   "\33[0m"
 
-/* ---- characters ---------------------------------------------------------------------------------------------- */
+/* ---- characters -------------------------------------------------------------------------------------------------- */
 
 /* How a character appears: as itself, or escaped where it would move the cursor, be invisible or reorder the line. */
 typedef struct { char text[12]; int width, bytes; } Glyph;
@@ -80,7 +80,7 @@ static void print_safely(FILE *out, const char *text, size_t length)
     }
 }
 
-/* ---- the source line and the caret ----------------------------------------------------------------------------- */
+/* ---- the source line and the caret ------------------------------------------------------------------------------- */
 
 static int width_of(const char *text, int length, int column)
 {

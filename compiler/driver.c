@@ -53,7 +53,7 @@ static const char *own_folder(Arena *arena)
     return arena_copy(arena, path, slash ? (size_t)(slash - path) : 0);
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const char *text, size_t length)
 {
@@ -71,7 +71,8 @@ static bool write_all(int fd, const char *text, size_t length)
 
 static bool write_error(Diag *diag, const char *path)
 {
-    error_plain(diag, "%s cannot be written: %s\ncheck the folder, or choose another place with -o", path, strerror(errno));
+    error_plain(diag, "%s cannot be written: %s\ncheck the folder, or choose another place with -o", path,
+                strerror(errno));
     return false;
 }
 
@@ -134,7 +135,7 @@ static bool write_pair(Arena *arena, Diag *diag, const char *c_file, const char 
     return false;
 }
 
-/* ---- the C compiler ------------------------------------------------------------------------------------------------ */
+/* ---- the C compiler ---------------------------------------------------------------------------------------------- */
 
 enum { MAX_WORDS = 64 };
 typedef struct { char *word[MAX_WORDS + 1]; int count; } CommandLine;
@@ -247,10 +248,12 @@ static bool compile(Arena *arena, Diag *diag, const Options *o, const char *c_fi
 {
     const char *cc = find_compiler(arena, o);
     if (!cc) {
-        error_plain(diag, "no C compiler is installed\ninstall clang-19 (make deps), name one with --cc=, or write C with -o x.c");
+        error_plain(diag, "no C compiler is installed\ninstall clang-19 (make deps), name one with --cc=, or write C with "
+                    "-o x.c");
         return false;
     }
-    const char *result = is_special(o->output) ? with_suffix(arena, c_file, ".result") : temporary_name(arena, o->output);
+    const char *result = is_special(o->output) ? with_suffix(arena, c_file, ".result")
+                                               : temporary_name(arena, o->output);
     CommandLine c = {.count = 0};
     compile_words(arena, &c, o, cc, c_file, result);
     int status = run_words(&c, o->verbose);
@@ -282,7 +285,7 @@ static bool compile_output(Arena *arena, Diag *diag, const Options *o, const cha
     return good;
 }
 
-/* ---- output ---------------------------------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------------------------------ */
 
 static bool same_file(const char *a, const char *b)
 {
@@ -290,7 +293,8 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-bool write_output(Arena *arena, Diag *diag, const Options *o, const char *network, const char *source, const char *header)
+bool write_output(Arena *arena, Diag *diag, const Options *o, const char *network, const char *source,
+                  const char *header)
 {
     if (o->kind == OUTPUT_NOTHING)
         return true;

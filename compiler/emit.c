@@ -10,7 +10,9 @@
 #include "op.h"
 #include "unit.h"
 
-typedef enum { NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_END } NodeKind;
+typedef enum {
+    NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_END
+} NodeKind;
 
 typedef struct { NodeKind kind; const char *text; } Node;
 typedef struct { const char *name, *value; } Binding;
@@ -41,7 +43,7 @@ void emitter_begin(Emitter *e, const char *owner)
     e->bindings.count = 0;
 }
 
-/* ---- $name and ${name} substitution ------------------------------------------------------------------------------------------ */
+/* ---- $name and ${name} substitution ------------------------------------------------------------------------------ */
 
 void let(Emitter *e, const char *name, const char *format, ...)
 {
@@ -106,7 +108,7 @@ char *substitute(Emitter *e, const char *template)
     return copy;
 }
 
-/* ---- statements ------------------------------------------------------------------------------------------------------ */
+/* ---- statements -------------------------------------------------------------------------------------------------- */
 
 static void add_node(Emitter *e, NodeKind kind, const char *text)
 {
@@ -194,7 +196,7 @@ void append_body(Emitter *e, const Emitter *body)
         APPEND(e->arena, &e->nodes, body->nodes.items[i]);
 }
 
-/* ---- rendering --------------------------------------------------------------------------------------------------------- */
+/* ---- rendering --------------------------------------------------------------------------------------------------- */
 
 typedef struct { FILE *out; const Node *nodes; int count; } Rendering;
 

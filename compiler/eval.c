@@ -74,7 +74,7 @@ int variable_names(const Variable *v, const char **names, int max)
     return count;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static Value unknown_name(Expander *x, const Context *c, const Expr *e)
 {

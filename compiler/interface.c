@@ -16,23 +16,6 @@
         for (const Layer *l = (g)->layers.items[layer_], *once_ = l; once_; once_ = NULL)                           \
             for (const Parameter *param = l->param; param < l->param + l->param_count; param++, index++)
 
-int tensor_count(const Graph *g)
-{
-    int count = 0;
-    for (int i = 0; i < g->layers.count; i++)
-        count += g->layers.items[i]->param_count;
-    return count;
-}
-
-int tensor_index(const Tensor *of)
-{
-    const char *symbol = strrchr(of->name, '.') + 1;
-    for (int i = 0; i < of->layer->param_count; i++)
-        if (strcmp(of->layer->param[i].symbol, symbol) == 0)
-            return of->layer->param[i].index;
-    abort();
-}
-
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
 static void write_tables(Emitter *e, const Graph *g)
@@ -82,7 +65,7 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     write_tables(e, g);
 }
 
-/* ---- initialisation ------------------------------------------------------------------------------------------------ */
+/* ---- initialisation ---------------------------------------------------------------------------------------------- */
 
 /* One statement that gives the tensor its first values; PyTorch's defaults unless train { } names another recipe. */
 static void write_initial_value(Emitter *e, const Graph *g, const Parameter *param, const char *name, int index)
@@ -124,7 +107,7 @@ static void write_new_and_free(Emitter *e, const Graph *g)
     raw(e, "    if (net)\n        free(net->arena);\n    free(net);\n}\n");
 }
 
-/* ---- accessors ------------------------------------------------------------------------------------------------------- */
+/* ---- accessors --------------------------------------------------------------------------------------------------- */
 
 /* "{256, 6, 28, 28}": batch first, ones behind a flat shape. */
 static const char *four_sizes(const Graph *g, const Shape *s)
@@ -159,7 +142,7 @@ static void write_accessors(Emitter *e, const Graph *g)
     line(e, "void ${net}_profile($net *net, cnn_profile *profile)\n{\n    net->profile = profile;\n}\n");
 }
 
-/* ---- layers, kernels and facts ------------------------------------------------------------------------------------ */
+/* ---- layers, kernels and facts ----------------------------------------------------------------------------------- */
 
 static void write_layers(Emitter *e, const Graph *g, const Unit *u)
 {
@@ -238,7 +221,7 @@ void write_interface(Emitter *e, const Graph *g, const Unit *u)
     write_facts(e, g, u);
 }
 
-/* ---- header ------------------------------------------------------------------------------------------------------------ */
+/* ---- header ------------------------------------------------------------------------------------------------------ */
 
 static void write_declarations(Emitter *e)
 {

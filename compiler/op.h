@@ -57,7 +57,7 @@ struct Op {
 const Op *find_op(const char *keyword);         /* NULL: no such operator                               */
 const Op *op_at(int i);                         /* i-th row of the table, NULL past its end             */
 
-/* ---- helpers for operators (shape.c) ------------------------------------------------------------------------- */
+/* ---- helpers for operators (shape.c) ----------------------------------------------------------------------------- */
 
 /* One error on the statement, or on the attribute's expression where `attr` (its index in op->attrs) is >= 0. */
 void layer_error(const Layer *, int attr, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -65,7 +65,7 @@ void layer_error(const Layer *, int attr, const char *format, ...) __attribute__
 /* Adds a parameter or a buffer; dims beyond `rank` are ignored. fan_in = 0 leaves initialisation to the role. */
 void add_param(Layer *, const char *name, ParamRole, int rank, const int64_t *dims, int64_t fan_in, int64_t fan_out);
 
-/* ---- window.c: sliding windows (convolution and pooling) ------------------------------------------------------- */
+/* ---- window.c: sliding windows (convolution and pooling) --------------------------------------------------------- */
 
 /* A window in both directions, index 0 height and 1 width. Output size: floor((n - k + p + s) / s), p = before + after,
  * k = dilation * (kernel - 1) + 1; with `ceil`, rounded up, unless the last window would start in the padding after. */

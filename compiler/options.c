@@ -188,7 +188,8 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
     if (o->command == COMMAND_EXPLAIN)
         return true;
     if (!o->input) {
-        fprintf(stderr, "cnnc: error: no network file\n  help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
+        fprintf(stderr, "cnnc: error: no network file\n"
+                        "  help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
         return false;
     }
     o->summary = arena_printf(arena, "cnnc -O0%s %s", o->summary, base_name(o->input));

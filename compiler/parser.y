@@ -508,7 +508,7 @@ static Stmt *label_stmt(Stmt *s, Label label, Span span)
     return s;
 }
 
-/* ---- entry points ------------------------------------------------------------------------------------------------- */
+/* ---- entry points ------------------------------------------------------------------------------------------------ */
 
 Tree *parse(Arena *arena, Diag *diag, const Source *source)
 {

@@ -63,7 +63,7 @@ static void open_bracket(Parser *p, int kind, Span span)
     p->braces += kind == '{';
 }
 
-/* ---- tokens from the text ------------------------------------------------------------------------------------------ */
+/* ---- tokens from the text ---------------------------------------------------------------------------------------- */
 
 static Token read_token(Parser *p)
 {
@@ -98,7 +98,7 @@ static Token make_up(const Parser *p, int kind)
     return (Token){.kind = kind, .span = {p->lookahead.span.end, p->lookahead.span.end}};
 }
 
-/* ---- leaving out what follows an error ----------------------------------------------------------------------------- */
+/* ---- leaving out what follows an error --------------------------------------------------------------------------- */
 
 static bool begins_definition(int kind)
 {

@@ -10,7 +10,7 @@
 
 #include "op.h"
 
-/* ---- tensors ---------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 static Tensor *new_tensor(Program *p, TensorKind kind, const Layer *l, const char *name, int rank, const int64_t *dims)
 {
@@ -114,7 +114,7 @@ bool make_gradient_view(Program *p, const Layer *l, const Layer *input)
     return true;
 }
 
-/* ---- kernels ---------------------------------------------------------------------------------------------------- */
+/* ---- kernels ----------------------------------------------------------------------------------------------------- */
 
 Kernel *add_kernel(Program *p, const KernelDef *def, const Layer *l)
 {
@@ -129,7 +129,8 @@ Kernel *add_kernel(Program *p, const KernelDef *def, const Layer *l)
 static void add_operand(Kernel *k, const char *role, Tensor *t, Access access)
 {
     if (k->operand_count == MAX_OPERANDS) {
-        fprintf(stderr, "cnnc: internal error: kernel %s of %s has too many operands\n", k->def->suffix, k->layer->name);
+        fprintf(stderr, "cnnc: internal error: kernel %s of %s has too many operands\n", k->def->suffix,
+                k->layer->name);
         abort();
     }
     k->operand[k->operand_count++] = (Operand){role, t, access};
@@ -178,7 +179,7 @@ void backward_elementwise(Program *p, const Layer *l, const KernelDef *def, Need
     contributes(p, k, "dX", l->input[0]);
 }
 
-/* ---- programs ----------------------------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
 
 static bool learns(const Layer *l)
 {
@@ -282,13 +283,14 @@ bool check_trainable(const Graph *g)
     const Layer *out = g->output;
     bool flat = out->output.rank == 1 || (out->output.dim[1] == 1 && out->output.dim[2] == 1);
     if (!flat)
-        error_at(g->diag, out->span, out->origin, "the network ends in a picture of %s, but the loss needs one score a class\n"
-                 "end with flatten and linear(classes), or with global_avgpool",
+        error_at(g->diag, out->span, out->origin, "the network ends in a picture of %s, but the loss needs one score a "
+                 "class\nend with flatten and linear(classes), or with global_avgpool",
                  shape_text(g->arena, &out->output));
     for (int i = 0; i < g->layers.count; i++)
         if (learns(g->layers.items[i]))
             return flat;
-    error_at(g->diag, out->span, out->origin, "nothing in this network learns\nadd a layer with parameters, such as linear(classes)");
+    error_at(g->diag, out->span, out->origin, "nothing in this network learns\n"
+             "add a layer with parameters, such as linear(classes)");
     return false;
 }
 

@@ -13,7 +13,7 @@ typedef struct Program Program;
 typedef struct Kernel Kernel;
 typedef struct Emitter Emitter;
 
-/* ---- step.c: tensors and kernels ------------------------------------------------------------------------------- */
+/* ---- step.c: tensors and kernels --------------------------------------------------------------------------------- */
 
 typedef enum { TYPE_REAL, TYPE_INT32, TYPE_BYTE } ElementType;
 
@@ -48,7 +48,7 @@ typedef struct {
     const char *formula;        /* above the function; NULL: the operator's formula or grad     */
     bool        counts;         /* its multiply-adds are layer->macs a picture                  */
     bool        random;         /* takes (uint64_t seed, uint64_t step) before its tensors      */
-    bool        flat;           /* one function named `suffix` for every size: (size_t count, flat arrays, const cnn_update *) */
+    bool        flat;           /* one function `suffix` for every size: (count, flat arrays, const cnn_update *) */
     void      (*textbook)(Emitter *, const Kernel *);   /* writes the function's body           */
 } KernelDef;
 
@@ -128,7 +128,7 @@ void    plan_memory(Program *);         /* requires a complete program; establis
 int64_t tensor_bytes(const Tensor *);
 void    dump_memory(FILE *, const Program *);
 
-/* ---- emit.c: the writer ------------------------------------------------------------------------------------------- */
+/* ---- emit.c: the writer ------------------------------------------------------------------------------------------ */
 
 /* It owns indentation, braces and $name substitution. Statements are collected as a tree, so that a loop around one
  * statement is written without braces. In a template `$name` stands for what was bound; an unbound one aborts with the
@@ -148,24 +148,24 @@ void     function(Emitter *);                           /* a function's body fol
 void     end(Emitter *, int levels);
 char    *substitute(Emitter *, const char *format);     /* a template with the names bound now                      */
 void     append_body(Emitter *, const Emitter *body);   /* appends all that `body` collected                        */
-void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2, 3)));         /* one line, no substitution */
-void     comment(Emitter *, const char *format);                /* a comment line, after substitution: comment(e, "pad 0: no bounds test") */
+void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2, 3)));     /* one line as it is */
+void     comment(Emitter *, const char *format);                /* a comment line: comment(e, "pad 0: no bounds test") */
 char    *emitter_text(Emitter *);                       /* everything so far                                        */
 
 /* Opens loops over every element of a tensor of the layer's output shape (n, k, i, j or n, k) and binds
  * $at to its indices: "[n][k][i][j]" or "[n][k]". Close with end(e, $depth): returns the number of loops. */
 int      loop_elements(Emitter *, int64_t batch, const Shape *, const char *letters);   /* letters: "nkij" or "ncij" */
 
-/* ---- window.c: the loops of a sliding window in textbook code (Window is declared in op.h) ------------------------- */
+/* ---- window.c: the loops of a sliding window in textbook code (Window is declared in op.h) ----------------------- */
 
 struct Window;
-void let_window(Emitter *, const struct Window *);     /* $ih, $iw: the input pixel under tap r, s of output pixel i, j */
+void let_window(Emitter *, const struct Window *);     /* $ih, $iw: input pixel under tap r, s of output pixel i, j */
 void loop_taps(Emitter *, const struct Window *);       /* opens r, s (and the bounds test) inside n, k, i, j, c      */
 void end_taps(Emitter *, const struct Window *);
 void loop_pixels(Emitter *, const struct Window *);     /* opens i, j (and the bounds test) for a fixed tap r, s      */
 void end_pixels(Emitter *, const struct Window *);
 
-/* ---- unit.c, interface.c: the whole .c and .h ---------------------------------------------------------------------- */
+/* ---- unit.c, interface.c: the whole .c and .h -------------------------------------------------------------------- */
 
 typedef struct {
     const Program *predict, *train, *update;

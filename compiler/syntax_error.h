@@ -104,7 +104,7 @@ static bool on_line_of_previous(const Parser *p)
     return source_line(p->source, p->previous.span.end, NULL) == source_line(p->source, p->lookahead.span.begin, NULL);
 }
 
-/* ---- help: the usual mistakes and their mends --------------------------------------------------------------------- */
+/* ---- help: the usual mistakes and their mends -------------------------------------------------------------------- */
 
 /* Behind an expression. */
 static const char *help_for_operator(const Parser *p, const Expected *e)
@@ -212,7 +212,7 @@ static const char *help_for(const Parser *p, const Expected *e)
     return help ? help : help_for_argument(p, e);
 }
 
-/* ---- the message ---------------------------------------------------------------------------------------------------- */
+/* ---- the message ------------------------------------------------------------------------------------------------- */
 
 /* The bracket that is still open, when it is not seen in the line of the error anyway. */
 static void note_bracket(Parser *p, const Expected *e, Span place)

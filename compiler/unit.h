@@ -4,21 +4,24 @@
 
 #include "step.h"
 
-/* unit.c */
+/* text.c */
 const char *comment_text(Arena *, const char *text);            /* without anything that would end a comment        */
 const char *base_name(const char *path);
 const char *dims_text(Arena *, int rank, const int64_t *dims, const char *before, const char *after);
+const char *tensor_shape(Arena *, const Tensor *);              /* "256x6x28x28"                                    */
 const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5, pad 2"                             */
 const char *kernel_function(Arena *, const Program *, const Kernel *);
 
-/* interface.c */
+int  line_of(const Layer *);                                    /* of its statement in the source, from 1            */
 int  tensor_count(const Graph *);                               /* parameters and buffers                           */
-int  tensor_index(const Tensor *of_parameter);      /* its place in state_dict order                    */
+int  tensor_index(const Tensor *of_parameter);                  /* its place in state_dict order                    */
+
+/* interface.c */
 void write_state(Emitter *, const Graph *, const Unit *);       /* struct tensors and struct <network>              */
 void write_interface(Emitter *, const Graph *, const Unit *);   /* new, free, get, set ... and the trainer's facts  */
 
 /* idle.c */
-void write_idle(Emitter *, const Graph *, const Program *train);        /* mark_idle: what rests while tensors are frozen */
+void write_idle(Emitter *, const Graph *, const Program *train);        /* what rests while tensors are frozen      */
 
 /* emit.c */
 Arena *emitter_arena(Emitter *);

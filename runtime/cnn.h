@@ -55,7 +55,7 @@ typedef struct {
 typedef struct { double *seconds; double last; } cnn_profile;
 void cnn_lap(cnn_profile *, int kernel);
 
-/* ---- random.c: Philox 4x32-10 (Salmon et al. 2011), counter-based: the same numbers at any number of threads ------ */
+/* ---- random.c: Philox 4x32-10 (Salmon et al. 2011), counter-based: the same numbers at any number of threads ----- */
 
 /* A number in [0, 1), a multiple of 2^-24, that depends on nothing but its four arguments. */
 float cnn_uniform(uint64_t seed, uint32_t stream, uint64_t step, uint32_t index);

@@ -20,7 +20,7 @@ static char *adaptive_avgpool_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "%lldx%lld", (long long)l->output.dim[1], (long long)l->output.dim[2]);
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* Opens the loop over output pixels and writes the window's borders, in integer arithmetic. */
 static void loop_windows(Emitter *e, const Layer *l)
@@ -77,7 +77,7 @@ static const KernelDef grad_input = {
     "grad_input", "dX[n,c,h,w] = sum of dY[n,c,i,j] / (size of window i, j) over the windows i, j that hold h, w",
     .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void adaptive_avgpool_forward(Program *p, const Layer *l)
 {

@@ -33,7 +33,7 @@ static char *add_describe(Arena *arena, const Layer *l)
     return l->input_count == 2 ? "" : arena_printf(arena, "of %d", l->input_count);
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* Many tensors are added in several kernels of at most TERMS; each but the first adds to Y. */
 enum { TERMS = MAX_OPERANDS - 1 };
@@ -65,7 +65,7 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
 static const KernelDef forward = {"forward", .textbook = forward_body};
 static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void add_forward(Program *p, const Layer *l)
 {

@@ -21,7 +21,7 @@ static char *avgpool_describe(Arena *arena, const Layer *l)
                         padded && !l->attr[COUNT_PAD].n[0] ? ", count_pad no" : "", l->attr[CEIL].n[0] ? ", ceil" : "");
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* What a window's sum is divided by. */
 typedef enum {
@@ -119,7 +119,7 @@ static const KernelDef grad_input = {
     "grad_input", "dX[n,c,h,w] = sum of dY[n,c,i,j] / count[i,j] over the windows i, j that hold h, w",
     .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void avgpool_forward(Program *p, const Layer *l)
 {

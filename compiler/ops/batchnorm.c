@@ -38,7 +38,7 @@ static void batchnorm_params(Layer *l)
     add_param(l, "num_batches_tracked", PARAM_COUNTER, 0, NULL, 0, 0);
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* Opens the loops over a channel's values, inside the loop over c; the number of loops. */
 static int loop_members(Emitter *e, const Layer *l)
@@ -151,7 +151,7 @@ static const KernelDef grad_input = {
     "grad_input", "dX = scale / sqrt(var + eps) / M * (M * dY - dshift - normal * dscale),  M values a channel",
     .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static Tensor *statistic(Program *p, const Layer *l, const char *name)
 {

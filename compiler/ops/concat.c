@@ -32,7 +32,7 @@ static char *concat_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "of %d", l->input_count);
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* Opens loops over the elements of input number kernel->part, and binds $at to its indices, $place to those in Y. */
 static int loop_part(Emitter *e, const Kernel *kernel)
@@ -67,7 +67,7 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
 static const KernelDef forward = {"forward", .textbook = forward_body};
 static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 /* One kernel an input, of which there may be hundreds. Each but the first leaves what is already in Y. */
 static void concat_forward(Program *p, const Layer *l)

@@ -62,7 +62,7 @@ static char *conv_describe(Arena *arena, const Layer *l)
     return text;
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* Binds the sizes, and the index of a direction's input pixel: $ih = i * stride - before + r * dilation. */
 static void let_sizes(Emitter *e, const Layer *l, Window *w)
@@ -175,7 +175,7 @@ static const KernelDef grad_weight = {
     .counts = true, .textbook = grad_weight_body};
 static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_{n,i,j} dY[n,k,i,j]", .textbook = grad_bias_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void conv_forward(Program *p, const Layer *l)
 {

@@ -24,7 +24,7 @@ static char *dropout_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "p %s", number_text(arena, l->attr[P].real));
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* The element's number, counted through the batch: 32 bits, so a mask repeats beyond 2^32 elements. */
 static void let_element(Emitter *e, const Shape *shape)
@@ -72,7 +72,7 @@ static const KernelDef forward = {"forward_train", .random = true, .textbook = f
 static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
 static const KernelDef copy = {"grad_input", "p = 0:  dX = dY", .textbook = copy_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static bool drops(const Layer *l)
 {

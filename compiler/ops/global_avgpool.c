@@ -12,7 +12,7 @@ static bool global_avgpool_shape(Layer *l)
     return true;
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 static void forward_body(Emitter *e, const Kernel *kernel)
 {
@@ -49,7 +49,7 @@ static const KernelDef forward = {"forward", .textbook = forward_body};
 static const KernelDef grad_input = {
     "grad_input", "dX[n,c,h,w] = dY[n,c,0,0] / (H W)", .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void global_avgpool_forward(Program *p, const Layer *l)
 {

@@ -36,7 +36,7 @@ static char *linear_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "%lld%s", (long long)l->output.dim[0], l->attr[BIAS].n[0] ? "" : ", no bias");
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 static void forward_body(Emitter *e, const Kernel *kernel)
 {
@@ -100,7 +100,7 @@ static const KernelDef grad_weight = {
     "grad_weight", "dW[k,c] = sum_n dY[n,k] * X[n,c]", .counts = true, .textbook = grad_weight_body};
 static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_n dY[n,k]", .textbook = grad_bias_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void linear_forward(Program *p, const Layer *l)
 {

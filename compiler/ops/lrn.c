@@ -18,7 +18,7 @@ static char *lrn_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "%lld", (long long)l->attr[SIZE].n[0]);
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 static void write_constants(Emitter *e, const Kernel *kernel)
 {
@@ -91,7 +91,7 @@ static const KernelDef forward_train = {"forward_train", .textbook = forward_tra
 static const KernelDef forward_predict = {"forward_predict", .textbook = forward_predict_body};
 static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static Tensor *divisor_of(Program *p, const Layer *l)
 {

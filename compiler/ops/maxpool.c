@@ -19,7 +19,7 @@ static char *maxpool_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "%s%s", window_text(arena, &w), l->attr[CEIL].n[0] ? ", ceil" : "");
 }
 
-/* ---- textbook code ------------------------------------------------------------------------------------------- */
+/* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 static void forward_body(Emitter *e, const Kernel *kernel)
 {
@@ -76,7 +76,7 @@ static const KernelDef grad_input = {
     "grad_input", "dX[n,c,h,w] = sum of dY[n,c,i,j] over the windows i, j whose first maximum is at h, w",
     .textbook = grad_input_body};
 
-/* ---- step program ---------------------------------------------------------------------------------------------- */
+/* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static void maxpool_forward(Program *p, const Layer *l)
 {
