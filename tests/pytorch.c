@@ -39,7 +39,7 @@ static void expect_near(Comparison *c, const Line *l, const char *what, double a
 /* Every stride-th value, the sum of all and their norm. */
 static void expect_tensor(Comparison *c, const Line *l, const double *values, size_t count)
 {
-    double sum = 0, squares = 0, largest = 1e-3;
+    double sum = 0, squares = 0, largest = fmax(1e-3, l->norm / sqrt((double)count));
     for (size_t i = 0; i < count; i++) {
         sum += values[i];
         squares += values[i] * values[i];

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 SEED = 7
-SAMPLES = 32
+SAMPLES, DIGITS = 32, 15
 STEPS = 3
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -213,9 +213,8 @@ def record(out, section, name, tensor):
     values = tensor.detach().to(torch.float64).flatten()
     stride = max(1, values.numel() // SAMPLES) | 1
     shape = "x".join(str(d) for d in tensor.shape) or "1"
-    numbers = [values.sum(), values.norm()]
-    print(section, name, shape, *("%.15g" % v for v in numbers), stride, *("%.15g" % v for v in values[::stride]),
-          file=out)
+    text = ["%.*g" % (DIGITS, v) for v in [values.sum(), values.norm(), *values[::stride]]]
+    print(section, name, shape, *text[:2], stride, *text[2:], file=out)
 
 
 def answers(model, batch, shape, classes, fill=fill, rates=(0.1, 0.9, 1e-4)):
