@@ -108,6 +108,22 @@ $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -Wpedantic,$(ALL_CFLAGS)) -MMD -Icompiler -Iruntime -DBUILD='"$B"' -c -o $@ $<
 
+## test-long       NETWORKS=300 fresh random networks (from seed FIRST=1) live against PyTorch; 15 minutes on two cores
+NETWORKS := 300
+FIRST    := 1
+test-long: deps venv
+	@$(MAKE) --no-print-directory all
+	$B/venv/bin/python tests/random/run.py --cnnc $B/cnnc --count $(NETWORKS) --first $(FIRST)
+
+## venv            PyTorch in build/venv, for test-long; several GB (PIP='--index-url ...' for a build without CUDA)
+PIP      :=
+venv: $B/venv/complete
+$B/venv/complete:
+	@$(MAKE) --no-print-directory PACKAGES=python3-venv deps
+	python3 -m venv $B/venv
+	$B/venv/bin/pip install -q $(PIP) torch numpy
+	touch $@
+
 ## fuzz            libFuzzer on every parser, SECONDS=60 each, and about 2 minutes to build
 SECONDS  := 60
 FUZZ      = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
@@ -130,4 +146,4 @@ clean:
 	rm -rf $B
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
-.PHONY: all help deps demo generated check-generated test check fuzz clean
+.PHONY: all help deps demo generated check-generated test check test-long venv fuzz clean
