@@ -92,7 +92,22 @@ static void write_initial_value(Emitter *e, const Graph *g, const Parameter *par
         raw(e, "    %-64s /* %s%s */", call, name, why);
 }
 
-static void write_new_and_free(Emitter *e, const Graph *g)
+/* A layer whose output nobody uses gets no gradient: its tensors stay as they are, as PyTorch leaves them. */
+static void freeze_unused(Emitter *e, const Graph *g, const Program *train)
+{
+    bool *learns = NEW_ARRAY(g->arena, bool, tensor_count(g) + 1);
+    for (int i = 0; i < train->kernels.count; i++)
+        for (int o = 0; o < train->kernels.items[i]->operand_count; o++) {
+            const Operand *operand = &train->kernels.items[i]->operand[o];
+            if (operand->tensor->kind == TENSOR_PARAM_GRADIENT && operand->access != OPERAND_READ)
+                learns[tensor_index(operand->tensor)] = true;
+        }
+    FOR_TENSORS(g, l, param, index)
+        if (param->trainable && !learns[index])
+            raw(e, "    net->frozen[%d] = 1;    /* nothing uses the output of %s */", index, l->name);
+}
+
+static void write_new_and_free(Emitter *e, const Graph *g, const Program *train)
 {
     line(e, "$net *${net}_new(uint64_t seed)\n{");
     line(e, "    $net *net = calloc(1, sizeof *net);");
@@ -102,6 +117,7 @@ static void write_new_and_free(Emitter *e, const Graph *g)
     raw(e, "    if (!net->arena) {\n        free(net);\n        return NULL;\n    }");
     FOR_TENSORS(g, l, param, index)
         write_initial_value(e, g, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
+    freeze_unused(e, g, train);
     raw(e, "    return net;\n}\n");
     line(e, "void ${net}_free($net *net)\n{");
     raw(e, "    if (net)\n        free(net->arena);\n    free(net);\n}\n");
@@ -215,7 +231,7 @@ void write_interface(Emitter *e, const Graph *g, const Unit *u)
 {
     let(e, "net", "%s", g->name);
     raw(e, "/* ---- interface ---- */\n");
-    write_new_and_free(e, g);
+    write_new_and_free(e, g, u->train);
     write_accessors(e, g);
     write_layers(e, g, u);
     write_facts(e, g, u);

@@ -192,7 +192,8 @@ double run_gradients(Loaded *l, const double *x, const int32_t *labels, double *
     memcpy(&in_float, &l->gradients, sizeof in_float);
     memcpy(&in_double, &l->gradients, sizeof in_double);
     double loss = l->is_double ? in_double(l->net, real, labels, out) : (double)in_float(l->net, real, labels, out);
-    from_real(l, out, logits, product(l->output));
+    if (logits)
+        from_real(l, out, logits, product(l->output));
     free(real);
     free(out);
     return loss;

@@ -50,7 +50,7 @@ void    unload_network(Loaded *);
 double *fetch(const Loaded *, void (*get)(const void *, int, void *), int i);
 void    store(Loaded *, int i, const double *values);
 void    run_predict(Loaded *, const double *x, double *logits);
-double  run_gradients(Loaded *, const double *x, const int32_t *labels, double *logits);
+double  run_gradients(Loaded *, const double *x, const int32_t *labels, double *logits);        /* NULL: no logits */
 
 /* Pictures and labels of step s as tests/golden/make.py computes them; owned by the caller. */
 double  *reference_pictures(const Loaded *, int step);
