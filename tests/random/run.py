@@ -23,6 +23,7 @@ it; only the last line sums up.
 import argparse
 import ctypes
 import multiprocessing
+import multiprocessing.connection
 import os
 import subprocess
 import sys
@@ -104,10 +105,10 @@ def compile_network(cnnc, folder, seed, precision):
         command(cnnc, "--shared", name + ".net", "-o", library)
         return library
     here = os.path.dirname(cnnc)
-    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared", f"-I{here}/include"]
+    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{here}/include"]
     compiler = "gcc" if precision == "float" and seed % 3 == 0 else "clang-19"
-    if precision == "double":
-        flags += ["-DREAL=double", "-fsanitize=undefined", "-fsanitize-trap=all"]
+    flags += {"float": ["-O1"],
+              "double": ["-O0", "-DREAL=double", "-fsanitize=undefined", "-fsanitize-trap=all"]}[precision]
     command(cnnc, name + ".net", "-o", name + ".c")
     archive = os.path.join(here, "libcnn-double.a" if precision == "double" else "libcnn.a")
     command(compiler, *flags, name + ".c", archive, "-lm", "-o", library)
