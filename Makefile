@@ -115,13 +115,25 @@ test-long: deps venv
 	@$(MAKE) --no-print-directory all
 	$B/venv/bin/python tests/random/run.py --cnnc $B/cnnc --count $(NETWORKS) --first $(FIRST)
 
-## venv            PyTorch in build/venv, for test-long; several GB (PIP='--index-url ...' for a build without CUDA)
+## test-pytorch    every network of the zoo live against PyTorch, weights files both ways; 15 minutes on two cores
+test-pytorch: deps venv
+	@$(MAKE) --no-print-directory all
+	nice $B/venv/bin/python tests/zoo/compare.py --cnnc $B/cnnc
+	nice $B/venv/bin/python tests/zoo/weights.py --cnnc $B/cnnc
+
+## train-zoo       every network of the course on Fashion-MNIST for STEPS=200 steps; half an hour on two cores
+STEPS    := 200
+train-zoo: deps
+	@$(MAKE) --no-print-directory all
+	STEPS=$(STEPS) nice tests/zoo/train.sh $B/cnnc $B/train-zoo
+
+## venv            PyTorch in build/venv, for test-long and test-pytorch; several GB (PIP='--index-url ...': without CUDA)
 PIP      :=
 venv: $B/venv/complete
 $B/venv/complete:
 	@$(MAKE) --no-print-directory PACKAGES=python3-venv deps
 	python3 -m venv $B/venv
-	$B/venv/bin/pip install -q $(PIP) torch numpy
+	$B/venv/bin/pip install -q $(PIP) torch torchvision numpy safetensors
 	touch $@
 
 ## fuzz            libFuzzer on every parser, SECONDS=60 each, and about 2 minutes to build
@@ -146,4 +158,4 @@ clean:
 	rm -rf $B
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
-.PHONY: all help deps demo generated check-generated test check test-long venv fuzz clean
+.PHONY: all help deps demo generated check-generated test check test-long test-pytorch train-zoo venv fuzz clean
