@@ -159,8 +159,9 @@ static const char *const library[] = {
 
 /* What unit.c writes at file scope, and the parameters in whose reach it names the network's type. */
 static const char *const file_scope[] = {
-    "ARENA", "BACK", "RUN", "SEEN", "TENSORS", "at", "facts", "flow", "gradients_kernels", "inside", "layer_table",
-    "loss", "mark_idle", "net", "predict_kernels", "real", "seed", "sgd", "tensor_offset", "tensor_table", "tensors",
+    "ARENA", "BACK", "BACKWARD", "GRADIENTS", "KERNELS", "RUN", "SEEN", "TENSORS", "at", "facts", "flow",
+    "gradients_kernels", "inside", "layer_table", "loss", "loss_backward", "loss_forward", "mark_idle", "net",
+    "predict_kernels", "real", "seed", "sgd", "sgd_update", "tensor_offset", "tensor_table", "tensors",
 };
 
 /* Local variables, parameters and index letters (unit.c, textbook.c, ops/): a layer's pointer would hide them. */
@@ -214,7 +215,10 @@ const char *reserved_name(const char *name)
         return "belongs to the C library";
     if (listed(name, file_scope, COUNT(file_scope)))
         return "is used by the generated code itself";
-    if (starts(name, "cnn_") || starts(name, "CNN_") || starts(name, "trainer_"))
+    if (starts(name, "real_"))
+        return "begins like names of the generated code itself";
+    if (starts(name, "cnn_") || starts(name, "CNN_") || starts(name, "trainer_") || strcmp(name, "cnn") == 0 ||
+        strcmp(name, "trainer") == 0)
         return "begins like the names of the runtime";
     if (name[0] == '_' || ends(name, "_t") || starts(name, "omp_"))
         return "has a form that C reserves for its library";
@@ -263,6 +267,13 @@ static bool has_prefix(const char *symbol)
     return false;
 }
 
+/* The network has a name that a function of this symbol's layer would have: network relu_2_forward, symbol relu_2. */
+static bool names_network(const char *symbol, const char *network)
+{
+    size_t length = strlen(symbol);
+    return strncmp(network, symbol, length) == 0 && network[length] == '_' && ends_in_suffix(network);
+}
+
 /* One symbol that C accepts, before it is made unique. */
 static char *legal_symbol(const Graph *g, const Table *reserved, const Layer *l)
 {
@@ -275,7 +286,7 @@ static char *legal_symbol(const Graph *g, const Table *reserved, const Layer *l)
         symbol = arena_printf(g->arena, "%s_%s", nested ? "layer" : l->op->keyword, symbol);
     size_t network = strlen(g->name);
     bool like_network = strncmp(symbol, g->name, network) == 0 && (symbol[network] == '_' || symbol[network] == '\0');
-    if (like_network || symbol[0] == '_' || has_prefix(symbol))
+    if (like_network || names_network(symbol, g->name) || symbol[0] == '_' || has_prefix(symbol))
         symbol = arena_printf(g->arena, "layer_%s", symbol);
     if (table_find(reserved, symbol) || ends_in_suffix(symbol))
         symbol = arena_printf(g->arena, "%s_", symbol);

@@ -198,6 +198,8 @@ Test(names, symbols_keep_clear_of_c_and_of_generated_code)
     expect_symbol(IN_NET("lenet: relu;"), "lenet", "layer_lenet");
     expect_symbol(IN_NET("lenet_new: relu;"), "lenet_new", "layer_lenet_new");
     expect_symbol(IN_NET("__x: relu;"), "__x", "layer___x");
+    expect_symbol("network fc_forward { input(4); fc: linear(3); }", "fc", "layer_fc");
+    expect_symbol("network fc_small { input(4); fc: linear(3); }", "fc", "fc");
 }
 
 Test(names, symbols_are_unique)
@@ -223,7 +225,8 @@ Test(names, symbols_are_unique)
 Test(names, of_networks)
 {
     static const char *const refused[] = {"int", "class", "main", "exit", "printf", "float", "cnn_lenet", "_net",
-                                          "uint8_t", "sinf", "trainer_x", "omp_x", "linux", "net", "real"};
+                                          "uint8_t", "sinf", "trainer_x", "omp_x", "linux", "net", "real", "sgd_update",
+                                          "KERNELS", "real_exp", "cnn", "trainer", "loss_forward"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         cr_expect_not_null(reserved_name(refused[i]), "%s is free", refused[i]);
     static const char *const fine[] = {"lenet", "resnet18", "LeNet_5", "vgg", "nin", "n", "x", "unet", "mobilenet_v2"};
