@@ -44,7 +44,9 @@ $B/libcnnc.a: $(OBJECTS)
 
 $B/compiler/%.o: compiler/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -Icompiler -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) -MMD -Icompiler -I$B/compiler -c -o $@ $<
+
+$B/compiler/nodes.o: $B/compiler/parser.h
 
 $B/compiler/parser.c $B/compiler/parser.h: compiler/parser.y
 	@mkdir -p $(@D)
