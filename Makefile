@@ -84,14 +84,15 @@ demo: deps
 	$B/demo/lenet train --data fashion-mnist --epochs $(EPOCHS) --out $B/demo/run
 
 ## generated       rewrites generated/ with this compiler; check-generated fails where it differs from what is committed
-GENERATED := lenet
+GENERATED := dsl-examples/lenet.net $(wildcard dsl-examples/d2l/*.net)
+GENERATE   = for f in $(GENERATED); do $B/cnnc -O0 $$f -o $(1)/$$(basename $$f .net).c || exit 1; done
 generated: $B/cnnc
-	@for n in $(GENERATED); do $B/cnnc -O0 --target generic dsl-examples/$$n.net -o generated/$$n.c || exit 1; done
+	@$(call GENERATE,generated)
 
 check-generated: $B/cnnc
-	@mkdir -p $B/generated
-	@for n in $(GENERATED); do $B/cnnc -O0 --target generic dsl-examples/$$n.net -o $B/generated/$$n.c || exit 1; done
-	diff -r generated $B/generated
+	@rm -rf $B/generated && mkdir -p $B/generated
+	@$(call GENERATE,$B/generated)
+	@diff -rq generated $B/generated || { echo "generated/ is out of date: make generated"; exit 1; }
 
 ## test            installs what is missing, builds, and runs every test (TEST=pattern chooses: TEST='lexer/*')
 TESTS    := $(wildcard tests/*.c)

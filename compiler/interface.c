@@ -88,8 +88,12 @@ static void write_initial_value(Emitter *e, const Graph *g, const Parameter *par
     } else if (param->role == PARAM_SCALE || param->role == PARAM_VARIANCE) {
         call = arena_printf(arena, "cnn_fill(at(&net->value, %d), %lld, 1);", index, (long long)param->count);
     }
-    if (call)
-        raw(e, "    %-64s /* %s%s */", call, name, why);
+    const char *comment = arena_printf(arena, "/* %s%s */", name, why);
+    bool wide = call && strlen(comment) + (strlen(call) < 64 ? 64 : strlen(call)) > 115;
+    if (wide)
+        raw(e, "    %s\n    %s", comment, call);
+    else if (call)
+        raw(e, "    %-64s %s", call, comment);
 }
 
 /* A layer whose output nobody uses gets no gradient: its tensors stay as they are, as PyTorch leaves them. */

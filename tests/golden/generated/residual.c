@@ -1564,7 +1564,8 @@ residual_net *residual_net_new(uint64_t seed)
     cnn_fill_normal(at(&net->value, 6), 144, 0.23570226, seed, 6);   /* layer1.0.conv2.weight, Kaiming: sqrt(2 / 36) */
     cnn_fill(at(&net->value, 7), 4, 1);                              /* layer1.0.bn2.weight */
     cnn_fill(at(&net->value, 10), 4, 1);                             /* layer1.0.bn2.running_var */
-    cnn_fill_normal(at(&net->value, 12), 8, 1, seed, 12);            /* layer1.0.downsample.0.weight, Kaiming: sqrt(2 / 2) */
+    /* layer1.0.downsample.0.weight, Kaiming: sqrt(2 / 2) */
+    cnn_fill_normal(at(&net->value, 12), 8, 1, seed, 12);
     cnn_fill(at(&net->value, 13), 4, 1);                             /* layer1.0.downsample.1.weight */
     cnn_fill(at(&net->value, 16), 4, 1);                             /* layer1.0.downsample.1.running_var */
     cnn_fill_normal(at(&net->value, 18), 144, 0.23570226, seed, 18); /* layer1.1.conv1.weight, Kaiming: sqrt(2 / 36) */
