@@ -44,14 +44,21 @@ static atomic_size_t total;     /* bytes in the blocks of all arenas */
 
 _Noreturn void out_of_memory(void)
 {
-    fputs("cnnc: out of memory\n", stderr);
+    fputs("cnnc: error: there is not enough memory\n  = help: close other programs\n", stderr);
+    exit(1);
+}
+
+_Noreturn static void pass_limit(void)
+{
+    fprintf(stderr, "cnnc: error: this network needs more than %d MiB to compile, and no more is allowed\n"
+                    "  = help: write it with fewer layers or shorter labels\n", (int)(ARENA_LIMIT >> 20));
     exit(1);
 }
 
 static void *take(size_t size)
 {
     if (size > ARENA_LIMIT || atomic_fetch_add(&total, size) + size > ARENA_LIMIT)
-        out_of_memory();
+        pass_limit();
     void *memory = calloc(1, size);
     if (!memory)
         out_of_memory();
@@ -95,7 +102,7 @@ static ArenaBlock *add_block(Arena *a, size_t size)
 void *arena_alloc(Arena *a, size_t size)
 {
     if (size > ARENA_LIMIT)
-        out_of_memory();
+        pass_limit();
     if (!ONE_EACH)
         size = (size + ALIGN - 1) / ALIGN * ALIGN;
     ArenaBlock *b = a->blocks;
@@ -109,7 +116,7 @@ void *arena_alloc(Arena *a, size_t size)
 char *arena_copy(Arena *a, const char *text, size_t length)
 {
     if (length >= ARENA_LIMIT)
-        out_of_memory();
+        pass_limit();
     char *copy = arena_alloc(a, length + 1);
     if (length > 0)
         memcpy(copy, text, length);
@@ -136,10 +143,10 @@ void *arena_grow(Arena *a, void *items, size_t item_size, int count, int *capaci
     if (count < *capacity)
         return items;
     if (*capacity > (1 << 29))
-        out_of_memory();
+        pass_limit();
     int room = *capacity ? *capacity * 2 : 4;
     if ((size_t)room > ARENA_LIMIT / item_size)
-        out_of_memory();
+        pass_limit();
     void *grown = arena_alloc(a, item_size * (size_t)room);
     if (count > 0)
         memcpy(grown, items, item_size * (size_t)count);
