@@ -208,7 +208,7 @@ typedef struct Value {
 
 /* ---- expand.c: blocks, repeats, conditions and names -> layer graph ---------------------------------------------- */
 
-enum { MAX_LAYERS = 100000, MAX_INPUTS = 1024 };
+enum { MAX_LAYERS = 100000, MAX_INPUTS = 1024, MAX_BATCH = 1 << 24 };       /* a float holds every batch exactly */
 
 /* Shape of one picture, batch left out: {channels, height, width} or {features}. rank 0: unknown after an error. */
 typedef struct { int rank; int64_t dim[3]; } Shape;

@@ -46,13 +46,14 @@ static const char description[] =
 
 typedef struct { Arena *arena; Options *options; const char *output; int words; } Parsing;
 
-/* The positive integer at `at` in `text` that fits an int; argp_error ends the process otherwise. */
-static int64_t positive(struct argp_state *state, const char *flag, const char *text, const char *at, char **stop)
+/* The integer from 1 to `most` at `at` in `text`; argp_error ends the process otherwise. */
+static int64_t positive(struct argp_state *state, const char *flag, const char *text, int most, const char *at,
+                        char **stop)
 {
     errno = 0;
     long long value = strtoll(at, stop, 10);
-    if (*stop == at || errno || value < 1 || value > INT32_MAX)
-        argp_error(state, "%s: '%s' is not made of numbers from 1 to 2147483647", flag, text);
+    if (*stop == at || errno || value < 1 || value > most)
+        argp_error(state, "%s: '%s' is not made of numbers from 1 to %d", flag, text, most);
     return value;
 }
 
@@ -63,7 +64,7 @@ static void parse_input(struct argp_state *state, const char *text, Shape *shape
     for (;;) {
         if (shape->rank == 3)
             argp_error(state, "--input: '%s' has too many sizes; write CxHxW, e.g. 1x96x96", text);
-        shape->dim[shape->rank++] = positive(state, "--input", text, at, &at);
+        shape->dim[shape->rank++] = positive(state, "--input", text, INT32_MAX, at, &at);
         if (*at != 'x')
             break;
         at++;
@@ -117,7 +118,11 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     Options *o = p->options;
     char *stop;
     switch (key) {
-    case 'o': p->output = text; break;
+    case 'o':
+        if (!*text)
+            argp_error(state, "-o: the name is empty");
+        p->output = text;
+        break;
     case 'c': o->kind = OUTPUT_OBJECT; break;
     case KEY_SHARED: o->kind = OUTPUT_SHARED; break;
     case 'f':
@@ -129,9 +134,9 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case 'D': parse_define(p, state, text); summarise(p, "-D ", text); break;
     case KEY_INPUT: parse_input(state, text, &o->overrides.input); summarise(p, "--input ", text); break;
     case KEY_BATCH:
-        o->overrides.batch = (int)positive(state, "--batch", text, text, &stop);
+        o->overrides.batch = (int)positive(state, "--batch", text, MAX_BATCH, text, &stop);
         if (*stop)
-            argp_error(state, "--batch: '%s' is not a number", text);
+            argp_error(state, "--batch: '%s' is not a number from 1 to %d", text, MAX_BATCH);
         summarise(p, "--batch ", text);
         break;
     case 'O':
@@ -189,7 +194,7 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
         return true;
     if (!o->input) {
         fprintf(stderr, "cnnc: error: no network file\n"
-                        "  help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
+                        "  = help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
         return false;
     }
     o->summary = arena_printf(arena, "cnnc -O0%s %s", o->summary, base_name(o->input));

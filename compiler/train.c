@@ -20,7 +20,7 @@ typedef struct {
 
 static const Setting settings[] = {
     {"data", SETTING_TEXT, offsetof(Train, data), 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder"},
-    {"batch", SETTING_INT, offsetof(Train, batch), 1, 1 << 24, "pictures in one step"},
+    {"batch", SETTING_INT, offsetof(Train, batch), 1, MAX_BATCH, "pictures in one step"},
     {"epochs", SETTING_INT, offsetof(Train, epochs), 1, 1000000, "times through the data"},
     {"optimizer", SETTING_OPTIMIZER, 0, 0, 0, "sgd(lr = 0.1, momentum = 0.9, weight_decay = 1e-4, nesterov = no)"},
     {"init", SETTING_WORD, offsetof(Train, init), 0, 0, "default, xavier or kaiming"},
