@@ -154,15 +154,25 @@ static void add_words(Arena *arena, CommandLine *c, const char *text)
         add_word(c, word);
 }
 
+/* For a shell: in quotes where it needs them. */
+static void print_word(const char *word)
+{
+    if (*word && !word[strcspn(word, " \t\n\"'`$&|;<>()*?[]{}#~!\\")]) {
+        fputs(word, stderr);
+        return;
+    }
+    fputc('\'', stderr);
+    for (; *word; word++)
+        fputs(*word == '\'' ? "'\\''" : (const char[2]){*word}, stderr);
+    fputc('\'', stderr);
+}
+
 /* Exit status of the command, 127 when there is no such program. */
 static int run_words(const CommandLine *c, bool verbose)
 {
-    if (verbose) {
-        for (int i = 0; i < c->count; i++) {
-            const char *quote = strpbrk(c->word[i], " \"") ? "'" : "";         /* for a shell */
-            fprintf(stderr, "%s%s%s%s", i ? " " : "", quote, c->word[i], quote);
-        }
-        fputc('\n', stderr);
+    for (int i = 0; verbose && i < c->count; i++) {
+        print_word(c->word[i]);
+        fputc(i + 1 < c->count ? ' ' : '\n', stderr);
     }
     pid_t child;
     int status;
@@ -224,6 +234,21 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     c->word[c->count] = NULL;
 }
 
+/* False after an error where cnnc was taken out of its build folder without the runtime. */
+static bool has_runtime(Arena *arena, Diag *diag, const Options *o)
+{
+    const char *name[] = {"include/cnn.h", o->double_precision ? "libcnn-double.a" : "libcnn.a"};
+    for (int i = 0; i < (o->kind == OUTPUT_OBJECT ? 1 : 2); i++) {
+        const char *path = arena_printf(arena, "%s/%s", own_folder(arena), name[i]);
+        if (access(path, R_OK) != 0) {
+            error_plain(diag, "the runtime's %s cannot be read: %s\ncnnc needs include/, libcnn.a and libcnn-double.a "
+                        "beside it; make all puts them there", path, strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A device or a pipe keeps its place: the result is copied into it. */
 static bool copy_into(Diag *diag, const char *from, const char *path)
 {
@@ -248,10 +273,12 @@ static bool compile(Arena *arena, Diag *diag, const Options *o, const char *c_fi
 {
     const char *cc = find_compiler(arena, o);
     if (!cc) {
-        error_plain(diag, "no C compiler is installed\ninstall clang-19 (make deps), name one with --cc=, or write C with "
-                    "-o x.c");
+        error_plain(diag, "no C compiler is installed\ninstall clang-19 (make deps), name one with --cc=, or write C "
+                    "with -o x.c");
         return false;
     }
+    if (!has_runtime(arena, diag, o))
+        return false;
     const char *result = is_special(o->output) ? with_suffix(arena, c_file, ".result")
                                                : temporary_name(arena, o->output);
     CommandLine c = {.count = 0};
@@ -274,8 +301,11 @@ static bool compile_output(Arena *arena, Diag *diag, const Options *o, const cha
 {
     const char *parent = getenv("TMPDIR") && *getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     char *folder = arena_printf(arena, "%s/cnnc-XXXXXX", parent);
-    if (!mkdtemp(folder))
-        return write_error(diag, folder);
+    if (!mkdtemp(folder)) {
+        error_plain(diag, "%s cannot be written: %s\nset TMPDIR to a folder for temporary files", parent,
+                    strerror(errno));
+        return false;
+    }
     const char *c_file = arena_printf(arena, "%s/%s.c", folder, network);
     const char *h_file = arena_printf(arena, "%s/%s.h", folder, network);
     bool good = write_pair(arena, diag, c_file, source, h_file, header) && compile(arena, diag, o, c_file);
@@ -293,6 +323,26 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* False after an error where a folder has the name. */
+static bool is_no_folder(Diag *diag, const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode))
+        return true;
+    error_plain(diag, "%s cannot be written: it is a folder\nchoose another name with -o", path);
+    return false;
+}
+
+/* The .c includes the .h by its name, so that must stand between quotes in one line. */
+static bool can_be_included(Diag *diag, const char *h_file)
+{
+    if (!strpbrk(base_name(h_file), "\"\\\n"))
+        return true;
+    error_plain(diag, "the header %s cannot be included by this name\nchoose one without quotes, backslashes and line "
+                "breaks", h_file);
+    return false;
+}
+
 bool write_output(Arena *arena, Diag *diag, const Options *o, const char *network, const char *source,
                   const char *header)
 {
@@ -302,6 +352,8 @@ bool write_output(Arena *arena, Diag *diag, const Options *o, const char *networ
         error_plain(diag, "-o %s would overwrite the network file\nchoose another name", o->output);
         return false;
     }
+    if (!is_no_folder(diag, o->output))
+        return false;
     if (o->kind != OUTPUT_C)
         return compile_output(arena, diag, o, network, source, header);
     if (strcmp(o->output, "-") == 0)
@@ -313,5 +365,6 @@ bool write_output(Arena *arena, Diag *diag, const Options *o, const char *networ
         error_plain(diag, "the header %s would overwrite the network file\nchoose another name with -o", h_file);
         return false;
     }
-    return write_pair(arena, diag, o->output, source, h_file, header);
+    return is_no_folder(diag, h_file) && can_be_included(diag, h_file) &&
+           write_pair(arena, diag, o->output, source, h_file, header);
 }

@@ -194,6 +194,7 @@ Test(cnnc, values_of_options)
         {"--input 3x", "'3x'"}, {"--input 3x28", "'3x28' is not CxHxW"}, {"--input 1x2x3x4", "too many sizes"},
         {"--input 1x0x3", "'1x0x3'"}, {"--input 1x28x28z", "'1x28x28z'"}, {"--input -5", "'-5'"},
         {"--batch 0", "'0'"}, {"--batch -1", "'-1'"}, {"--batch 4y", "'4y'"}, {"--batch 99999999999999999999", "--batch"},
+        {"--batch 16777217", "from 1 to 16777216"},
         {"-D classes", "write NAME=VALUE"}, {"-D =3", "write NAME=VALUE"}, {"-D classes=", "write NAME=VALUE"},
         {"-D clases=3", "no parameter 'clases'"}, {"-D 'classes=(('", "classes"},
         {"--dump=code", "there is no stage 'code'"}, {"-fno-such", "there is no -fno-such"}, {"-O9", "-O9"},
@@ -215,8 +216,12 @@ Test(cnnc, places_that_cannot_be_written)
                "would overwrite", "x.h");
     expect_bad("folder_c", "mkdir x.c; $cnnc net.net -o x.c", "x.c cannot be written", "x.c");
     expect_bad("folder_h", "mkdir x.h; $cnnc net.net -o x.c", "x.h cannot be written", "x.h");
-    expect_bad("folder_program", "mkdir prog; $cnnc net.net -o prog", "prog cannot be written", "prog");
-    expect_bad("no_tmpdir", "TMPDIR=$PWD/none $cnnc -c net.net", "cannot be written", "");
+    expect_bad("folder_program", "mkdir prog; $cnnc net.net -o prog", "prog cannot be written: it is a folder", "prog");
+    expect_bad("folder_survives", "echo old > x.c; mkdir x.h; $cnnc net.net -o x.c; s=$?; grep -q old x.c && exit $s",
+               "x.h cannot be written: it is a folder", "x.c x.h");
+    expect_bad("no_tmpdir", "TMPDIR=$PWD/none $cnnc -c net.net", "set TMPDIR", "");
+    expect_bad("empty_name", "$cnnc net.net -o ''", "the name is empty", "");
+    expect_bad("quote_in_header", "$cnnc net.net -o 'a\"b.c'", "cannot be included by this name", "");
 }
 
 /* A device is written to where it is, never replaced by a file; a pipe stands for it here, so that no test touches /dev. */
@@ -255,6 +260,15 @@ Test(cnnc, c_compilers_that_fail)
     expect_bad("failing_compiler", "$cnnc --cc=false net.net -o run", "false ended with status 1 and made no run", "");
     expect_bad("killed_compiler", "printf '#!/bin/sh\\nfor f; do :; done; echo half > \"$f\"; kill -9 $$\\n' > cc.sh;"
                "chmod +x cc.sh; $cnnc --cc=./cc.sh net.net -o run", "ended with status 137", "cc.sh");
+}
+
+/* cnnc alone, taken out of the build folder, says what it lacks; what -v prints is a line for a shell. */
+Test(cnnc, runtime_and_quotes)
+{
+    expect_bad("no_runtime", "cp $cnnc tmp/cnnc; tmp/cnnc -c net.net; s=$?; rm tmp/cnnc; exit $s",
+               "include/cnn.h cannot be read", "");
+    GOOD("quotes", "$cnnc -v -c net.net -o \"it's a \\$.o\" 2> tmp/line && grep -qF \"'it'\\''s a \\$.o.\" tmp/line &&"
+         "rm tmp/line", "it's a $.o");
 }
 
 /* C is written where no compiler is installed. */
