@@ -89,7 +89,7 @@ void note_at(Diag *, Span, const char *format, ...)                    __attribu
 void error_plain(Diag *, const char *format, ...)                      __attribute__((format(printf, 2, 3)));
 void error_va(Diag *, Span, const Origin *, const char *format, va_list);
 
-/* The candidate nearest to `name` by edit distance, or NULL where none is near enough to be what was meant. */
+/* nearest.c: the candidate nearest to `name` by edit distance, or NULL where none is near enough to be meant. */
 const char *nearest_name(const char *name, const char *const *candidates, int count);
 
 /* ---- tree.c: what lexer.l and parser.y build --------------------------------------------------------------------- */
@@ -181,7 +181,7 @@ typedef struct {
 
 Tree *parse(Arena *, Diag *, const Source *);           /* NULL after syntax errors, all reported               */
 Expr *parse_expression(Arena *, const char *text);      /* -D's value; without places; NULL when it is not one  */
-void  dump_tree(FILE *, const Tree *);
+void  dump_tree(FILE *, const Tree *);                                  /* dump_tree.c */
 
 /* Constructors used by parser.y. They bound the depth: NULL or false after one error was reported. */
 Expr *expr_new(Arena *, Diag *, ExprKind, Span, Expr *a, Expr *b, Expr *c);
@@ -302,7 +302,7 @@ typedef struct {
 } Overrides;
 
 Graph *expand(Arena *, Diag *, const Source *, const Tree *, const Overrides *);        /* NULL after errors */
-void   dump_graph(FILE *, const Graph *);
+void   dump_graph(FILE *, const Graph *);                                              /* dump_graph.c */
 
 /* ---- shape.c: shapes and their arithmetic ------------------------------------------------------------------------ */
 
@@ -313,8 +313,8 @@ bool    shape_equal(const Shape *, const Shape *);
 char   *shape_text(Arena *, const Shape *);                     /* "6x28x28", as in tables                       */
 bool    multiply_checked(int64_t a, int64_t b, int64_t *product);       /* false when it overflows or passes 2^40 */
 
-/* The smallest square input for which `tree` expands without errors; rank 0 when none up to 1024 does, or when a search
- * would take long. channels 0: as the network declares, and then the result's dim[0] is 0 too. */
+/* smallest.c: the smallest square input for which `tree` expands without errors; rank 0 when none up to 1024 does, or
+ * when a search would take long. channels 0: as the network declares, and then the result's dim[0] is 0 too. */
 Shape   smallest_input(const Source *, const Tree *, const Overrides *, int64_t channels);
 
 /* ---- show.c ------------------------------------------------------------------------------------------------------ */

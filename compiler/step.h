@@ -91,7 +91,7 @@ struct Program {
 /* A network can be compiled when it ends in one score a class and something in it learns; false after an error. */
 bool     check_trainable(const Graph *);
 Program *build_program(const Graph *, ProgramMode);
-void     dump_program(FILE *, const Program *);
+void     dump_program(FILE *, const Program *);          /* dump_program.c */
 
 /* For operators. A tensor is made when it is first asked for. */
 Tensor *activation_of(Program *, const Layer *);                /* output of the layer                           */
@@ -156,7 +156,7 @@ char    *emitter_text(Emitter *);                       /* everything so far    
  * $at to its indices: "[n][k][i][j]" or "[n][k]". Close with end(e, $depth): returns the number of loops. */
 int      loop_elements(Emitter *, int64_t batch, const Shape *, const char *letters);   /* letters: "nkij" or "ncij" */
 
-/* ---- window.c: the loops of a sliding window in textbook code (Window is declared in op.h) ----------------------- */
+/* ---- textbook.c: the loops of a sliding window in textbook code (Window is declared in op.h) --------------------- */
 
 struct Window;
 void let_window(Emitter *, const struct Window *);     /* $ih, $iw: input pixel under tap r, s of output pixel i, j */

@@ -36,7 +36,7 @@ typedef struct {
     uint64_t          seed;
 } cnn_facts;
 
-/* The generated interface behind `void *`. See DESIGN of each function in the generated header. */
+/* The generated interface behind `void *`. The generated header describes each function. */
 typedef struct {
     const cnn_facts *facts;
     void      *(*create)(uint64_t seed);
