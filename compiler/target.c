@@ -21,11 +21,6 @@ static const Target targets[] = {
 
 enum { TARGETS = sizeof targets / sizeof *targets };
 
-const Target *target_at(int i)
-{
-    return i >= 0 && i < TARGETS ? &targets[i] : NULL;
-}
-
 static const Target *native_target(void)
 {
 #ifdef __x86_64__

@@ -13,6 +13,5 @@ typedef struct {
 extern const char common_flags[];       /* for every target: fused multiply-add allowed, no -ffast-math */
 
 const Target *find_target(const char *name);    /* NULL: unknown; "native" detects this machine's        */
-const Target *target_at(int i);                 /* i-th, NULL past the end                               */
 
 #endif
