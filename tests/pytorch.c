@@ -121,15 +121,18 @@ void follow(Comparison *c, const char *reference)
     size_t outputs = (size_t)net->output[0] * (size_t)net->output[1];
     double *logits = malloc(sizeof *logits * outputs), loss = 0;
     char section[32] = "";
+    cnn_update rates = {.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-4f};
+    const char *own = strstr(reference, "\nrates ");
+    cr_assert(!own || sscanf(own, "\nrates %f %f %f", &rates.lr, &rates.momentum, &rates.weight_decay) == 3);
     Line l;
     while (next_line(&reference, &l)) {
         if (!l.section[0])
             continue;
         if (strcmp(section, l.section) != 0) {
             bool training = strncmp(l.section, "step", 4) == 0;
+            rates.nesterov = section[0] && section[4] == '0' + STEPS - 1;
             if (strncmp(section, "step", 4) == 0)
-                net->update(net->net, &(cnn_update){.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-4f,
-                                                    .nesterov = section[4] == '0' + STEPS - 1});
+                net->update(net->net, &rates);
             int step = training ? l.section[4] - '0' : 0;
             double *x = reference_pictures(net, step);
             int32_t *labels = reference_labels(net, step);

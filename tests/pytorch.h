@@ -18,7 +18,8 @@ typedef struct { Loaded net; const char *name; double tolerance, worst; int comp
 void expect_state_dict(Comparison *, const char *reference);
 /* The first values: `fill` in make.py. */
 void fill_parameters(Loaded *);
-/* Does what the reference's sections say in their order, and compares line by line. */
+/* Does what the reference's sections say in their order, and compares line by line. A line "rates LR MOMENTUM DECAY"
+ * stands for other rates than those of make.py. */
 void follow(Comparison *, const char *reference);
 
 #endif

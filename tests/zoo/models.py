@@ -30,7 +30,7 @@ from make import named                                          # noqa: E402
 relu = torch.relu
 
 
-# ---- d2l: multilayer perceptrons and LeNets ---------------------------------------------------------------------------
+# ---- d2l: multilayer perceptrons and LeNets --------------------------------------------------------------------------
 
 def softmax_regression(classes=10):
     return named(nn.Flatten(), ("fc", nn.LazyLinear(classes)))
@@ -57,7 +57,7 @@ def lenet_batchnorm(classes=10):
         ("fc2", nn.Linear(120, 84)), ("bn4", nn.BatchNorm1d(84)), nn.Sigmoid(), ("fc3", nn.Linear(84, classes)))
 
 
-# ---- d2l: AlexNet, VGG, NiN --------------------------------------------------------------------------------------------
+# ---- d2l: AlexNet, VGG, NiN ------------------------------------------------------------------------------------------
 
 def head(classes, hidden):
     """The three linear layers at the end of AlexNet and VGG."""
@@ -99,7 +99,7 @@ def nin(ratio=1, classes=10):
                  ("nin4", block(classes, 3, padding=1)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-# ---- d2l: GoogLeNet, ResNet, DenseNet, MobileNet, U-Net -----------------------------------------------------------------
+# ---- d2l: GoogLeNet, ResNet, DenseNet, MobileNet, U-Net --------------------------------------------------------------
 
 class Inception(nn.Module):
     def __init__(self, *channels, ratio):
@@ -165,7 +165,8 @@ def resnet(*blocks):
 
 
 def bn_conv(channels, kernel):
-    return named(("bn", nn.LazyBatchNorm2d()), nn.ReLU(), ("conv", nn.LazyConv2d(channels, kernel, padding=kernel // 2)))
+    return named(("bn", nn.LazyBatchNorm2d()), nn.ReLU(),
+                 ("conv", nn.LazyConv2d(channels, kernel, padding=kernel // 2)))
 
 
 class DenseBlock(nn.Module):
@@ -189,8 +190,8 @@ def densenet(classes=10, growth=32):
             channels //= 2
             modules += [(f"transition{i}", bn_conv(channels, 1)), nn.AvgPool2d(2)]
     return named(("conv1", nn.LazyConv2d(2 * growth, 7, stride=2, padding=3)), ("bn1", nn.BatchNorm2d(2 * growth)),
-                 nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1), *modules, ("bn2", nn.BatchNorm2d(channels)), nn.ReLU(),
-                 nn.AdaptiveAvgPool2d(1), nn.Flatten(), ("fc", nn.Linear(channels, classes)))
+                 nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1), *modules, ("bn2", nn.BatchNorm2d(channels)),
+                 nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), ("fc", nn.Linear(channels, classes)))
 
 
 def mobilenet(ratio=1, classes=1000):
@@ -241,7 +242,7 @@ class UNet(nn.Module):
         return self.score(x).mean((2, 3))
 
 
-# ---- torchvision ----------------------------------------------------------------------------------------------------------
+# ---- torchvision -----------------------------------------------------------------------------------------------------
 
 def torchvision_model(name):
     """A maker of torchvision's network; `hidden` narrows the linear layers of its classifier, nothing else."""
@@ -258,7 +259,7 @@ def torchvision_model(name):
     return build
 
 
-# ---- the zoo ----------------------------------------------------------------------------------------------------------------
+# ---- the zoo ---------------------------------------------------------------------------------------------------------
 
 @dataclass
 class Size:
@@ -312,7 +313,7 @@ class Case:
 
 
 def case(path, build, batch, live, tiny, **defines):
-    """`live` and `tiny` are heights, with a batch of their own where it differs; `defines` hold for both."""
+    """`live` and `tiny` are heights, with a batch and parameters where these differ from those given for both."""
     channels = 3 if path.startswith("torchvision") else 1
     sizes = []
     for given in (live, tiny):
@@ -332,27 +333,27 @@ ZOO = [
     case("d2l/mlp", mlp, 4, 28, 8),
     case("d2l/mlp_batchnorm", mlp_batchnorm, 16, 28, 8),
     case("d2l/lenet_batchnorm", lenet_batchnorm, 16, 28, 28),
-    case("d2l/alexnet", alexnet, 2, 69, 65, hidden=128),
+    case("d2l/alexnet", alexnet, 2, 69, {"height": 69, "ratio": 8}, hidden=128),
     case("d2l/vgg11", vgg(1, 1, 2, 2, 2), 2, 32, {"height": 32, "ratio": 8}, hidden=128),
     case("d2l/vgg13", vgg(2, 2, 2, 2, 2), 2, 32, {"height": 32, "ratio": 8}, hidden=128),
     case("d2l/vgg16", vgg(2, 2, 3, 3, 3), 2, 32, {"height": 32, "ratio": 8}, hidden=128),
     case("d2l/vgg19", vgg(2, 2, 4, 4, 4), 2, 32, {"height": 32, "ratio": 8}, hidden=128),
-    case("d2l/nin", nin, 2, 81, 73),
-    case("d2l/googlenet", googlenet, 2, 48, 32),
-    case("d2l/resnet18", resnet(2, 2, 2, 2), 4, 64, {"height": 32, "batch": 8}),
-    case("d2l/resnet34", resnet(3, 4, 6, 3), 4, 64, {"height": 32, "batch": 8}),
-    case("d2l/densenet", densenet, 4, 64, {"height": 32, "batch": 8, "growth": 4}),
-    case("d2l/mobilenet", mobilenet, 4, {"height": 64, "ratio": 2}, {"height": 32, "ratio": 8, "batch": 8}, classes=10),
+    case("d2l/nin", nin, 2, 81, {"height": 81, "ratio": 8}),
+    case("d2l/googlenet", googlenet, 2, 48, {"height": 33, "ratio": 4}),
+    case("d2l/resnet18", resnet(2, 2, 2, 2), 4, 64, {"height": 48, "ratio": 8}),
+    case("d2l/resnet34", resnet(3, 4, 6, 3), 4, 64, {"height": 48, "ratio": 8}),
+    case("d2l/densenet", densenet, 4, 64, {"height": 64, "growth": 4}),
+    case("d2l/mobilenet", mobilenet, 4, {"height": 64, "ratio": 2}, {"height": 48, "ratio": 8}, classes=10),
     case("d2l/unet", UNet, 4, 32, {"height": 16, "width": 4}),
-    torchvision_case("alexnet", 2, 67, 63, hidden=128),
-    torchvision_case("vgg11", 2, 32, 32, hidden=64),
-    torchvision_case("vgg16", 2, 32, 32, hidden=64),
-    torchvision_case("vgg11_bn", 4, 32, 32, hidden=64),
-    torchvision_case("squeezenet1_0", 2, 63, 31),
-    torchvision_case("googlenet", 4, 64, 32),
-    torchvision_case("resnet18", 4, 64, 32),
-    torchvision_case("resnet34", 4, 64, 32),
-    torchvision_case("resnet50", 4, 64, 32),
-    torchvision_case("mobilenet_v2", 4, 64, 32),
-    torchvision_case("densenet121", 4, 64, 32),
+    torchvision_case("alexnet", 2, 67, {"height": 67, "batch": 1}, hidden=16),
+    torchvision_case("vgg11", 2, 32, {"height": 32, "batch": 1}, hidden=16),
+    torchvision_case("vgg16", 2, 32, {"height": 32, "batch": 1}, hidden=16),
+    torchvision_case("vgg11_bn", 4, 32, {"height": 32, "batch": 2}, hidden=16),
+    torchvision_case("squeezenet1_0", 2, 63, {"height": 37, "batch": 1}),
+    torchvision_case("googlenet", 4, 64, 48),
+    torchvision_case("resnet18", 4, 64, {"height": 33, "batch": 2}),
+    torchvision_case("resnet34", 4, 64, {"height": 33, "batch": 2}),
+    torchvision_case("resnet50", 4, 64, 33),
+    torchvision_case("mobilenet_v2", 4, 64, {"height": 33, "batch": 2}),
+    torchvision_case("densenet121", 4, 64, {"height": 32, "batch": 8}),
 ]

@@ -58,7 +58,10 @@ passed=0 failed=0
 while read -r path batch picture defines options; do
     [ -n "$path" ] || continue
     case " ${*:-$path} " in *" $path "*) ;; *) continue ;; esac
-    if row "$path" "$batch" "$picture" "$defines" "$options"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    if row "$path" "$batch" "$picture" "$defines" "$options"
+    then passed=$((passed + 1))
+    else failed=$((failed + 1))
+    fi
 done <<END
 $networks
 END
