@@ -65,8 +65,8 @@ static void write_table(Emitter *e, const Program *p)
     for (int i = p->backward_from; i < p->kernels.count; i++) {
         const Kernel *k = p->kernels.items[i];
         Flow f = kernel_flow(p->graph, k, met, &met_count);
-        raw(e, "    {{%d, %d}, {%d, %d, %d}},  /* %d %s */", f.gives[0], f.gives[1], f.takes[0], f.takes[1], f.takes[2],
-            i, kernel_function(p->arena, p, k));
+        raw(e, "    {{%3d, %3d}, {%3d, %3d, %3d}},  /* %3d %s */", f.gives[0], f.gives[1], f.takes[0], f.takes[1],
+            f.takes[2], i, kernel_function(p->arena, p, k));
     }
     raw(e, "};\n");
     raw(e, "enum { BACKWARD = %d, KERNELS = %d, GRADIENTS = %d };\n", p->backward_from, p->kernels.count,

@@ -4,6 +4,8 @@
 
 #include "step.h"
 
+enum { LINE_WIDTH = 120 };      /* of generated code */
+
 /* text.c */
 const char *comment_text(Arena *, const char *text);            /* without anything that would end a comment        */
 const char *base_name(const char *path);
@@ -11,6 +13,8 @@ const char *dims_text(Arena *, int rank, const int64_t *dims, const char *before
 const char *tensor_shape(Arena *, const Tensor *);              /* "256x6x28x28"                                    */
 const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5, pad 2"                             */
 const char *kernel_function(Arena *, const Program *, const Kernel *);
+const char *first_line(Arena *, const Graph *, const Unit *, char suffix, const char *what);
+                                        /* opens a comment: file and what it is, the command that wrote it          */
 
 int  line_of(const Layer *);                                    /* of its statement in the source, from 1            */
 int  tensor_count(const Graph *);                               /* parameters and buffers                           */

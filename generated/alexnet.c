@@ -72,7 +72,7 @@ enum { TENSORS = 16 };
 struct alexnet {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[57];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[57];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -1174,42 +1174,42 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{17, 0}, {0, 0, 0}},  /* 21 loss_backward */
-    {{16, 0}, {17, 0, 0}},  /* 22 fc3_grad_bias */
-    {{15, 0}, {17, 0, 0}},  /* 23 fc3_grad_weight */
-    {{18, 0}, {17, 0, 0}},  /* 24 fc3_grad_input */
-    {{19, 0}, {18, 0, 0}},  /* 25 dropout_19_grad_input */
-    {{20, 0}, {19, 0, 0}},  /* 26 relu_18_grad_input */
-    {{14, 0}, {20, 0, 0}},  /* 27 fc2_grad_bias */
-    {{13, 0}, {20, 0, 0}},  /* 28 fc2_grad_weight */
-    {{21, 0}, {20, 0, 0}},  /* 29 fc2_grad_input */
-    {{22, 0}, {21, 0, 0}},  /* 30 dropout_16_grad_input */
-    {{23, 0}, {22, 0, 0}},  /* 31 relu_15_grad_input */
-    {{12, 0}, {23, 0, 0}},  /* 32 fc1_grad_bias */
-    {{11, 0}, {23, 0, 0}},  /* 33 fc1_grad_weight */
-    {{24, 0}, {23, 0, 0}},  /* 34 fc1_grad_input */
-    {{25, 0}, {24, 0, 0}},  /* 35 maxpool_12_grad_input */
-    {{26, 0}, {25, 0, 0}},  /* 36 relu_11_grad_input */
-    {{10, 0}, {26, 0, 0}},  /* 37 conv5_grad_bias */
-    {{9, 0}, {26, 0, 0}},  /* 38 conv5_grad_weight */
-    {{27, 0}, {26, 0, 0}},  /* 39 conv5_grad_input */
-    {{28, 0}, {27, 0, 0}},  /* 40 relu_9_grad_input */
-    {{8, 0}, {28, 0, 0}},  /* 41 conv4_grad_bias */
-    {{7, 0}, {28, 0, 0}},  /* 42 conv4_grad_weight */
-    {{29, 0}, {28, 0, 0}},  /* 43 conv4_grad_input */
-    {{30, 0}, {29, 0, 0}},  /* 44 relu_7_grad_input */
-    {{6, 0}, {30, 0, 0}},  /* 45 conv3_grad_bias */
-    {{5, 0}, {30, 0, 0}},  /* 46 conv3_grad_weight */
-    {{31, 0}, {30, 0, 0}},  /* 47 conv3_grad_input */
-    {{32, 0}, {31, 0, 0}},  /* 48 maxpool_5_grad_input */
-    {{33, 0}, {32, 0, 0}},  /* 49 relu_4_grad_input */
-    {{4, 0}, {33, 0, 0}},  /* 50 conv2_grad_bias */
-    {{3, 0}, {33, 0, 0}},  /* 51 conv2_grad_weight */
-    {{34, 0}, {33, 0, 0}},  /* 52 conv2_grad_input */
-    {{35, 0}, {34, 0, 0}},  /* 53 maxpool_2_grad_input */
-    {{36, 0}, {35, 0, 0}},  /* 54 relu_1_grad_input */
-    {{2, 0}, {36, 0, 0}},  /* 55 conv1_grad_bias */
-    {{1, 0}, {36, 0, 0}},  /* 56 conv1_grad_weight */
+    {{ 17,   0}, {  0,   0,   0}},  /*  21 loss_backward */
+    {{ 16,   0}, { 17,   0,   0}},  /*  22 fc3_grad_bias */
+    {{ 15,   0}, { 17,   0,   0}},  /*  23 fc3_grad_weight */
+    {{ 18,   0}, { 17,   0,   0}},  /*  24 fc3_grad_input */
+    {{ 19,   0}, { 18,   0,   0}},  /*  25 dropout_19_grad_input */
+    {{ 20,   0}, { 19,   0,   0}},  /*  26 relu_18_grad_input */
+    {{ 14,   0}, { 20,   0,   0}},  /*  27 fc2_grad_bias */
+    {{ 13,   0}, { 20,   0,   0}},  /*  28 fc2_grad_weight */
+    {{ 21,   0}, { 20,   0,   0}},  /*  29 fc2_grad_input */
+    {{ 22,   0}, { 21,   0,   0}},  /*  30 dropout_16_grad_input */
+    {{ 23,   0}, { 22,   0,   0}},  /*  31 relu_15_grad_input */
+    {{ 12,   0}, { 23,   0,   0}},  /*  32 fc1_grad_bias */
+    {{ 11,   0}, { 23,   0,   0}},  /*  33 fc1_grad_weight */
+    {{ 24,   0}, { 23,   0,   0}},  /*  34 fc1_grad_input */
+    {{ 25,   0}, { 24,   0,   0}},  /*  35 maxpool_12_grad_input */
+    {{ 26,   0}, { 25,   0,   0}},  /*  36 relu_11_grad_input */
+    {{ 10,   0}, { 26,   0,   0}},  /*  37 conv5_grad_bias */
+    {{  9,   0}, { 26,   0,   0}},  /*  38 conv5_grad_weight */
+    {{ 27,   0}, { 26,   0,   0}},  /*  39 conv5_grad_input */
+    {{ 28,   0}, { 27,   0,   0}},  /*  40 relu_9_grad_input */
+    {{  8,   0}, { 28,   0,   0}},  /*  41 conv4_grad_bias */
+    {{  7,   0}, { 28,   0,   0}},  /*  42 conv4_grad_weight */
+    {{ 29,   0}, { 28,   0,   0}},  /*  43 conv4_grad_input */
+    {{ 30,   0}, { 29,   0,   0}},  /*  44 relu_7_grad_input */
+    {{  6,   0}, { 30,   0,   0}},  /*  45 conv3_grad_bias */
+    {{  5,   0}, { 30,   0,   0}},  /*  46 conv3_grad_weight */
+    {{ 31,   0}, { 30,   0,   0}},  /*  47 conv3_grad_input */
+    {{ 32,   0}, { 31,   0,   0}},  /*  48 maxpool_5_grad_input */
+    {{ 33,   0}, { 32,   0,   0}},  /*  49 relu_4_grad_input */
+    {{  4,   0}, { 33,   0,   0}},  /*  50 conv2_grad_bias */
+    {{  3,   0}, { 33,   0,   0}},  /*  51 conv2_grad_weight */
+    {{ 34,   0}, { 33,   0,   0}},  /*  52 conv2_grad_input */
+    {{ 35,   0}, { 34,   0,   0}},  /*  53 maxpool_2_grad_input */
+    {{ 36,   0}, { 35,   0,   0}},  /*  54 relu_1_grad_input */
+    {{  2,   0}, { 36,   0,   0}},  /*  55 conv1_grad_bias */
+    {{  1,   0}, { 36,   0,   0}},  /*  56 conv1_grad_weight */
 };
 
 enum { BACKWARD = 21, KERNELS = 57, GRADIENTS = 37 };
@@ -1618,13 +1618,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "alexnet", .source = "alexnet.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "alexnet", .source = "alexnet.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 21,
     .predict = predict_kernels, .predict_count = 18,
     .gradients = gradients_kernels, .gradients_count = 57,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(alexnet, facts)

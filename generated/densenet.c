@@ -267,7 +267,7 @@ enum { TENSORS = 147 };
 struct densenet {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[264];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[264];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -6165,169 +6165,169 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{148, 0}, {0, 0, 0}},  /* 101 loss_backward */
-    {{147, 0}, {148, 0, 0}},  /* 102 fc_grad_bias */
-    {{146, 0}, {148, 0, 0}},  /* 103 fc_grad_weight */
-    {{149, 0}, {148, 0, 0}},  /* 104 fc_grad_input */
-    {{150, 0}, {149, 0, 0}},  /* 105 global_avgpool_16_grad_input */
-    {{151, 0}, {150, 0, 0}},  /* 106 relu_15_grad_input */
-    {{141, 142}, {151, 0, 0}},  /* 107 bn2_grad_scale */
-    {{152, 0}, {141, 142, 151}},  /* 108 bn2_grad_input */
-    {{153, 0}, {152, 0, 0}},  /* 109 dense4_concat4_grad_input */
-    {{154, 0}, {152, 0, 0}},  /* 110 dense4_concat4_grad_input2 */
-    {{140, 0}, {154, 0, 0}},  /* 111 dense4_layer4_conv_grad_bias */
-    {{139, 0}, {154, 0, 0}},  /* 112 dense4_layer4_conv_grad_weight */
-    {{155, 0}, {154, 0, 0}},  /* 113 dense4_layer4_conv_grad_input */
-    {{156, 0}, {155, 0, 0}},  /* 114 dense4_layer4_1_grad_input */
-    {{134, 135}, {156, 0, 0}},  /* 115 dense4_layer4_bn_grad_scale */
-    {{153, 0}, {134, 135, 156}},  /* 116 dense4_layer4_bn_grad_input */
-    {{157, 0}, {153, 0, 0}},  /* 117 dense4_concat3_grad_input */
-    {{158, 0}, {153, 0, 0}},  /* 118 dense4_concat3_grad_input2 */
-    {{133, 0}, {158, 0, 0}},  /* 119 dense4_layer3_conv_grad_bias */
-    {{132, 0}, {158, 0, 0}},  /* 120 dense4_layer3_conv_grad_weight */
-    {{159, 0}, {158, 0, 0}},  /* 121 dense4_layer3_conv_grad_input */
-    {{160, 0}, {159, 0, 0}},  /* 122 dense4_layer3_1_grad_input */
-    {{127, 128}, {160, 0, 0}},  /* 123 dense4_layer3_bn_grad_scale */
-    {{157, 0}, {127, 128, 160}},  /* 124 dense4_layer3_bn_grad_input */
-    {{161, 0}, {157, 0, 0}},  /* 125 dense4_concat2_grad_input */
-    {{162, 0}, {157, 0, 0}},  /* 126 dense4_concat2_grad_input2 */
-    {{126, 0}, {162, 0, 0}},  /* 127 dense4_layer2_conv_grad_bias */
-    {{125, 0}, {162, 0, 0}},  /* 128 dense4_layer2_conv_grad_weight */
-    {{163, 0}, {162, 0, 0}},  /* 129 dense4_layer2_conv_grad_input */
-    {{164, 0}, {163, 0, 0}},  /* 130 dense4_layer2_1_grad_input */
-    {{120, 121}, {164, 0, 0}},  /* 131 dense4_layer2_bn_grad_scale */
-    {{161, 0}, {120, 121, 164}},  /* 132 dense4_layer2_bn_grad_input */
-    {{165, 0}, {161, 0, 0}},  /* 133 dense4_concat_grad_input */
-    {{166, 0}, {161, 0, 0}},  /* 134 dense4_concat_grad_input2 */
-    {{119, 0}, {166, 0, 0}},  /* 135 dense4_layer1_conv_grad_bias */
-    {{118, 0}, {166, 0, 0}},  /* 136 dense4_layer1_conv_grad_weight */
-    {{167, 0}, {166, 0, 0}},  /* 137 dense4_layer1_conv_grad_input */
-    {{168, 0}, {167, 0, 0}},  /* 138 dense4_layer1_1_grad_input */
-    {{113, 114}, {168, 0, 0}},  /* 139 dense4_layer1_bn_grad_scale */
-    {{165, 0}, {113, 114, 168}},  /* 140 dense4_layer1_bn_grad_input */
-    {{169, 0}, {165, 0, 0}},  /* 141 avgpool_12_grad_input */
-    {{112, 0}, {169, 0, 0}},  /* 142 transition3_conv_grad_bias */
-    {{111, 0}, {169, 0, 0}},  /* 143 transition3_conv_grad_weight */
-    {{170, 0}, {169, 0, 0}},  /* 144 transition3_conv_grad_input */
-    {{171, 0}, {170, 0, 0}},  /* 145 transition3_1_grad_input */
-    {{106, 107}, {171, 0, 0}},  /* 146 transition3_bn_grad_scale */
-    {{172, 0}, {106, 107, 171}},  /* 147 transition3_bn_grad_input */
-    {{173, 0}, {172, 0, 0}},  /* 148 dense3_concat4_grad_input */
-    {{174, 0}, {172, 0, 0}},  /* 149 dense3_concat4_grad_input2 */
-    {{105, 0}, {174, 0, 0}},  /* 150 dense3_layer4_conv_grad_bias */
-    {{104, 0}, {174, 0, 0}},  /* 151 dense3_layer4_conv_grad_weight */
-    {{175, 0}, {174, 0, 0}},  /* 152 dense3_layer4_conv_grad_input */
-    {{176, 0}, {175, 0, 0}},  /* 153 dense3_layer4_1_grad_input */
-    {{99, 100}, {176, 0, 0}},  /* 154 dense3_layer4_bn_grad_scale */
-    {{173, 0}, {99, 100, 176}},  /* 155 dense3_layer4_bn_grad_input */
-    {{177, 0}, {173, 0, 0}},  /* 156 dense3_concat3_grad_input */
-    {{178, 0}, {173, 0, 0}},  /* 157 dense3_concat3_grad_input2 */
-    {{98, 0}, {178, 0, 0}},  /* 158 dense3_layer3_conv_grad_bias */
-    {{97, 0}, {178, 0, 0}},  /* 159 dense3_layer3_conv_grad_weight */
-    {{179, 0}, {178, 0, 0}},  /* 160 dense3_layer3_conv_grad_input */
-    {{180, 0}, {179, 0, 0}},  /* 161 dense3_layer3_1_grad_input */
-    {{92, 93}, {180, 0, 0}},  /* 162 dense3_layer3_bn_grad_scale */
-    {{177, 0}, {92, 93, 180}},  /* 163 dense3_layer3_bn_grad_input */
-    {{181, 0}, {177, 0, 0}},  /* 164 dense3_concat2_grad_input */
-    {{182, 0}, {177, 0, 0}},  /* 165 dense3_concat2_grad_input2 */
-    {{91, 0}, {182, 0, 0}},  /* 166 dense3_layer2_conv_grad_bias */
-    {{90, 0}, {182, 0, 0}},  /* 167 dense3_layer2_conv_grad_weight */
-    {{183, 0}, {182, 0, 0}},  /* 168 dense3_layer2_conv_grad_input */
-    {{184, 0}, {183, 0, 0}},  /* 169 dense3_layer2_1_grad_input */
-    {{85, 86}, {184, 0, 0}},  /* 170 dense3_layer2_bn_grad_scale */
-    {{181, 0}, {85, 86, 184}},  /* 171 dense3_layer2_bn_grad_input */
-    {{185, 0}, {181, 0, 0}},  /* 172 dense3_concat_grad_input */
-    {{186, 0}, {181, 0, 0}},  /* 173 dense3_concat_grad_input2 */
-    {{84, 0}, {186, 0, 0}},  /* 174 dense3_layer1_conv_grad_bias */
-    {{83, 0}, {186, 0, 0}},  /* 175 dense3_layer1_conv_grad_weight */
-    {{187, 0}, {186, 0, 0}},  /* 176 dense3_layer1_conv_grad_input */
-    {{188, 0}, {187, 0, 0}},  /* 177 dense3_layer1_1_grad_input */
-    {{78, 79}, {188, 0, 0}},  /* 178 dense3_layer1_bn_grad_scale */
-    {{185, 0}, {78, 79, 188}},  /* 179 dense3_layer1_bn_grad_input */
-    {{189, 0}, {185, 0, 0}},  /* 180 avgpool_9_grad_input */
-    {{77, 0}, {189, 0, 0}},  /* 181 transition2_conv_grad_bias */
-    {{76, 0}, {189, 0, 0}},  /* 182 transition2_conv_grad_weight */
-    {{190, 0}, {189, 0, 0}},  /* 183 transition2_conv_grad_input */
-    {{191, 0}, {190, 0, 0}},  /* 184 transition2_1_grad_input */
-    {{71, 72}, {191, 0, 0}},  /* 185 transition2_bn_grad_scale */
-    {{192, 0}, {71, 72, 191}},  /* 186 transition2_bn_grad_input */
-    {{193, 0}, {192, 0, 0}},  /* 187 dense2_concat4_grad_input */
-    {{194, 0}, {192, 0, 0}},  /* 188 dense2_concat4_grad_input2 */
-    {{70, 0}, {194, 0, 0}},  /* 189 dense2_layer4_conv_grad_bias */
-    {{69, 0}, {194, 0, 0}},  /* 190 dense2_layer4_conv_grad_weight */
-    {{195, 0}, {194, 0, 0}},  /* 191 dense2_layer4_conv_grad_input */
-    {{196, 0}, {195, 0, 0}},  /* 192 dense2_layer4_1_grad_input */
-    {{64, 65}, {196, 0, 0}},  /* 193 dense2_layer4_bn_grad_scale */
-    {{193, 0}, {64, 65, 196}},  /* 194 dense2_layer4_bn_grad_input */
-    {{197, 0}, {193, 0, 0}},  /* 195 dense2_concat3_grad_input */
-    {{198, 0}, {193, 0, 0}},  /* 196 dense2_concat3_grad_input2 */
-    {{63, 0}, {198, 0, 0}},  /* 197 dense2_layer3_conv_grad_bias */
-    {{62, 0}, {198, 0, 0}},  /* 198 dense2_layer3_conv_grad_weight */
-    {{199, 0}, {198, 0, 0}},  /* 199 dense2_layer3_conv_grad_input */
-    {{200, 0}, {199, 0, 0}},  /* 200 dense2_layer3_1_grad_input */
-    {{57, 58}, {200, 0, 0}},  /* 201 dense2_layer3_bn_grad_scale */
-    {{197, 0}, {57, 58, 200}},  /* 202 dense2_layer3_bn_grad_input */
-    {{201, 0}, {197, 0, 0}},  /* 203 dense2_concat2_grad_input */
-    {{202, 0}, {197, 0, 0}},  /* 204 dense2_concat2_grad_input2 */
-    {{56, 0}, {202, 0, 0}},  /* 205 dense2_layer2_conv_grad_bias */
-    {{55, 0}, {202, 0, 0}},  /* 206 dense2_layer2_conv_grad_weight */
-    {{203, 0}, {202, 0, 0}},  /* 207 dense2_layer2_conv_grad_input */
-    {{204, 0}, {203, 0, 0}},  /* 208 dense2_layer2_1_grad_input */
-    {{50, 51}, {204, 0, 0}},  /* 209 dense2_layer2_bn_grad_scale */
-    {{201, 0}, {50, 51, 204}},  /* 210 dense2_layer2_bn_grad_input */
-    {{205, 0}, {201, 0, 0}},  /* 211 dense2_concat_grad_input */
-    {{206, 0}, {201, 0, 0}},  /* 212 dense2_concat_grad_input2 */
-    {{49, 0}, {206, 0, 0}},  /* 213 dense2_layer1_conv_grad_bias */
-    {{48, 0}, {206, 0, 0}},  /* 214 dense2_layer1_conv_grad_weight */
-    {{207, 0}, {206, 0, 0}},  /* 215 dense2_layer1_conv_grad_input */
-    {{208, 0}, {207, 0, 0}},  /* 216 dense2_layer1_1_grad_input */
-    {{43, 44}, {208, 0, 0}},  /* 217 dense2_layer1_bn_grad_scale */
-    {{205, 0}, {43, 44, 208}},  /* 218 dense2_layer1_bn_grad_input */
-    {{209, 0}, {205, 0, 0}},  /* 219 avgpool_6_grad_input */
-    {{42, 0}, {209, 0, 0}},  /* 220 transition1_conv_grad_bias */
-    {{41, 0}, {209, 0, 0}},  /* 221 transition1_conv_grad_weight */
-    {{210, 0}, {209, 0, 0}},  /* 222 transition1_conv_grad_input */
-    {{211, 0}, {210, 0, 0}},  /* 223 transition1_1_grad_input */
-    {{36, 37}, {211, 0, 0}},  /* 224 transition1_bn_grad_scale */
-    {{212, 0}, {36, 37, 211}},  /* 225 transition1_bn_grad_input */
-    {{213, 0}, {212, 0, 0}},  /* 226 dense1_concat4_grad_input */
-    {{214, 0}, {212, 0, 0}},  /* 227 dense1_concat4_grad_input2 */
-    {{35, 0}, {214, 0, 0}},  /* 228 dense1_layer4_conv_grad_bias */
-    {{34, 0}, {214, 0, 0}},  /* 229 dense1_layer4_conv_grad_weight */
-    {{215, 0}, {214, 0, 0}},  /* 230 dense1_layer4_conv_grad_input */
-    {{216, 0}, {215, 0, 0}},  /* 231 dense1_layer4_1_grad_input */
-    {{29, 30}, {216, 0, 0}},  /* 232 dense1_layer4_bn_grad_scale */
-    {{213, 0}, {29, 30, 216}},  /* 233 dense1_layer4_bn_grad_input */
-    {{217, 0}, {213, 0, 0}},  /* 234 dense1_concat3_grad_input */
-    {{218, 0}, {213, 0, 0}},  /* 235 dense1_concat3_grad_input2 */
-    {{28, 0}, {218, 0, 0}},  /* 236 dense1_layer3_conv_grad_bias */
-    {{27, 0}, {218, 0, 0}},  /* 237 dense1_layer3_conv_grad_weight */
-    {{219, 0}, {218, 0, 0}},  /* 238 dense1_layer3_conv_grad_input */
-    {{220, 0}, {219, 0, 0}},  /* 239 dense1_layer3_1_grad_input */
-    {{22, 23}, {220, 0, 0}},  /* 240 dense1_layer3_bn_grad_scale */
-    {{217, 0}, {22, 23, 220}},  /* 241 dense1_layer3_bn_grad_input */
-    {{221, 0}, {217, 0, 0}},  /* 242 dense1_concat2_grad_input */
-    {{222, 0}, {217, 0, 0}},  /* 243 dense1_concat2_grad_input2 */
-    {{21, 0}, {222, 0, 0}},  /* 244 dense1_layer2_conv_grad_bias */
-    {{20, 0}, {222, 0, 0}},  /* 245 dense1_layer2_conv_grad_weight */
-    {{223, 0}, {222, 0, 0}},  /* 246 dense1_layer2_conv_grad_input */
-    {{224, 0}, {223, 0, 0}},  /* 247 dense1_layer2_1_grad_input */
-    {{15, 16}, {224, 0, 0}},  /* 248 dense1_layer2_bn_grad_scale */
-    {{221, 0}, {15, 16, 224}},  /* 249 dense1_layer2_bn_grad_input */
-    {{225, 0}, {221, 0, 0}},  /* 250 dense1_concat_grad_input */
-    {{226, 0}, {221, 0, 0}},  /* 251 dense1_concat_grad_input2 */
-    {{14, 0}, {226, 0, 0}},  /* 252 dense1_layer1_conv_grad_bias */
-    {{13, 0}, {226, 0, 0}},  /* 253 dense1_layer1_conv_grad_weight */
-    {{227, 0}, {226, 0, 0}},  /* 254 dense1_layer1_conv_grad_input */
-    {{228, 0}, {227, 0, 0}},  /* 255 dense1_layer1_1_grad_input */
-    {{8, 9}, {228, 0, 0}},  /* 256 dense1_layer1_bn_grad_scale */
-    {{225, 0}, {8, 9, 228}},  /* 257 dense1_layer1_bn_grad_input */
-    {{229, 0}, {225, 0, 0}},  /* 258 maxpool_3_grad_input */
-    {{230, 0}, {229, 0, 0}},  /* 259 relu_2_grad_input */
-    {{3, 4}, {230, 0, 0}},  /* 260 bn1_grad_scale */
-    {{231, 0}, {3, 4, 230}},  /* 261 bn1_grad_input */
-    {{2, 0}, {231, 0, 0}},  /* 262 conv1_grad_bias */
-    {{1, 0}, {231, 0, 0}},  /* 263 conv1_grad_weight */
+    {{148,   0}, {  0,   0,   0}},  /* 101 loss_backward */
+    {{147,   0}, {148,   0,   0}},  /* 102 fc_grad_bias */
+    {{146,   0}, {148,   0,   0}},  /* 103 fc_grad_weight */
+    {{149,   0}, {148,   0,   0}},  /* 104 fc_grad_input */
+    {{150,   0}, {149,   0,   0}},  /* 105 global_avgpool_16_grad_input */
+    {{151,   0}, {150,   0,   0}},  /* 106 relu_15_grad_input */
+    {{141, 142}, {151,   0,   0}},  /* 107 bn2_grad_scale */
+    {{152,   0}, {141, 142, 151}},  /* 108 bn2_grad_input */
+    {{153,   0}, {152,   0,   0}},  /* 109 dense4_concat4_grad_input */
+    {{154,   0}, {152,   0,   0}},  /* 110 dense4_concat4_grad_input2 */
+    {{140,   0}, {154,   0,   0}},  /* 111 dense4_layer4_conv_grad_bias */
+    {{139,   0}, {154,   0,   0}},  /* 112 dense4_layer4_conv_grad_weight */
+    {{155,   0}, {154,   0,   0}},  /* 113 dense4_layer4_conv_grad_input */
+    {{156,   0}, {155,   0,   0}},  /* 114 dense4_layer4_1_grad_input */
+    {{134, 135}, {156,   0,   0}},  /* 115 dense4_layer4_bn_grad_scale */
+    {{153,   0}, {134, 135, 156}},  /* 116 dense4_layer4_bn_grad_input */
+    {{157,   0}, {153,   0,   0}},  /* 117 dense4_concat3_grad_input */
+    {{158,   0}, {153,   0,   0}},  /* 118 dense4_concat3_grad_input2 */
+    {{133,   0}, {158,   0,   0}},  /* 119 dense4_layer3_conv_grad_bias */
+    {{132,   0}, {158,   0,   0}},  /* 120 dense4_layer3_conv_grad_weight */
+    {{159,   0}, {158,   0,   0}},  /* 121 dense4_layer3_conv_grad_input */
+    {{160,   0}, {159,   0,   0}},  /* 122 dense4_layer3_1_grad_input */
+    {{127, 128}, {160,   0,   0}},  /* 123 dense4_layer3_bn_grad_scale */
+    {{157,   0}, {127, 128, 160}},  /* 124 dense4_layer3_bn_grad_input */
+    {{161,   0}, {157,   0,   0}},  /* 125 dense4_concat2_grad_input */
+    {{162,   0}, {157,   0,   0}},  /* 126 dense4_concat2_grad_input2 */
+    {{126,   0}, {162,   0,   0}},  /* 127 dense4_layer2_conv_grad_bias */
+    {{125,   0}, {162,   0,   0}},  /* 128 dense4_layer2_conv_grad_weight */
+    {{163,   0}, {162,   0,   0}},  /* 129 dense4_layer2_conv_grad_input */
+    {{164,   0}, {163,   0,   0}},  /* 130 dense4_layer2_1_grad_input */
+    {{120, 121}, {164,   0,   0}},  /* 131 dense4_layer2_bn_grad_scale */
+    {{161,   0}, {120, 121, 164}},  /* 132 dense4_layer2_bn_grad_input */
+    {{165,   0}, {161,   0,   0}},  /* 133 dense4_concat_grad_input */
+    {{166,   0}, {161,   0,   0}},  /* 134 dense4_concat_grad_input2 */
+    {{119,   0}, {166,   0,   0}},  /* 135 dense4_layer1_conv_grad_bias */
+    {{118,   0}, {166,   0,   0}},  /* 136 dense4_layer1_conv_grad_weight */
+    {{167,   0}, {166,   0,   0}},  /* 137 dense4_layer1_conv_grad_input */
+    {{168,   0}, {167,   0,   0}},  /* 138 dense4_layer1_1_grad_input */
+    {{113, 114}, {168,   0,   0}},  /* 139 dense4_layer1_bn_grad_scale */
+    {{165,   0}, {113, 114, 168}},  /* 140 dense4_layer1_bn_grad_input */
+    {{169,   0}, {165,   0,   0}},  /* 141 avgpool_12_grad_input */
+    {{112,   0}, {169,   0,   0}},  /* 142 transition3_conv_grad_bias */
+    {{111,   0}, {169,   0,   0}},  /* 143 transition3_conv_grad_weight */
+    {{170,   0}, {169,   0,   0}},  /* 144 transition3_conv_grad_input */
+    {{171,   0}, {170,   0,   0}},  /* 145 transition3_1_grad_input */
+    {{106, 107}, {171,   0,   0}},  /* 146 transition3_bn_grad_scale */
+    {{172,   0}, {106, 107, 171}},  /* 147 transition3_bn_grad_input */
+    {{173,   0}, {172,   0,   0}},  /* 148 dense3_concat4_grad_input */
+    {{174,   0}, {172,   0,   0}},  /* 149 dense3_concat4_grad_input2 */
+    {{105,   0}, {174,   0,   0}},  /* 150 dense3_layer4_conv_grad_bias */
+    {{104,   0}, {174,   0,   0}},  /* 151 dense3_layer4_conv_grad_weight */
+    {{175,   0}, {174,   0,   0}},  /* 152 dense3_layer4_conv_grad_input */
+    {{176,   0}, {175,   0,   0}},  /* 153 dense3_layer4_1_grad_input */
+    {{ 99, 100}, {176,   0,   0}},  /* 154 dense3_layer4_bn_grad_scale */
+    {{173,   0}, { 99, 100, 176}},  /* 155 dense3_layer4_bn_grad_input */
+    {{177,   0}, {173,   0,   0}},  /* 156 dense3_concat3_grad_input */
+    {{178,   0}, {173,   0,   0}},  /* 157 dense3_concat3_grad_input2 */
+    {{ 98,   0}, {178,   0,   0}},  /* 158 dense3_layer3_conv_grad_bias */
+    {{ 97,   0}, {178,   0,   0}},  /* 159 dense3_layer3_conv_grad_weight */
+    {{179,   0}, {178,   0,   0}},  /* 160 dense3_layer3_conv_grad_input */
+    {{180,   0}, {179,   0,   0}},  /* 161 dense3_layer3_1_grad_input */
+    {{ 92,  93}, {180,   0,   0}},  /* 162 dense3_layer3_bn_grad_scale */
+    {{177,   0}, { 92,  93, 180}},  /* 163 dense3_layer3_bn_grad_input */
+    {{181,   0}, {177,   0,   0}},  /* 164 dense3_concat2_grad_input */
+    {{182,   0}, {177,   0,   0}},  /* 165 dense3_concat2_grad_input2 */
+    {{ 91,   0}, {182,   0,   0}},  /* 166 dense3_layer2_conv_grad_bias */
+    {{ 90,   0}, {182,   0,   0}},  /* 167 dense3_layer2_conv_grad_weight */
+    {{183,   0}, {182,   0,   0}},  /* 168 dense3_layer2_conv_grad_input */
+    {{184,   0}, {183,   0,   0}},  /* 169 dense3_layer2_1_grad_input */
+    {{ 85,  86}, {184,   0,   0}},  /* 170 dense3_layer2_bn_grad_scale */
+    {{181,   0}, { 85,  86, 184}},  /* 171 dense3_layer2_bn_grad_input */
+    {{185,   0}, {181,   0,   0}},  /* 172 dense3_concat_grad_input */
+    {{186,   0}, {181,   0,   0}},  /* 173 dense3_concat_grad_input2 */
+    {{ 84,   0}, {186,   0,   0}},  /* 174 dense3_layer1_conv_grad_bias */
+    {{ 83,   0}, {186,   0,   0}},  /* 175 dense3_layer1_conv_grad_weight */
+    {{187,   0}, {186,   0,   0}},  /* 176 dense3_layer1_conv_grad_input */
+    {{188,   0}, {187,   0,   0}},  /* 177 dense3_layer1_1_grad_input */
+    {{ 78,  79}, {188,   0,   0}},  /* 178 dense3_layer1_bn_grad_scale */
+    {{185,   0}, { 78,  79, 188}},  /* 179 dense3_layer1_bn_grad_input */
+    {{189,   0}, {185,   0,   0}},  /* 180 avgpool_9_grad_input */
+    {{ 77,   0}, {189,   0,   0}},  /* 181 transition2_conv_grad_bias */
+    {{ 76,   0}, {189,   0,   0}},  /* 182 transition2_conv_grad_weight */
+    {{190,   0}, {189,   0,   0}},  /* 183 transition2_conv_grad_input */
+    {{191,   0}, {190,   0,   0}},  /* 184 transition2_1_grad_input */
+    {{ 71,  72}, {191,   0,   0}},  /* 185 transition2_bn_grad_scale */
+    {{192,   0}, { 71,  72, 191}},  /* 186 transition2_bn_grad_input */
+    {{193,   0}, {192,   0,   0}},  /* 187 dense2_concat4_grad_input */
+    {{194,   0}, {192,   0,   0}},  /* 188 dense2_concat4_grad_input2 */
+    {{ 70,   0}, {194,   0,   0}},  /* 189 dense2_layer4_conv_grad_bias */
+    {{ 69,   0}, {194,   0,   0}},  /* 190 dense2_layer4_conv_grad_weight */
+    {{195,   0}, {194,   0,   0}},  /* 191 dense2_layer4_conv_grad_input */
+    {{196,   0}, {195,   0,   0}},  /* 192 dense2_layer4_1_grad_input */
+    {{ 64,  65}, {196,   0,   0}},  /* 193 dense2_layer4_bn_grad_scale */
+    {{193,   0}, { 64,  65, 196}},  /* 194 dense2_layer4_bn_grad_input */
+    {{197,   0}, {193,   0,   0}},  /* 195 dense2_concat3_grad_input */
+    {{198,   0}, {193,   0,   0}},  /* 196 dense2_concat3_grad_input2 */
+    {{ 63,   0}, {198,   0,   0}},  /* 197 dense2_layer3_conv_grad_bias */
+    {{ 62,   0}, {198,   0,   0}},  /* 198 dense2_layer3_conv_grad_weight */
+    {{199,   0}, {198,   0,   0}},  /* 199 dense2_layer3_conv_grad_input */
+    {{200,   0}, {199,   0,   0}},  /* 200 dense2_layer3_1_grad_input */
+    {{ 57,  58}, {200,   0,   0}},  /* 201 dense2_layer3_bn_grad_scale */
+    {{197,   0}, { 57,  58, 200}},  /* 202 dense2_layer3_bn_grad_input */
+    {{201,   0}, {197,   0,   0}},  /* 203 dense2_concat2_grad_input */
+    {{202,   0}, {197,   0,   0}},  /* 204 dense2_concat2_grad_input2 */
+    {{ 56,   0}, {202,   0,   0}},  /* 205 dense2_layer2_conv_grad_bias */
+    {{ 55,   0}, {202,   0,   0}},  /* 206 dense2_layer2_conv_grad_weight */
+    {{203,   0}, {202,   0,   0}},  /* 207 dense2_layer2_conv_grad_input */
+    {{204,   0}, {203,   0,   0}},  /* 208 dense2_layer2_1_grad_input */
+    {{ 50,  51}, {204,   0,   0}},  /* 209 dense2_layer2_bn_grad_scale */
+    {{201,   0}, { 50,  51, 204}},  /* 210 dense2_layer2_bn_grad_input */
+    {{205,   0}, {201,   0,   0}},  /* 211 dense2_concat_grad_input */
+    {{206,   0}, {201,   0,   0}},  /* 212 dense2_concat_grad_input2 */
+    {{ 49,   0}, {206,   0,   0}},  /* 213 dense2_layer1_conv_grad_bias */
+    {{ 48,   0}, {206,   0,   0}},  /* 214 dense2_layer1_conv_grad_weight */
+    {{207,   0}, {206,   0,   0}},  /* 215 dense2_layer1_conv_grad_input */
+    {{208,   0}, {207,   0,   0}},  /* 216 dense2_layer1_1_grad_input */
+    {{ 43,  44}, {208,   0,   0}},  /* 217 dense2_layer1_bn_grad_scale */
+    {{205,   0}, { 43,  44, 208}},  /* 218 dense2_layer1_bn_grad_input */
+    {{209,   0}, {205,   0,   0}},  /* 219 avgpool_6_grad_input */
+    {{ 42,   0}, {209,   0,   0}},  /* 220 transition1_conv_grad_bias */
+    {{ 41,   0}, {209,   0,   0}},  /* 221 transition1_conv_grad_weight */
+    {{210,   0}, {209,   0,   0}},  /* 222 transition1_conv_grad_input */
+    {{211,   0}, {210,   0,   0}},  /* 223 transition1_1_grad_input */
+    {{ 36,  37}, {211,   0,   0}},  /* 224 transition1_bn_grad_scale */
+    {{212,   0}, { 36,  37, 211}},  /* 225 transition1_bn_grad_input */
+    {{213,   0}, {212,   0,   0}},  /* 226 dense1_concat4_grad_input */
+    {{214,   0}, {212,   0,   0}},  /* 227 dense1_concat4_grad_input2 */
+    {{ 35,   0}, {214,   0,   0}},  /* 228 dense1_layer4_conv_grad_bias */
+    {{ 34,   0}, {214,   0,   0}},  /* 229 dense1_layer4_conv_grad_weight */
+    {{215,   0}, {214,   0,   0}},  /* 230 dense1_layer4_conv_grad_input */
+    {{216,   0}, {215,   0,   0}},  /* 231 dense1_layer4_1_grad_input */
+    {{ 29,  30}, {216,   0,   0}},  /* 232 dense1_layer4_bn_grad_scale */
+    {{213,   0}, { 29,  30, 216}},  /* 233 dense1_layer4_bn_grad_input */
+    {{217,   0}, {213,   0,   0}},  /* 234 dense1_concat3_grad_input */
+    {{218,   0}, {213,   0,   0}},  /* 235 dense1_concat3_grad_input2 */
+    {{ 28,   0}, {218,   0,   0}},  /* 236 dense1_layer3_conv_grad_bias */
+    {{ 27,   0}, {218,   0,   0}},  /* 237 dense1_layer3_conv_grad_weight */
+    {{219,   0}, {218,   0,   0}},  /* 238 dense1_layer3_conv_grad_input */
+    {{220,   0}, {219,   0,   0}},  /* 239 dense1_layer3_1_grad_input */
+    {{ 22,  23}, {220,   0,   0}},  /* 240 dense1_layer3_bn_grad_scale */
+    {{217,   0}, { 22,  23, 220}},  /* 241 dense1_layer3_bn_grad_input */
+    {{221,   0}, {217,   0,   0}},  /* 242 dense1_concat2_grad_input */
+    {{222,   0}, {217,   0,   0}},  /* 243 dense1_concat2_grad_input2 */
+    {{ 21,   0}, {222,   0,   0}},  /* 244 dense1_layer2_conv_grad_bias */
+    {{ 20,   0}, {222,   0,   0}},  /* 245 dense1_layer2_conv_grad_weight */
+    {{223,   0}, {222,   0,   0}},  /* 246 dense1_layer2_conv_grad_input */
+    {{224,   0}, {223,   0,   0}},  /* 247 dense1_layer2_1_grad_input */
+    {{ 15,  16}, {224,   0,   0}},  /* 248 dense1_layer2_bn_grad_scale */
+    {{221,   0}, { 15,  16, 224}},  /* 249 dense1_layer2_bn_grad_input */
+    {{225,   0}, {221,   0,   0}},  /* 250 dense1_concat_grad_input */
+    {{226,   0}, {221,   0,   0}},  /* 251 dense1_concat_grad_input2 */
+    {{ 14,   0}, {226,   0,   0}},  /* 252 dense1_layer1_conv_grad_bias */
+    {{ 13,   0}, {226,   0,   0}},  /* 253 dense1_layer1_conv_grad_weight */
+    {{227,   0}, {226,   0,   0}},  /* 254 dense1_layer1_conv_grad_input */
+    {{228,   0}, {227,   0,   0}},  /* 255 dense1_layer1_1_grad_input */
+    {{  8,   9}, {228,   0,   0}},  /* 256 dense1_layer1_bn_grad_scale */
+    {{225,   0}, {  8,   9, 228}},  /* 257 dense1_layer1_bn_grad_input */
+    {{229,   0}, {225,   0,   0}},  /* 258 maxpool_3_grad_input */
+    {{230,   0}, {229,   0,   0}},  /* 259 relu_2_grad_input */
+    {{  3,   4}, {230,   0,   0}},  /* 260 bn1_grad_scale */
+    {{231,   0}, {  3,   4, 230}},  /* 261 bn1_grad_input */
+    {{  2,   0}, {231,   0,   0}},  /* 262 conv1_grad_bias */
+    {{  1,   0}, {231,   0,   0}},  /* 263 conv1_grad_weight */
 };
 
 enum { BACKWARD = 101, KERNELS = 264, GRADIENTS = 232 };
@@ -7977,13 +7977,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "densenet", .source = "densenet.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "densenet", .source = "densenet.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 85,
     .predict = predict_kernels, .predict_count = 100,
     .gradients = gradients_kernels, .gradients_count = 264,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(densenet, facts)

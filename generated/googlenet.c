@@ -290,7 +290,7 @@ enum { TENSORS = 116 };
 struct googlenet {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[447];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[447];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -8578,287 +8578,287 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{117, 0}, {0, 0, 0}},  /* 166 loss_backward */
-    {{116, 0}, {117, 0, 0}},  /* 167 fc_grad_bias */
-    {{115, 0}, {117, 0, 0}},  /* 168 fc_grad_weight */
-    {{118, 0}, {117, 0, 0}},  /* 169 fc_grad_input */
-    {{119, 0}, {118, 0, 0}},  /* 170 global_avgpool_5_grad_input */
-    {{120, 0}, {119, 0, 0}},  /* 171 stage5_1_concat_grad_input */
-    {{121, 0}, {119, 0, 0}},  /* 172 stage5_1_concat_grad_input2 */
-    {{122, 0}, {119, 0, 0}},  /* 173 stage5_1_concat_grad_input3 */
-    {{123, 0}, {119, 0, 0}},  /* 174 stage5_1_concat_grad_input4 */
-    {{124, 0}, {123, 0, 0}},  /* 175 stage5_1_12_grad_input */
-    {{114, 0}, {124, 0, 0}},  /* 176 stage5_1_project_grad_bias */
-    {{113, 0}, {124, 0, 0}},  /* 177 stage5_1_project_grad_weight */
-    {{125, 0}, {124, 0, 0}},  /* 178 stage5_1_project_grad_input */
-    {{126, 0}, {125, 0, 0}},  /* 179 stage5_1_10_grad_input */
-    {{127, 0}, {122, 0, 0}},  /* 180 stage5_1_9_grad_input */
-    {{112, 0}, {127, 0, 0}},  /* 181 stage5_1_conv5_grad_bias */
-    {{111, 0}, {127, 0, 0}},  /* 182 stage5_1_conv5_grad_weight */
-    {{128, 0}, {127, 0, 0}},  /* 183 stage5_1_conv5_grad_input */
-    {{129, 0}, {128, 0, 0}},  /* 184 stage5_1_7_grad_input */
-    {{110, 0}, {129, 0, 0}},  /* 185 stage5_1_reduce5_grad_bias */
-    {{109, 0}, {129, 0, 0}},  /* 186 stage5_1_reduce5_grad_weight */
-    {{126, 0}, {129, 0, 0}},  /* 187 stage5_1_reduce5_grad_input */
-    {{130, 0}, {121, 0, 0}},  /* 188 stage5_1_5_grad_input */
-    {{108, 0}, {130, 0, 0}},  /* 189 stage5_1_conv3_grad_bias */
-    {{107, 0}, {130, 0, 0}},  /* 190 stage5_1_conv3_grad_weight */
-    {{131, 0}, {130, 0, 0}},  /* 191 stage5_1_conv3_grad_input */
-    {{132, 0}, {131, 0, 0}},  /* 192 stage5_1_3_grad_input */
-    {{106, 0}, {132, 0, 0}},  /* 193 stage5_1_reduce3_grad_bias */
-    {{105, 0}, {132, 0, 0}},  /* 194 stage5_1_reduce3_grad_weight */
-    {{126, 0}, {132, 0, 0}},  /* 195 stage5_1_reduce3_grad_input */
-    {{133, 0}, {120, 0, 0}},  /* 196 stage5_1_1_grad_input */
-    {{104, 0}, {133, 0, 0}},  /* 197 stage5_1_conv1_grad_bias */
-    {{103, 0}, {133, 0, 0}},  /* 198 stage5_1_conv1_grad_weight */
-    {{126, 0}, {133, 0, 0}},  /* 199 stage5_1_conv1_grad_input */
-    {{134, 0}, {126, 0, 0}},  /* 200 stage5_0_concat_grad_input */
-    {{135, 0}, {126, 0, 0}},  /* 201 stage5_0_concat_grad_input2 */
-    {{136, 0}, {126, 0, 0}},  /* 202 stage5_0_concat_grad_input3 */
-    {{137, 0}, {126, 0, 0}},  /* 203 stage5_0_concat_grad_input4 */
-    {{138, 0}, {137, 0, 0}},  /* 204 stage5_0_12_grad_input */
-    {{102, 0}, {138, 0, 0}},  /* 205 stage5_0_project_grad_bias */
-    {{101, 0}, {138, 0, 0}},  /* 206 stage5_0_project_grad_weight */
-    {{139, 0}, {138, 0, 0}},  /* 207 stage5_0_project_grad_input */
-    {{140, 0}, {139, 0, 0}},  /* 208 stage5_0_10_grad_input */
-    {{141, 0}, {136, 0, 0}},  /* 209 stage5_0_9_grad_input */
-    {{100, 0}, {141, 0, 0}},  /* 210 stage5_0_conv5_grad_bias */
-    {{99, 0}, {141, 0, 0}},  /* 211 stage5_0_conv5_grad_weight */
-    {{142, 0}, {141, 0, 0}},  /* 212 stage5_0_conv5_grad_input */
-    {{143, 0}, {142, 0, 0}},  /* 213 stage5_0_7_grad_input */
-    {{98, 0}, {143, 0, 0}},  /* 214 stage5_0_reduce5_grad_bias */
-    {{97, 0}, {143, 0, 0}},  /* 215 stage5_0_reduce5_grad_weight */
-    {{140, 0}, {143, 0, 0}},  /* 216 stage5_0_reduce5_grad_input */
-    {{144, 0}, {135, 0, 0}},  /* 217 stage5_0_5_grad_input */
-    {{96, 0}, {144, 0, 0}},  /* 218 stage5_0_conv3_grad_bias */
-    {{95, 0}, {144, 0, 0}},  /* 219 stage5_0_conv3_grad_weight */
-    {{145, 0}, {144, 0, 0}},  /* 220 stage5_0_conv3_grad_input */
-    {{146, 0}, {145, 0, 0}},  /* 221 stage5_0_3_grad_input */
-    {{94, 0}, {146, 0, 0}},  /* 222 stage5_0_reduce3_grad_bias */
-    {{93, 0}, {146, 0, 0}},  /* 223 stage5_0_reduce3_grad_weight */
-    {{140, 0}, {146, 0, 0}},  /* 224 stage5_0_reduce3_grad_input */
-    {{147, 0}, {134, 0, 0}},  /* 225 stage5_0_1_grad_input */
-    {{92, 0}, {147, 0, 0}},  /* 226 stage5_0_conv1_grad_bias */
-    {{91, 0}, {147, 0, 0}},  /* 227 stage5_0_conv1_grad_weight */
-    {{140, 0}, {147, 0, 0}},  /* 228 stage5_0_conv1_grad_input */
-    {{148, 0}, {140, 0, 0}},  /* 229 stage4_5_grad_input */
-    {{149, 0}, {148, 0, 0}},  /* 230 stage4_4_concat_grad_input */
-    {{150, 0}, {148, 0, 0}},  /* 231 stage4_4_concat_grad_input2 */
-    {{151, 0}, {148, 0, 0}},  /* 232 stage4_4_concat_grad_input3 */
-    {{152, 0}, {148, 0, 0}},  /* 233 stage4_4_concat_grad_input4 */
-    {{153, 0}, {152, 0, 0}},  /* 234 stage4_4_12_grad_input */
-    {{90, 0}, {153, 0, 0}},  /* 235 stage4_4_project_grad_bias */
-    {{89, 0}, {153, 0, 0}},  /* 236 stage4_4_project_grad_weight */
-    {{154, 0}, {153, 0, 0}},  /* 237 stage4_4_project_grad_input */
-    {{155, 0}, {154, 0, 0}},  /* 238 stage4_4_10_grad_input */
-    {{156, 0}, {151, 0, 0}},  /* 239 stage4_4_9_grad_input */
-    {{88, 0}, {156, 0, 0}},  /* 240 stage4_4_conv5_grad_bias */
-    {{87, 0}, {156, 0, 0}},  /* 241 stage4_4_conv5_grad_weight */
-    {{157, 0}, {156, 0, 0}},  /* 242 stage4_4_conv5_grad_input */
-    {{158, 0}, {157, 0, 0}},  /* 243 stage4_4_7_grad_input */
-    {{86, 0}, {158, 0, 0}},  /* 244 stage4_4_reduce5_grad_bias */
-    {{85, 0}, {158, 0, 0}},  /* 245 stage4_4_reduce5_grad_weight */
-    {{155, 0}, {158, 0, 0}},  /* 246 stage4_4_reduce5_grad_input */
-    {{159, 0}, {150, 0, 0}},  /* 247 stage4_4_5_grad_input */
-    {{84, 0}, {159, 0, 0}},  /* 248 stage4_4_conv3_grad_bias */
-    {{83, 0}, {159, 0, 0}},  /* 249 stage4_4_conv3_grad_weight */
-    {{160, 0}, {159, 0, 0}},  /* 250 stage4_4_conv3_grad_input */
-    {{161, 0}, {160, 0, 0}},  /* 251 stage4_4_3_grad_input */
-    {{82, 0}, {161, 0, 0}},  /* 252 stage4_4_reduce3_grad_bias */
-    {{81, 0}, {161, 0, 0}},  /* 253 stage4_4_reduce3_grad_weight */
-    {{155, 0}, {161, 0, 0}},  /* 254 stage4_4_reduce3_grad_input */
-    {{162, 0}, {149, 0, 0}},  /* 255 stage4_4_1_grad_input */
-    {{80, 0}, {162, 0, 0}},  /* 256 stage4_4_conv1_grad_bias */
-    {{79, 0}, {162, 0, 0}},  /* 257 stage4_4_conv1_grad_weight */
-    {{155, 0}, {162, 0, 0}},  /* 258 stage4_4_conv1_grad_input */
-    {{163, 0}, {155, 0, 0}},  /* 259 stage4_3_concat_grad_input */
-    {{164, 0}, {155, 0, 0}},  /* 260 stage4_3_concat_grad_input2 */
-    {{165, 0}, {155, 0, 0}},  /* 261 stage4_3_concat_grad_input3 */
-    {{166, 0}, {155, 0, 0}},  /* 262 stage4_3_concat_grad_input4 */
-    {{167, 0}, {166, 0, 0}},  /* 263 stage4_3_12_grad_input */
-    {{78, 0}, {167, 0, 0}},  /* 264 stage4_3_project_grad_bias */
-    {{77, 0}, {167, 0, 0}},  /* 265 stage4_3_project_grad_weight */
-    {{168, 0}, {167, 0, 0}},  /* 266 stage4_3_project_grad_input */
-    {{169, 0}, {168, 0, 0}},  /* 267 stage4_3_10_grad_input */
-    {{170, 0}, {165, 0, 0}},  /* 268 stage4_3_9_grad_input */
-    {{76, 0}, {170, 0, 0}},  /* 269 stage4_3_conv5_grad_bias */
-    {{75, 0}, {170, 0, 0}},  /* 270 stage4_3_conv5_grad_weight */
-    {{171, 0}, {170, 0, 0}},  /* 271 stage4_3_conv5_grad_input */
-    {{172, 0}, {171, 0, 0}},  /* 272 stage4_3_7_grad_input */
-    {{74, 0}, {172, 0, 0}},  /* 273 stage4_3_reduce5_grad_bias */
-    {{73, 0}, {172, 0, 0}},  /* 274 stage4_3_reduce5_grad_weight */
-    {{169, 0}, {172, 0, 0}},  /* 275 stage4_3_reduce5_grad_input */
-    {{173, 0}, {164, 0, 0}},  /* 276 stage4_3_5_grad_input */
-    {{72, 0}, {173, 0, 0}},  /* 277 stage4_3_conv3_grad_bias */
-    {{71, 0}, {173, 0, 0}},  /* 278 stage4_3_conv3_grad_weight */
-    {{174, 0}, {173, 0, 0}},  /* 279 stage4_3_conv3_grad_input */
-    {{175, 0}, {174, 0, 0}},  /* 280 stage4_3_3_grad_input */
-    {{70, 0}, {175, 0, 0}},  /* 281 stage4_3_reduce3_grad_bias */
-    {{69, 0}, {175, 0, 0}},  /* 282 stage4_3_reduce3_grad_weight */
-    {{169, 0}, {175, 0, 0}},  /* 283 stage4_3_reduce3_grad_input */
-    {{176, 0}, {163, 0, 0}},  /* 284 stage4_3_1_grad_input */
-    {{68, 0}, {176, 0, 0}},  /* 285 stage4_3_conv1_grad_bias */
-    {{67, 0}, {176, 0, 0}},  /* 286 stage4_3_conv1_grad_weight */
-    {{169, 0}, {176, 0, 0}},  /* 287 stage4_3_conv1_grad_input */
-    {{177, 0}, {169, 0, 0}},  /* 288 stage4_2_concat_grad_input */
-    {{178, 0}, {169, 0, 0}},  /* 289 stage4_2_concat_grad_input2 */
-    {{179, 0}, {169, 0, 0}},  /* 290 stage4_2_concat_grad_input3 */
-    {{180, 0}, {169, 0, 0}},  /* 291 stage4_2_concat_grad_input4 */
-    {{181, 0}, {180, 0, 0}},  /* 292 stage4_2_12_grad_input */
-    {{66, 0}, {181, 0, 0}},  /* 293 stage4_2_project_grad_bias */
-    {{65, 0}, {181, 0, 0}},  /* 294 stage4_2_project_grad_weight */
-    {{182, 0}, {181, 0, 0}},  /* 295 stage4_2_project_grad_input */
-    {{183, 0}, {182, 0, 0}},  /* 296 stage4_2_10_grad_input */
-    {{184, 0}, {179, 0, 0}},  /* 297 stage4_2_9_grad_input */
-    {{64, 0}, {184, 0, 0}},  /* 298 stage4_2_conv5_grad_bias */
-    {{63, 0}, {184, 0, 0}},  /* 299 stage4_2_conv5_grad_weight */
-    {{185, 0}, {184, 0, 0}},  /* 300 stage4_2_conv5_grad_input */
-    {{186, 0}, {185, 0, 0}},  /* 301 stage4_2_7_grad_input */
-    {{62, 0}, {186, 0, 0}},  /* 302 stage4_2_reduce5_grad_bias */
-    {{61, 0}, {186, 0, 0}},  /* 303 stage4_2_reduce5_grad_weight */
-    {{183, 0}, {186, 0, 0}},  /* 304 stage4_2_reduce5_grad_input */
-    {{187, 0}, {178, 0, 0}},  /* 305 stage4_2_5_grad_input */
-    {{60, 0}, {187, 0, 0}},  /* 306 stage4_2_conv3_grad_bias */
-    {{59, 0}, {187, 0, 0}},  /* 307 stage4_2_conv3_grad_weight */
-    {{188, 0}, {187, 0, 0}},  /* 308 stage4_2_conv3_grad_input */
-    {{189, 0}, {188, 0, 0}},  /* 309 stage4_2_3_grad_input */
-    {{58, 0}, {189, 0, 0}},  /* 310 stage4_2_reduce3_grad_bias */
-    {{57, 0}, {189, 0, 0}},  /* 311 stage4_2_reduce3_grad_weight */
-    {{183, 0}, {189, 0, 0}},  /* 312 stage4_2_reduce3_grad_input */
-    {{190, 0}, {177, 0, 0}},  /* 313 stage4_2_1_grad_input */
-    {{56, 0}, {190, 0, 0}},  /* 314 stage4_2_conv1_grad_bias */
-    {{55, 0}, {190, 0, 0}},  /* 315 stage4_2_conv1_grad_weight */
-    {{183, 0}, {190, 0, 0}},  /* 316 stage4_2_conv1_grad_input */
-    {{191, 0}, {183, 0, 0}},  /* 317 stage4_1_concat_grad_input */
-    {{192, 0}, {183, 0, 0}},  /* 318 stage4_1_concat_grad_input2 */
-    {{193, 0}, {183, 0, 0}},  /* 319 stage4_1_concat_grad_input3 */
-    {{194, 0}, {183, 0, 0}},  /* 320 stage4_1_concat_grad_input4 */
-    {{195, 0}, {194, 0, 0}},  /* 321 stage4_1_12_grad_input */
-    {{54, 0}, {195, 0, 0}},  /* 322 stage4_1_project_grad_bias */
-    {{53, 0}, {195, 0, 0}},  /* 323 stage4_1_project_grad_weight */
-    {{196, 0}, {195, 0, 0}},  /* 324 stage4_1_project_grad_input */
-    {{197, 0}, {196, 0, 0}},  /* 325 stage4_1_10_grad_input */
-    {{198, 0}, {193, 0, 0}},  /* 326 stage4_1_9_grad_input */
-    {{52, 0}, {198, 0, 0}},  /* 327 stage4_1_conv5_grad_bias */
-    {{51, 0}, {198, 0, 0}},  /* 328 stage4_1_conv5_grad_weight */
-    {{199, 0}, {198, 0, 0}},  /* 329 stage4_1_conv5_grad_input */
-    {{200, 0}, {199, 0, 0}},  /* 330 stage4_1_7_grad_input */
-    {{50, 0}, {200, 0, 0}},  /* 331 stage4_1_reduce5_grad_bias */
-    {{49, 0}, {200, 0, 0}},  /* 332 stage4_1_reduce5_grad_weight */
-    {{197, 0}, {200, 0, 0}},  /* 333 stage4_1_reduce5_grad_input */
-    {{201, 0}, {192, 0, 0}},  /* 334 stage4_1_5_grad_input */
-    {{48, 0}, {201, 0, 0}},  /* 335 stage4_1_conv3_grad_bias */
-    {{47, 0}, {201, 0, 0}},  /* 336 stage4_1_conv3_grad_weight */
-    {{202, 0}, {201, 0, 0}},  /* 337 stage4_1_conv3_grad_input */
-    {{203, 0}, {202, 0, 0}},  /* 338 stage4_1_3_grad_input */
-    {{46, 0}, {203, 0, 0}},  /* 339 stage4_1_reduce3_grad_bias */
-    {{45, 0}, {203, 0, 0}},  /* 340 stage4_1_reduce3_grad_weight */
-    {{197, 0}, {203, 0, 0}},  /* 341 stage4_1_reduce3_grad_input */
-    {{204, 0}, {191, 0, 0}},  /* 342 stage4_1_1_grad_input */
-    {{44, 0}, {204, 0, 0}},  /* 343 stage4_1_conv1_grad_bias */
-    {{43, 0}, {204, 0, 0}},  /* 344 stage4_1_conv1_grad_weight */
-    {{197, 0}, {204, 0, 0}},  /* 345 stage4_1_conv1_grad_input */
-    {{205, 0}, {197, 0, 0}},  /* 346 stage4_0_concat_grad_input */
-    {{206, 0}, {197, 0, 0}},  /* 347 stage4_0_concat_grad_input2 */
-    {{207, 0}, {197, 0, 0}},  /* 348 stage4_0_concat_grad_input3 */
-    {{208, 0}, {197, 0, 0}},  /* 349 stage4_0_concat_grad_input4 */
-    {{209, 0}, {208, 0, 0}},  /* 350 stage4_0_12_grad_input */
-    {{42, 0}, {209, 0, 0}},  /* 351 stage4_0_project_grad_bias */
-    {{41, 0}, {209, 0, 0}},  /* 352 stage4_0_project_grad_weight */
-    {{210, 0}, {209, 0, 0}},  /* 353 stage4_0_project_grad_input */
-    {{211, 0}, {210, 0, 0}},  /* 354 stage4_0_10_grad_input */
-    {{212, 0}, {207, 0, 0}},  /* 355 stage4_0_9_grad_input */
-    {{40, 0}, {212, 0, 0}},  /* 356 stage4_0_conv5_grad_bias */
-    {{39, 0}, {212, 0, 0}},  /* 357 stage4_0_conv5_grad_weight */
-    {{213, 0}, {212, 0, 0}},  /* 358 stage4_0_conv5_grad_input */
-    {{214, 0}, {213, 0, 0}},  /* 359 stage4_0_7_grad_input */
-    {{38, 0}, {214, 0, 0}},  /* 360 stage4_0_reduce5_grad_bias */
-    {{37, 0}, {214, 0, 0}},  /* 361 stage4_0_reduce5_grad_weight */
-    {{211, 0}, {214, 0, 0}},  /* 362 stage4_0_reduce5_grad_input */
-    {{215, 0}, {206, 0, 0}},  /* 363 stage4_0_5_grad_input */
-    {{36, 0}, {215, 0, 0}},  /* 364 stage4_0_conv3_grad_bias */
-    {{35, 0}, {215, 0, 0}},  /* 365 stage4_0_conv3_grad_weight */
-    {{216, 0}, {215, 0, 0}},  /* 366 stage4_0_conv3_grad_input */
-    {{217, 0}, {216, 0, 0}},  /* 367 stage4_0_3_grad_input */
-    {{34, 0}, {217, 0, 0}},  /* 368 stage4_0_reduce3_grad_bias */
-    {{33, 0}, {217, 0, 0}},  /* 369 stage4_0_reduce3_grad_weight */
-    {{211, 0}, {217, 0, 0}},  /* 370 stage4_0_reduce3_grad_input */
-    {{218, 0}, {205, 0, 0}},  /* 371 stage4_0_1_grad_input */
-    {{32, 0}, {218, 0, 0}},  /* 372 stage4_0_conv1_grad_bias */
-    {{31, 0}, {218, 0, 0}},  /* 373 stage4_0_conv1_grad_weight */
-    {{211, 0}, {218, 0, 0}},  /* 374 stage4_0_conv1_grad_input */
-    {{219, 0}, {211, 0, 0}},  /* 375 stage3_2_grad_input */
-    {{220, 0}, {219, 0, 0}},  /* 376 stage3_1_concat_grad_input */
-    {{221, 0}, {219, 0, 0}},  /* 377 stage3_1_concat_grad_input2 */
-    {{222, 0}, {219, 0, 0}},  /* 378 stage3_1_concat_grad_input3 */
-    {{223, 0}, {219, 0, 0}},  /* 379 stage3_1_concat_grad_input4 */
-    {{224, 0}, {223, 0, 0}},  /* 380 stage3_1_12_grad_input */
-    {{30, 0}, {224, 0, 0}},  /* 381 stage3_1_project_grad_bias */
-    {{29, 0}, {224, 0, 0}},  /* 382 stage3_1_project_grad_weight */
-    {{225, 0}, {224, 0, 0}},  /* 383 stage3_1_project_grad_input */
-    {{226, 0}, {225, 0, 0}},  /* 384 stage3_1_10_grad_input */
-    {{227, 0}, {222, 0, 0}},  /* 385 stage3_1_9_grad_input */
-    {{28, 0}, {227, 0, 0}},  /* 386 stage3_1_conv5_grad_bias */
-    {{27, 0}, {227, 0, 0}},  /* 387 stage3_1_conv5_grad_weight */
-    {{228, 0}, {227, 0, 0}},  /* 388 stage3_1_conv5_grad_input */
-    {{229, 0}, {228, 0, 0}},  /* 389 stage3_1_7_grad_input */
-    {{26, 0}, {229, 0, 0}},  /* 390 stage3_1_reduce5_grad_bias */
-    {{25, 0}, {229, 0, 0}},  /* 391 stage3_1_reduce5_grad_weight */
-    {{226, 0}, {229, 0, 0}},  /* 392 stage3_1_reduce5_grad_input */
-    {{230, 0}, {221, 0, 0}},  /* 393 stage3_1_5_grad_input */
-    {{24, 0}, {230, 0, 0}},  /* 394 stage3_1_conv3_grad_bias */
-    {{23, 0}, {230, 0, 0}},  /* 395 stage3_1_conv3_grad_weight */
-    {{231, 0}, {230, 0, 0}},  /* 396 stage3_1_conv3_grad_input */
-    {{232, 0}, {231, 0, 0}},  /* 397 stage3_1_3_grad_input */
-    {{22, 0}, {232, 0, 0}},  /* 398 stage3_1_reduce3_grad_bias */
-    {{21, 0}, {232, 0, 0}},  /* 399 stage3_1_reduce3_grad_weight */
-    {{226, 0}, {232, 0, 0}},  /* 400 stage3_1_reduce3_grad_input */
-    {{233, 0}, {220, 0, 0}},  /* 401 stage3_1_1_grad_input */
-    {{20, 0}, {233, 0, 0}},  /* 402 stage3_1_conv1_grad_bias */
-    {{19, 0}, {233, 0, 0}},  /* 403 stage3_1_conv1_grad_weight */
-    {{226, 0}, {233, 0, 0}},  /* 404 stage3_1_conv1_grad_input */
-    {{234, 0}, {226, 0, 0}},  /* 405 stage3_0_concat_grad_input */
-    {{235, 0}, {226, 0, 0}},  /* 406 stage3_0_concat_grad_input2 */
-    {{236, 0}, {226, 0, 0}},  /* 407 stage3_0_concat_grad_input3 */
-    {{237, 0}, {226, 0, 0}},  /* 408 stage3_0_concat_grad_input4 */
-    {{238, 0}, {237, 0, 0}},  /* 409 stage3_0_12_grad_input */
-    {{18, 0}, {238, 0, 0}},  /* 410 stage3_0_project_grad_bias */
-    {{17, 0}, {238, 0, 0}},  /* 411 stage3_0_project_grad_weight */
-    {{239, 0}, {238, 0, 0}},  /* 412 stage3_0_project_grad_input */
-    {{240, 0}, {239, 0, 0}},  /* 413 stage3_0_10_grad_input */
-    {{241, 0}, {236, 0, 0}},  /* 414 stage3_0_9_grad_input */
-    {{16, 0}, {241, 0, 0}},  /* 415 stage3_0_conv5_grad_bias */
-    {{15, 0}, {241, 0, 0}},  /* 416 stage3_0_conv5_grad_weight */
-    {{242, 0}, {241, 0, 0}},  /* 417 stage3_0_conv5_grad_input */
-    {{243, 0}, {242, 0, 0}},  /* 418 stage3_0_7_grad_input */
-    {{14, 0}, {243, 0, 0}},  /* 419 stage3_0_reduce5_grad_bias */
-    {{13, 0}, {243, 0, 0}},  /* 420 stage3_0_reduce5_grad_weight */
-    {{240, 0}, {243, 0, 0}},  /* 421 stage3_0_reduce5_grad_input */
-    {{244, 0}, {235, 0, 0}},  /* 422 stage3_0_5_grad_input */
-    {{12, 0}, {244, 0, 0}},  /* 423 stage3_0_conv3_grad_bias */
-    {{11, 0}, {244, 0, 0}},  /* 424 stage3_0_conv3_grad_weight */
-    {{245, 0}, {244, 0, 0}},  /* 425 stage3_0_conv3_grad_input */
-    {{246, 0}, {245, 0, 0}},  /* 426 stage3_0_3_grad_input */
-    {{10, 0}, {246, 0, 0}},  /* 427 stage3_0_reduce3_grad_bias */
-    {{9, 0}, {246, 0, 0}},  /* 428 stage3_0_reduce3_grad_weight */
-    {{240, 0}, {246, 0, 0}},  /* 429 stage3_0_reduce3_grad_input */
-    {{247, 0}, {234, 0, 0}},  /* 430 stage3_0_1_grad_input */
-    {{8, 0}, {247, 0, 0}},  /* 431 stage3_0_conv1_grad_bias */
-    {{7, 0}, {247, 0, 0}},  /* 432 stage3_0_conv1_grad_weight */
-    {{240, 0}, {247, 0, 0}},  /* 433 stage3_0_conv1_grad_input */
-    {{248, 0}, {240, 0, 0}},  /* 434 stage2_4_grad_input */
-    {{249, 0}, {248, 0, 0}},  /* 435 stage2_3_grad_input */
-    {{6, 0}, {249, 0, 0}},  /* 436 stage2_2_grad_bias */
-    {{5, 0}, {249, 0, 0}},  /* 437 stage2_2_grad_weight */
-    {{250, 0}, {249, 0, 0}},  /* 438 stage2_2_grad_input */
-    {{251, 0}, {250, 0, 0}},  /* 439 stage2_1_grad_input */
-    {{4, 0}, {251, 0, 0}},  /* 440 stage2_0_grad_bias */
-    {{3, 0}, {251, 0, 0}},  /* 441 stage2_0_grad_weight */
-    {{252, 0}, {251, 0, 0}},  /* 442 stage2_0_grad_input */
-    {{253, 0}, {252, 0, 0}},  /* 443 stage1_2_grad_input */
-    {{254, 0}, {253, 0, 0}},  /* 444 stage1_1_grad_input */
-    {{2, 0}, {254, 0, 0}},  /* 445 stage1_0_grad_bias */
-    {{1, 0}, {254, 0, 0}},  /* 446 stage1_0_grad_weight */
+    {{117,   0}, {  0,   0,   0}},  /* 166 loss_backward */
+    {{116,   0}, {117,   0,   0}},  /* 167 fc_grad_bias */
+    {{115,   0}, {117,   0,   0}},  /* 168 fc_grad_weight */
+    {{118,   0}, {117,   0,   0}},  /* 169 fc_grad_input */
+    {{119,   0}, {118,   0,   0}},  /* 170 global_avgpool_5_grad_input */
+    {{120,   0}, {119,   0,   0}},  /* 171 stage5_1_concat_grad_input */
+    {{121,   0}, {119,   0,   0}},  /* 172 stage5_1_concat_grad_input2 */
+    {{122,   0}, {119,   0,   0}},  /* 173 stage5_1_concat_grad_input3 */
+    {{123,   0}, {119,   0,   0}},  /* 174 stage5_1_concat_grad_input4 */
+    {{124,   0}, {123,   0,   0}},  /* 175 stage5_1_12_grad_input */
+    {{114,   0}, {124,   0,   0}},  /* 176 stage5_1_project_grad_bias */
+    {{113,   0}, {124,   0,   0}},  /* 177 stage5_1_project_grad_weight */
+    {{125,   0}, {124,   0,   0}},  /* 178 stage5_1_project_grad_input */
+    {{126,   0}, {125,   0,   0}},  /* 179 stage5_1_10_grad_input */
+    {{127,   0}, {122,   0,   0}},  /* 180 stage5_1_9_grad_input */
+    {{112,   0}, {127,   0,   0}},  /* 181 stage5_1_conv5_grad_bias */
+    {{111,   0}, {127,   0,   0}},  /* 182 stage5_1_conv5_grad_weight */
+    {{128,   0}, {127,   0,   0}},  /* 183 stage5_1_conv5_grad_input */
+    {{129,   0}, {128,   0,   0}},  /* 184 stage5_1_7_grad_input */
+    {{110,   0}, {129,   0,   0}},  /* 185 stage5_1_reduce5_grad_bias */
+    {{109,   0}, {129,   0,   0}},  /* 186 stage5_1_reduce5_grad_weight */
+    {{126,   0}, {129,   0,   0}},  /* 187 stage5_1_reduce5_grad_input */
+    {{130,   0}, {121,   0,   0}},  /* 188 stage5_1_5_grad_input */
+    {{108,   0}, {130,   0,   0}},  /* 189 stage5_1_conv3_grad_bias */
+    {{107,   0}, {130,   0,   0}},  /* 190 stage5_1_conv3_grad_weight */
+    {{131,   0}, {130,   0,   0}},  /* 191 stage5_1_conv3_grad_input */
+    {{132,   0}, {131,   0,   0}},  /* 192 stage5_1_3_grad_input */
+    {{106,   0}, {132,   0,   0}},  /* 193 stage5_1_reduce3_grad_bias */
+    {{105,   0}, {132,   0,   0}},  /* 194 stage5_1_reduce3_grad_weight */
+    {{126,   0}, {132,   0,   0}},  /* 195 stage5_1_reduce3_grad_input */
+    {{133,   0}, {120,   0,   0}},  /* 196 stage5_1_1_grad_input */
+    {{104,   0}, {133,   0,   0}},  /* 197 stage5_1_conv1_grad_bias */
+    {{103,   0}, {133,   0,   0}},  /* 198 stage5_1_conv1_grad_weight */
+    {{126,   0}, {133,   0,   0}},  /* 199 stage5_1_conv1_grad_input */
+    {{134,   0}, {126,   0,   0}},  /* 200 stage5_0_concat_grad_input */
+    {{135,   0}, {126,   0,   0}},  /* 201 stage5_0_concat_grad_input2 */
+    {{136,   0}, {126,   0,   0}},  /* 202 stage5_0_concat_grad_input3 */
+    {{137,   0}, {126,   0,   0}},  /* 203 stage5_0_concat_grad_input4 */
+    {{138,   0}, {137,   0,   0}},  /* 204 stage5_0_12_grad_input */
+    {{102,   0}, {138,   0,   0}},  /* 205 stage5_0_project_grad_bias */
+    {{101,   0}, {138,   0,   0}},  /* 206 stage5_0_project_grad_weight */
+    {{139,   0}, {138,   0,   0}},  /* 207 stage5_0_project_grad_input */
+    {{140,   0}, {139,   0,   0}},  /* 208 stage5_0_10_grad_input */
+    {{141,   0}, {136,   0,   0}},  /* 209 stage5_0_9_grad_input */
+    {{100,   0}, {141,   0,   0}},  /* 210 stage5_0_conv5_grad_bias */
+    {{ 99,   0}, {141,   0,   0}},  /* 211 stage5_0_conv5_grad_weight */
+    {{142,   0}, {141,   0,   0}},  /* 212 stage5_0_conv5_grad_input */
+    {{143,   0}, {142,   0,   0}},  /* 213 stage5_0_7_grad_input */
+    {{ 98,   0}, {143,   0,   0}},  /* 214 stage5_0_reduce5_grad_bias */
+    {{ 97,   0}, {143,   0,   0}},  /* 215 stage5_0_reduce5_grad_weight */
+    {{140,   0}, {143,   0,   0}},  /* 216 stage5_0_reduce5_grad_input */
+    {{144,   0}, {135,   0,   0}},  /* 217 stage5_0_5_grad_input */
+    {{ 96,   0}, {144,   0,   0}},  /* 218 stage5_0_conv3_grad_bias */
+    {{ 95,   0}, {144,   0,   0}},  /* 219 stage5_0_conv3_grad_weight */
+    {{145,   0}, {144,   0,   0}},  /* 220 stage5_0_conv3_grad_input */
+    {{146,   0}, {145,   0,   0}},  /* 221 stage5_0_3_grad_input */
+    {{ 94,   0}, {146,   0,   0}},  /* 222 stage5_0_reduce3_grad_bias */
+    {{ 93,   0}, {146,   0,   0}},  /* 223 stage5_0_reduce3_grad_weight */
+    {{140,   0}, {146,   0,   0}},  /* 224 stage5_0_reduce3_grad_input */
+    {{147,   0}, {134,   0,   0}},  /* 225 stage5_0_1_grad_input */
+    {{ 92,   0}, {147,   0,   0}},  /* 226 stage5_0_conv1_grad_bias */
+    {{ 91,   0}, {147,   0,   0}},  /* 227 stage5_0_conv1_grad_weight */
+    {{140,   0}, {147,   0,   0}},  /* 228 stage5_0_conv1_grad_input */
+    {{148,   0}, {140,   0,   0}},  /* 229 stage4_5_grad_input */
+    {{149,   0}, {148,   0,   0}},  /* 230 stage4_4_concat_grad_input */
+    {{150,   0}, {148,   0,   0}},  /* 231 stage4_4_concat_grad_input2 */
+    {{151,   0}, {148,   0,   0}},  /* 232 stage4_4_concat_grad_input3 */
+    {{152,   0}, {148,   0,   0}},  /* 233 stage4_4_concat_grad_input4 */
+    {{153,   0}, {152,   0,   0}},  /* 234 stage4_4_12_grad_input */
+    {{ 90,   0}, {153,   0,   0}},  /* 235 stage4_4_project_grad_bias */
+    {{ 89,   0}, {153,   0,   0}},  /* 236 stage4_4_project_grad_weight */
+    {{154,   0}, {153,   0,   0}},  /* 237 stage4_4_project_grad_input */
+    {{155,   0}, {154,   0,   0}},  /* 238 stage4_4_10_grad_input */
+    {{156,   0}, {151,   0,   0}},  /* 239 stage4_4_9_grad_input */
+    {{ 88,   0}, {156,   0,   0}},  /* 240 stage4_4_conv5_grad_bias */
+    {{ 87,   0}, {156,   0,   0}},  /* 241 stage4_4_conv5_grad_weight */
+    {{157,   0}, {156,   0,   0}},  /* 242 stage4_4_conv5_grad_input */
+    {{158,   0}, {157,   0,   0}},  /* 243 stage4_4_7_grad_input */
+    {{ 86,   0}, {158,   0,   0}},  /* 244 stage4_4_reduce5_grad_bias */
+    {{ 85,   0}, {158,   0,   0}},  /* 245 stage4_4_reduce5_grad_weight */
+    {{155,   0}, {158,   0,   0}},  /* 246 stage4_4_reduce5_grad_input */
+    {{159,   0}, {150,   0,   0}},  /* 247 stage4_4_5_grad_input */
+    {{ 84,   0}, {159,   0,   0}},  /* 248 stage4_4_conv3_grad_bias */
+    {{ 83,   0}, {159,   0,   0}},  /* 249 stage4_4_conv3_grad_weight */
+    {{160,   0}, {159,   0,   0}},  /* 250 stage4_4_conv3_grad_input */
+    {{161,   0}, {160,   0,   0}},  /* 251 stage4_4_3_grad_input */
+    {{ 82,   0}, {161,   0,   0}},  /* 252 stage4_4_reduce3_grad_bias */
+    {{ 81,   0}, {161,   0,   0}},  /* 253 stage4_4_reduce3_grad_weight */
+    {{155,   0}, {161,   0,   0}},  /* 254 stage4_4_reduce3_grad_input */
+    {{162,   0}, {149,   0,   0}},  /* 255 stage4_4_1_grad_input */
+    {{ 80,   0}, {162,   0,   0}},  /* 256 stage4_4_conv1_grad_bias */
+    {{ 79,   0}, {162,   0,   0}},  /* 257 stage4_4_conv1_grad_weight */
+    {{155,   0}, {162,   0,   0}},  /* 258 stage4_4_conv1_grad_input */
+    {{163,   0}, {155,   0,   0}},  /* 259 stage4_3_concat_grad_input */
+    {{164,   0}, {155,   0,   0}},  /* 260 stage4_3_concat_grad_input2 */
+    {{165,   0}, {155,   0,   0}},  /* 261 stage4_3_concat_grad_input3 */
+    {{166,   0}, {155,   0,   0}},  /* 262 stage4_3_concat_grad_input4 */
+    {{167,   0}, {166,   0,   0}},  /* 263 stage4_3_12_grad_input */
+    {{ 78,   0}, {167,   0,   0}},  /* 264 stage4_3_project_grad_bias */
+    {{ 77,   0}, {167,   0,   0}},  /* 265 stage4_3_project_grad_weight */
+    {{168,   0}, {167,   0,   0}},  /* 266 stage4_3_project_grad_input */
+    {{169,   0}, {168,   0,   0}},  /* 267 stage4_3_10_grad_input */
+    {{170,   0}, {165,   0,   0}},  /* 268 stage4_3_9_grad_input */
+    {{ 76,   0}, {170,   0,   0}},  /* 269 stage4_3_conv5_grad_bias */
+    {{ 75,   0}, {170,   0,   0}},  /* 270 stage4_3_conv5_grad_weight */
+    {{171,   0}, {170,   0,   0}},  /* 271 stage4_3_conv5_grad_input */
+    {{172,   0}, {171,   0,   0}},  /* 272 stage4_3_7_grad_input */
+    {{ 74,   0}, {172,   0,   0}},  /* 273 stage4_3_reduce5_grad_bias */
+    {{ 73,   0}, {172,   0,   0}},  /* 274 stage4_3_reduce5_grad_weight */
+    {{169,   0}, {172,   0,   0}},  /* 275 stage4_3_reduce5_grad_input */
+    {{173,   0}, {164,   0,   0}},  /* 276 stage4_3_5_grad_input */
+    {{ 72,   0}, {173,   0,   0}},  /* 277 stage4_3_conv3_grad_bias */
+    {{ 71,   0}, {173,   0,   0}},  /* 278 stage4_3_conv3_grad_weight */
+    {{174,   0}, {173,   0,   0}},  /* 279 stage4_3_conv3_grad_input */
+    {{175,   0}, {174,   0,   0}},  /* 280 stage4_3_3_grad_input */
+    {{ 70,   0}, {175,   0,   0}},  /* 281 stage4_3_reduce3_grad_bias */
+    {{ 69,   0}, {175,   0,   0}},  /* 282 stage4_3_reduce3_grad_weight */
+    {{169,   0}, {175,   0,   0}},  /* 283 stage4_3_reduce3_grad_input */
+    {{176,   0}, {163,   0,   0}},  /* 284 stage4_3_1_grad_input */
+    {{ 68,   0}, {176,   0,   0}},  /* 285 stage4_3_conv1_grad_bias */
+    {{ 67,   0}, {176,   0,   0}},  /* 286 stage4_3_conv1_grad_weight */
+    {{169,   0}, {176,   0,   0}},  /* 287 stage4_3_conv1_grad_input */
+    {{177,   0}, {169,   0,   0}},  /* 288 stage4_2_concat_grad_input */
+    {{178,   0}, {169,   0,   0}},  /* 289 stage4_2_concat_grad_input2 */
+    {{179,   0}, {169,   0,   0}},  /* 290 stage4_2_concat_grad_input3 */
+    {{180,   0}, {169,   0,   0}},  /* 291 stage4_2_concat_grad_input4 */
+    {{181,   0}, {180,   0,   0}},  /* 292 stage4_2_12_grad_input */
+    {{ 66,   0}, {181,   0,   0}},  /* 293 stage4_2_project_grad_bias */
+    {{ 65,   0}, {181,   0,   0}},  /* 294 stage4_2_project_grad_weight */
+    {{182,   0}, {181,   0,   0}},  /* 295 stage4_2_project_grad_input */
+    {{183,   0}, {182,   0,   0}},  /* 296 stage4_2_10_grad_input */
+    {{184,   0}, {179,   0,   0}},  /* 297 stage4_2_9_grad_input */
+    {{ 64,   0}, {184,   0,   0}},  /* 298 stage4_2_conv5_grad_bias */
+    {{ 63,   0}, {184,   0,   0}},  /* 299 stage4_2_conv5_grad_weight */
+    {{185,   0}, {184,   0,   0}},  /* 300 stage4_2_conv5_grad_input */
+    {{186,   0}, {185,   0,   0}},  /* 301 stage4_2_7_grad_input */
+    {{ 62,   0}, {186,   0,   0}},  /* 302 stage4_2_reduce5_grad_bias */
+    {{ 61,   0}, {186,   0,   0}},  /* 303 stage4_2_reduce5_grad_weight */
+    {{183,   0}, {186,   0,   0}},  /* 304 stage4_2_reduce5_grad_input */
+    {{187,   0}, {178,   0,   0}},  /* 305 stage4_2_5_grad_input */
+    {{ 60,   0}, {187,   0,   0}},  /* 306 stage4_2_conv3_grad_bias */
+    {{ 59,   0}, {187,   0,   0}},  /* 307 stage4_2_conv3_grad_weight */
+    {{188,   0}, {187,   0,   0}},  /* 308 stage4_2_conv3_grad_input */
+    {{189,   0}, {188,   0,   0}},  /* 309 stage4_2_3_grad_input */
+    {{ 58,   0}, {189,   0,   0}},  /* 310 stage4_2_reduce3_grad_bias */
+    {{ 57,   0}, {189,   0,   0}},  /* 311 stage4_2_reduce3_grad_weight */
+    {{183,   0}, {189,   0,   0}},  /* 312 stage4_2_reduce3_grad_input */
+    {{190,   0}, {177,   0,   0}},  /* 313 stage4_2_1_grad_input */
+    {{ 56,   0}, {190,   0,   0}},  /* 314 stage4_2_conv1_grad_bias */
+    {{ 55,   0}, {190,   0,   0}},  /* 315 stage4_2_conv1_grad_weight */
+    {{183,   0}, {190,   0,   0}},  /* 316 stage4_2_conv1_grad_input */
+    {{191,   0}, {183,   0,   0}},  /* 317 stage4_1_concat_grad_input */
+    {{192,   0}, {183,   0,   0}},  /* 318 stage4_1_concat_grad_input2 */
+    {{193,   0}, {183,   0,   0}},  /* 319 stage4_1_concat_grad_input3 */
+    {{194,   0}, {183,   0,   0}},  /* 320 stage4_1_concat_grad_input4 */
+    {{195,   0}, {194,   0,   0}},  /* 321 stage4_1_12_grad_input */
+    {{ 54,   0}, {195,   0,   0}},  /* 322 stage4_1_project_grad_bias */
+    {{ 53,   0}, {195,   0,   0}},  /* 323 stage4_1_project_grad_weight */
+    {{196,   0}, {195,   0,   0}},  /* 324 stage4_1_project_grad_input */
+    {{197,   0}, {196,   0,   0}},  /* 325 stage4_1_10_grad_input */
+    {{198,   0}, {193,   0,   0}},  /* 326 stage4_1_9_grad_input */
+    {{ 52,   0}, {198,   0,   0}},  /* 327 stage4_1_conv5_grad_bias */
+    {{ 51,   0}, {198,   0,   0}},  /* 328 stage4_1_conv5_grad_weight */
+    {{199,   0}, {198,   0,   0}},  /* 329 stage4_1_conv5_grad_input */
+    {{200,   0}, {199,   0,   0}},  /* 330 stage4_1_7_grad_input */
+    {{ 50,   0}, {200,   0,   0}},  /* 331 stage4_1_reduce5_grad_bias */
+    {{ 49,   0}, {200,   0,   0}},  /* 332 stage4_1_reduce5_grad_weight */
+    {{197,   0}, {200,   0,   0}},  /* 333 stage4_1_reduce5_grad_input */
+    {{201,   0}, {192,   0,   0}},  /* 334 stage4_1_5_grad_input */
+    {{ 48,   0}, {201,   0,   0}},  /* 335 stage4_1_conv3_grad_bias */
+    {{ 47,   0}, {201,   0,   0}},  /* 336 stage4_1_conv3_grad_weight */
+    {{202,   0}, {201,   0,   0}},  /* 337 stage4_1_conv3_grad_input */
+    {{203,   0}, {202,   0,   0}},  /* 338 stage4_1_3_grad_input */
+    {{ 46,   0}, {203,   0,   0}},  /* 339 stage4_1_reduce3_grad_bias */
+    {{ 45,   0}, {203,   0,   0}},  /* 340 stage4_1_reduce3_grad_weight */
+    {{197,   0}, {203,   0,   0}},  /* 341 stage4_1_reduce3_grad_input */
+    {{204,   0}, {191,   0,   0}},  /* 342 stage4_1_1_grad_input */
+    {{ 44,   0}, {204,   0,   0}},  /* 343 stage4_1_conv1_grad_bias */
+    {{ 43,   0}, {204,   0,   0}},  /* 344 stage4_1_conv1_grad_weight */
+    {{197,   0}, {204,   0,   0}},  /* 345 stage4_1_conv1_grad_input */
+    {{205,   0}, {197,   0,   0}},  /* 346 stage4_0_concat_grad_input */
+    {{206,   0}, {197,   0,   0}},  /* 347 stage4_0_concat_grad_input2 */
+    {{207,   0}, {197,   0,   0}},  /* 348 stage4_0_concat_grad_input3 */
+    {{208,   0}, {197,   0,   0}},  /* 349 stage4_0_concat_grad_input4 */
+    {{209,   0}, {208,   0,   0}},  /* 350 stage4_0_12_grad_input */
+    {{ 42,   0}, {209,   0,   0}},  /* 351 stage4_0_project_grad_bias */
+    {{ 41,   0}, {209,   0,   0}},  /* 352 stage4_0_project_grad_weight */
+    {{210,   0}, {209,   0,   0}},  /* 353 stage4_0_project_grad_input */
+    {{211,   0}, {210,   0,   0}},  /* 354 stage4_0_10_grad_input */
+    {{212,   0}, {207,   0,   0}},  /* 355 stage4_0_9_grad_input */
+    {{ 40,   0}, {212,   0,   0}},  /* 356 stage4_0_conv5_grad_bias */
+    {{ 39,   0}, {212,   0,   0}},  /* 357 stage4_0_conv5_grad_weight */
+    {{213,   0}, {212,   0,   0}},  /* 358 stage4_0_conv5_grad_input */
+    {{214,   0}, {213,   0,   0}},  /* 359 stage4_0_7_grad_input */
+    {{ 38,   0}, {214,   0,   0}},  /* 360 stage4_0_reduce5_grad_bias */
+    {{ 37,   0}, {214,   0,   0}},  /* 361 stage4_0_reduce5_grad_weight */
+    {{211,   0}, {214,   0,   0}},  /* 362 stage4_0_reduce5_grad_input */
+    {{215,   0}, {206,   0,   0}},  /* 363 stage4_0_5_grad_input */
+    {{ 36,   0}, {215,   0,   0}},  /* 364 stage4_0_conv3_grad_bias */
+    {{ 35,   0}, {215,   0,   0}},  /* 365 stage4_0_conv3_grad_weight */
+    {{216,   0}, {215,   0,   0}},  /* 366 stage4_0_conv3_grad_input */
+    {{217,   0}, {216,   0,   0}},  /* 367 stage4_0_3_grad_input */
+    {{ 34,   0}, {217,   0,   0}},  /* 368 stage4_0_reduce3_grad_bias */
+    {{ 33,   0}, {217,   0,   0}},  /* 369 stage4_0_reduce3_grad_weight */
+    {{211,   0}, {217,   0,   0}},  /* 370 stage4_0_reduce3_grad_input */
+    {{218,   0}, {205,   0,   0}},  /* 371 stage4_0_1_grad_input */
+    {{ 32,   0}, {218,   0,   0}},  /* 372 stage4_0_conv1_grad_bias */
+    {{ 31,   0}, {218,   0,   0}},  /* 373 stage4_0_conv1_grad_weight */
+    {{211,   0}, {218,   0,   0}},  /* 374 stage4_0_conv1_grad_input */
+    {{219,   0}, {211,   0,   0}},  /* 375 stage3_2_grad_input */
+    {{220,   0}, {219,   0,   0}},  /* 376 stage3_1_concat_grad_input */
+    {{221,   0}, {219,   0,   0}},  /* 377 stage3_1_concat_grad_input2 */
+    {{222,   0}, {219,   0,   0}},  /* 378 stage3_1_concat_grad_input3 */
+    {{223,   0}, {219,   0,   0}},  /* 379 stage3_1_concat_grad_input4 */
+    {{224,   0}, {223,   0,   0}},  /* 380 stage3_1_12_grad_input */
+    {{ 30,   0}, {224,   0,   0}},  /* 381 stage3_1_project_grad_bias */
+    {{ 29,   0}, {224,   0,   0}},  /* 382 stage3_1_project_grad_weight */
+    {{225,   0}, {224,   0,   0}},  /* 383 stage3_1_project_grad_input */
+    {{226,   0}, {225,   0,   0}},  /* 384 stage3_1_10_grad_input */
+    {{227,   0}, {222,   0,   0}},  /* 385 stage3_1_9_grad_input */
+    {{ 28,   0}, {227,   0,   0}},  /* 386 stage3_1_conv5_grad_bias */
+    {{ 27,   0}, {227,   0,   0}},  /* 387 stage3_1_conv5_grad_weight */
+    {{228,   0}, {227,   0,   0}},  /* 388 stage3_1_conv5_grad_input */
+    {{229,   0}, {228,   0,   0}},  /* 389 stage3_1_7_grad_input */
+    {{ 26,   0}, {229,   0,   0}},  /* 390 stage3_1_reduce5_grad_bias */
+    {{ 25,   0}, {229,   0,   0}},  /* 391 stage3_1_reduce5_grad_weight */
+    {{226,   0}, {229,   0,   0}},  /* 392 stage3_1_reduce5_grad_input */
+    {{230,   0}, {221,   0,   0}},  /* 393 stage3_1_5_grad_input */
+    {{ 24,   0}, {230,   0,   0}},  /* 394 stage3_1_conv3_grad_bias */
+    {{ 23,   0}, {230,   0,   0}},  /* 395 stage3_1_conv3_grad_weight */
+    {{231,   0}, {230,   0,   0}},  /* 396 stage3_1_conv3_grad_input */
+    {{232,   0}, {231,   0,   0}},  /* 397 stage3_1_3_grad_input */
+    {{ 22,   0}, {232,   0,   0}},  /* 398 stage3_1_reduce3_grad_bias */
+    {{ 21,   0}, {232,   0,   0}},  /* 399 stage3_1_reduce3_grad_weight */
+    {{226,   0}, {232,   0,   0}},  /* 400 stage3_1_reduce3_grad_input */
+    {{233,   0}, {220,   0,   0}},  /* 401 stage3_1_1_grad_input */
+    {{ 20,   0}, {233,   0,   0}},  /* 402 stage3_1_conv1_grad_bias */
+    {{ 19,   0}, {233,   0,   0}},  /* 403 stage3_1_conv1_grad_weight */
+    {{226,   0}, {233,   0,   0}},  /* 404 stage3_1_conv1_grad_input */
+    {{234,   0}, {226,   0,   0}},  /* 405 stage3_0_concat_grad_input */
+    {{235,   0}, {226,   0,   0}},  /* 406 stage3_0_concat_grad_input2 */
+    {{236,   0}, {226,   0,   0}},  /* 407 stage3_0_concat_grad_input3 */
+    {{237,   0}, {226,   0,   0}},  /* 408 stage3_0_concat_grad_input4 */
+    {{238,   0}, {237,   0,   0}},  /* 409 stage3_0_12_grad_input */
+    {{ 18,   0}, {238,   0,   0}},  /* 410 stage3_0_project_grad_bias */
+    {{ 17,   0}, {238,   0,   0}},  /* 411 stage3_0_project_grad_weight */
+    {{239,   0}, {238,   0,   0}},  /* 412 stage3_0_project_grad_input */
+    {{240,   0}, {239,   0,   0}},  /* 413 stage3_0_10_grad_input */
+    {{241,   0}, {236,   0,   0}},  /* 414 stage3_0_9_grad_input */
+    {{ 16,   0}, {241,   0,   0}},  /* 415 stage3_0_conv5_grad_bias */
+    {{ 15,   0}, {241,   0,   0}},  /* 416 stage3_0_conv5_grad_weight */
+    {{242,   0}, {241,   0,   0}},  /* 417 stage3_0_conv5_grad_input */
+    {{243,   0}, {242,   0,   0}},  /* 418 stage3_0_7_grad_input */
+    {{ 14,   0}, {243,   0,   0}},  /* 419 stage3_0_reduce5_grad_bias */
+    {{ 13,   0}, {243,   0,   0}},  /* 420 stage3_0_reduce5_grad_weight */
+    {{240,   0}, {243,   0,   0}},  /* 421 stage3_0_reduce5_grad_input */
+    {{244,   0}, {235,   0,   0}},  /* 422 stage3_0_5_grad_input */
+    {{ 12,   0}, {244,   0,   0}},  /* 423 stage3_0_conv3_grad_bias */
+    {{ 11,   0}, {244,   0,   0}},  /* 424 stage3_0_conv3_grad_weight */
+    {{245,   0}, {244,   0,   0}},  /* 425 stage3_0_conv3_grad_input */
+    {{246,   0}, {245,   0,   0}},  /* 426 stage3_0_3_grad_input */
+    {{ 10,   0}, {246,   0,   0}},  /* 427 stage3_0_reduce3_grad_bias */
+    {{  9,   0}, {246,   0,   0}},  /* 428 stage3_0_reduce3_grad_weight */
+    {{240,   0}, {246,   0,   0}},  /* 429 stage3_0_reduce3_grad_input */
+    {{247,   0}, {234,   0,   0}},  /* 430 stage3_0_1_grad_input */
+    {{  8,   0}, {247,   0,   0}},  /* 431 stage3_0_conv1_grad_bias */
+    {{  7,   0}, {247,   0,   0}},  /* 432 stage3_0_conv1_grad_weight */
+    {{240,   0}, {247,   0,   0}},  /* 433 stage3_0_conv1_grad_input */
+    {{248,   0}, {240,   0,   0}},  /* 434 stage2_4_grad_input */
+    {{249,   0}, {248,   0,   0}},  /* 435 stage2_3_grad_input */
+    {{  6,   0}, {249,   0,   0}},  /* 436 stage2_2_grad_bias */
+    {{  5,   0}, {249,   0,   0}},  /* 437 stage2_2_grad_weight */
+    {{250,   0}, {249,   0,   0}},  /* 438 stage2_2_grad_input */
+    {{251,   0}, {250,   0,   0}},  /* 439 stage2_1_grad_input */
+    {{  4,   0}, {251,   0,   0}},  /* 440 stage2_0_grad_bias */
+    {{  3,   0}, {251,   0,   0}},  /* 441 stage2_0_grad_weight */
+    {{252,   0}, {251,   0,   0}},  /* 442 stage2_0_grad_input */
+    {{253,   0}, {252,   0,   0}},  /* 443 stage1_2_grad_input */
+    {{254,   0}, {253,   0,   0}},  /* 444 stage1_1_grad_input */
+    {{  2,   0}, {254,   0,   0}},  /* 445 stage1_0_grad_bias */
+    {{  1,   0}, {254,   0,   0}},  /* 446 stage1_0_grad_weight */
 };
 
 enum { BACKWARD = 166, KERNELS = 447, GRADIENTS = 255 };
@@ -11068,13 +11068,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "googlenet", .source = "googlenet.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "googlenet", .source = "googlenet.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 139,
     .predict = predict_kernels, .predict_count = 165,
     .gradients = gradients_kernels, .gradients_count = 447,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(googlenet, facts)

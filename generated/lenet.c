@@ -57,7 +57,7 @@ enum { TENSORS = 10 };
 struct lenet {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[33];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[33];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -676,27 +676,27 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{11, 0}, {0, 0, 0}},  /* 12 loss_backward */
-    {{10, 0}, {11, 0, 0}},  /* 13 fc3_grad_bias */
-    {{9, 0}, {11, 0, 0}},  /* 14 fc3_grad_weight */
-    {{12, 0}, {11, 0, 0}},  /* 15 fc3_grad_input */
-    {{13, 0}, {12, 0, 0}},  /* 16 sigmoid_10_grad_input */
-    {{8, 0}, {13, 0, 0}},  /* 17 fc2_grad_bias */
-    {{7, 0}, {13, 0, 0}},  /* 18 fc2_grad_weight */
-    {{14, 0}, {13, 0, 0}},  /* 19 fc2_grad_input */
-    {{15, 0}, {14, 0, 0}},  /* 20 sigmoid_8_grad_input */
-    {{6, 0}, {15, 0, 0}},  /* 21 fc1_grad_bias */
-    {{5, 0}, {15, 0, 0}},  /* 22 fc1_grad_weight */
-    {{16, 0}, {15, 0, 0}},  /* 23 fc1_grad_input */
-    {{17, 0}, {16, 0, 0}},  /* 24 avgpool_5_grad_input */
-    {{18, 0}, {17, 0, 0}},  /* 25 sigmoid_4_grad_input */
-    {{4, 0}, {18, 0, 0}},  /* 26 conv2_grad_bias */
-    {{3, 0}, {18, 0, 0}},  /* 27 conv2_grad_weight */
-    {{19, 0}, {18, 0, 0}},  /* 28 conv2_grad_input */
-    {{20, 0}, {19, 0, 0}},  /* 29 avgpool_2_grad_input */
-    {{21, 0}, {20, 0, 0}},  /* 30 sigmoid_1_grad_input */
-    {{2, 0}, {21, 0, 0}},  /* 31 conv1_grad_bias */
-    {{1, 0}, {21, 0, 0}},  /* 32 conv1_grad_weight */
+    {{ 11,   0}, {  0,   0,   0}},  /*  12 loss_backward */
+    {{ 10,   0}, { 11,   0,   0}},  /*  13 fc3_grad_bias */
+    {{  9,   0}, { 11,   0,   0}},  /*  14 fc3_grad_weight */
+    {{ 12,   0}, { 11,   0,   0}},  /*  15 fc3_grad_input */
+    {{ 13,   0}, { 12,   0,   0}},  /*  16 sigmoid_10_grad_input */
+    {{  8,   0}, { 13,   0,   0}},  /*  17 fc2_grad_bias */
+    {{  7,   0}, { 13,   0,   0}},  /*  18 fc2_grad_weight */
+    {{ 14,   0}, { 13,   0,   0}},  /*  19 fc2_grad_input */
+    {{ 15,   0}, { 14,   0,   0}},  /*  20 sigmoid_8_grad_input */
+    {{  6,   0}, { 15,   0,   0}},  /*  21 fc1_grad_bias */
+    {{  5,   0}, { 15,   0,   0}},  /*  22 fc1_grad_weight */
+    {{ 16,   0}, { 15,   0,   0}},  /*  23 fc1_grad_input */
+    {{ 17,   0}, { 16,   0,   0}},  /*  24 avgpool_5_grad_input */
+    {{ 18,   0}, { 17,   0,   0}},  /*  25 sigmoid_4_grad_input */
+    {{  4,   0}, { 18,   0,   0}},  /*  26 conv2_grad_bias */
+    {{  3,   0}, { 18,   0,   0}},  /*  27 conv2_grad_weight */
+    {{ 19,   0}, { 18,   0,   0}},  /*  28 conv2_grad_input */
+    {{ 20,   0}, { 19,   0,   0}},  /*  29 avgpool_2_grad_input */
+    {{ 21,   0}, { 20,   0,   0}},  /*  30 sigmoid_1_grad_input */
+    {{  2,   0}, { 21,   0,   0}},  /*  31 conv1_grad_bias */
+    {{  1,   0}, { 21,   0,   0}},  /*  32 conv1_grad_weight */
 };
 
 enum { BACKWARD = 12, KERNELS = 33, GRADIENTS = 22 };
@@ -1001,13 +1001,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "lenet", .source = "lenet.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "lenet", .source = "lenet.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 12,
     .predict = predict_kernels, .predict_count = 11,
     .gradients = gradients_kernels, .gradients_count = 33,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.9, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.9, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(lenet, facts)

@@ -42,7 +42,7 @@ enum { TENSORS = 4 };
 struct mlp {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[11];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[11];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -266,13 +266,13 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{5, 0}, {0, 0, 0}},  /* 4 loss_backward */
-    {{4, 0}, {5, 0, 0}},  /* 5 fc2_grad_bias */
-    {{3, 0}, {5, 0, 0}},  /* 6 fc2_grad_weight */
-    {{6, 0}, {5, 0, 0}},  /* 7 fc2_grad_input */
-    {{7, 0}, {6, 0, 0}},  /* 8 relu_2_grad_input */
-    {{2, 0}, {7, 0, 0}},  /* 9 fc1_grad_bias */
-    {{1, 0}, {7, 0, 0}},  /* 10 fc1_grad_weight */
+    {{  5,   0}, {  0,   0,   0}},  /*   4 loss_backward */
+    {{  4,   0}, {  5,   0,   0}},  /*   5 fc2_grad_bias */
+    {{  3,   0}, {  5,   0,   0}},  /*   6 fc2_grad_weight */
+    {{  6,   0}, {  5,   0,   0}},  /*   7 fc2_grad_input */
+    {{  7,   0}, {  6,   0,   0}},  /*   8 relu_2_grad_input */
+    {{  2,   0}, {  7,   0,   0}},  /*   9 fc1_grad_bias */
+    {{  1,   0}, {  7,   0,   0}},  /*  10 fc1_grad_weight */
 };
 
 enum { BACKWARD = 4, KERNELS = 11, GRADIENTS = 8 };
@@ -479,13 +479,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "mlp", .source = "mlp.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "mlp", .source = "mlp.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 4,
     .predict = predict_kernels, .predict_count = 3,
     .gradients = gradients_kernels, .gradients_count = 11,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(mlp, facts)

@@ -283,7 +283,7 @@ enum { TENSORS = 164 };
 struct mobilenet {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[223];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[223];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -6007,145 +6007,145 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{165, 0}, {0, 0, 0}},  /* 84 loss_backward */
-    {{164, 0}, {165, 0, 0}},  /* 85 fc_grad_bias */
-    {{163, 0}, {165, 0, 0}},  /* 86 fc_grad_weight */
-    {{166, 0}, {165, 0, 0}},  /* 87 fc_grad_input */
-    {{167, 0}, {166, 0, 0}},  /* 88 global_avgpool_8_grad_input */
-    {{168, 0}, {167, 0, 0}},  /* 89 stage5_1_5_grad_input */
-    {{158, 159}, {168, 0, 0}},  /* 90 stage5_1_bn2_grad_scale */
-    {{169, 0}, {158, 159, 168}},  /* 91 stage5_1_bn2_grad_input */
-    {{157, 0}, {169, 0, 0}},  /* 92 stage5_1_pointwise_grad_weight */
-    {{170, 0}, {169, 0, 0}},  /* 93 stage5_1_pointwise_grad_input */
-    {{171, 0}, {170, 0, 0}},  /* 94 stage5_1_2_grad_input */
-    {{152, 153}, {171, 0, 0}},  /* 95 stage5_1_bn1_grad_scale */
-    {{172, 0}, {152, 153, 171}},  /* 96 stage5_1_bn1_grad_input */
-    {{151, 0}, {172, 0, 0}},  /* 97 stage5_1_depthwise_grad_weight */
-    {{173, 0}, {172, 0, 0}},  /* 98 stage5_1_depthwise_grad_input */
-    {{174, 0}, {173, 0, 0}},  /* 99 stage5_0_5_grad_input */
-    {{146, 147}, {174, 0, 0}},  /* 100 stage5_0_bn2_grad_scale */
-    {{175, 0}, {146, 147, 174}},  /* 101 stage5_0_bn2_grad_input */
-    {{145, 0}, {175, 0, 0}},  /* 102 stage5_0_pointwise_grad_weight */
-    {{176, 0}, {175, 0, 0}},  /* 103 stage5_0_pointwise_grad_input */
-    {{177, 0}, {176, 0, 0}},  /* 104 stage5_0_2_grad_input */
-    {{140, 141}, {177, 0, 0}},  /* 105 stage5_0_bn1_grad_scale */
-    {{178, 0}, {140, 141, 177}},  /* 106 stage5_0_bn1_grad_input */
-    {{139, 0}, {178, 0, 0}},  /* 107 stage5_0_depthwise_grad_weight */
-    {{179, 0}, {178, 0, 0}},  /* 108 stage5_0_depthwise_grad_input */
-    {{180, 0}, {179, 0, 0}},  /* 109 stage4_5_5_grad_input */
-    {{134, 135}, {180, 0, 0}},  /* 110 stage4_5_bn2_grad_scale */
-    {{181, 0}, {134, 135, 180}},  /* 111 stage4_5_bn2_grad_input */
-    {{133, 0}, {181, 0, 0}},  /* 112 stage4_5_pointwise_grad_weight */
-    {{182, 0}, {181, 0, 0}},  /* 113 stage4_5_pointwise_grad_input */
-    {{183, 0}, {182, 0, 0}},  /* 114 stage4_5_2_grad_input */
-    {{128, 129}, {183, 0, 0}},  /* 115 stage4_5_bn1_grad_scale */
-    {{184, 0}, {128, 129, 183}},  /* 116 stage4_5_bn1_grad_input */
-    {{127, 0}, {184, 0, 0}},  /* 117 stage4_5_depthwise_grad_weight */
-    {{185, 0}, {184, 0, 0}},  /* 118 stage4_5_depthwise_grad_input */
-    {{186, 0}, {185, 0, 0}},  /* 119 stage4_4_5_grad_input */
-    {{122, 123}, {186, 0, 0}},  /* 120 stage4_4_bn2_grad_scale */
-    {{187, 0}, {122, 123, 186}},  /* 121 stage4_4_bn2_grad_input */
-    {{121, 0}, {187, 0, 0}},  /* 122 stage4_4_pointwise_grad_weight */
-    {{188, 0}, {187, 0, 0}},  /* 123 stage4_4_pointwise_grad_input */
-    {{189, 0}, {188, 0, 0}},  /* 124 stage4_4_2_grad_input */
-    {{116, 117}, {189, 0, 0}},  /* 125 stage4_4_bn1_grad_scale */
-    {{190, 0}, {116, 117, 189}},  /* 126 stage4_4_bn1_grad_input */
-    {{115, 0}, {190, 0, 0}},  /* 127 stage4_4_depthwise_grad_weight */
-    {{191, 0}, {190, 0, 0}},  /* 128 stage4_4_depthwise_grad_input */
-    {{192, 0}, {191, 0, 0}},  /* 129 stage4_3_5_grad_input */
-    {{110, 111}, {192, 0, 0}},  /* 130 stage4_3_bn2_grad_scale */
-    {{193, 0}, {110, 111, 192}},  /* 131 stage4_3_bn2_grad_input */
-    {{109, 0}, {193, 0, 0}},  /* 132 stage4_3_pointwise_grad_weight */
-    {{194, 0}, {193, 0, 0}},  /* 133 stage4_3_pointwise_grad_input */
-    {{195, 0}, {194, 0, 0}},  /* 134 stage4_3_2_grad_input */
-    {{104, 105}, {195, 0, 0}},  /* 135 stage4_3_bn1_grad_scale */
-    {{196, 0}, {104, 105, 195}},  /* 136 stage4_3_bn1_grad_input */
-    {{103, 0}, {196, 0, 0}},  /* 137 stage4_3_depthwise_grad_weight */
-    {{197, 0}, {196, 0, 0}},  /* 138 stage4_3_depthwise_grad_input */
-    {{198, 0}, {197, 0, 0}},  /* 139 stage4_2_5_grad_input */
-    {{98, 99}, {198, 0, 0}},  /* 140 stage4_2_bn2_grad_scale */
-    {{199, 0}, {98, 99, 198}},  /* 141 stage4_2_bn2_grad_input */
-    {{97, 0}, {199, 0, 0}},  /* 142 stage4_2_pointwise_grad_weight */
-    {{200, 0}, {199, 0, 0}},  /* 143 stage4_2_pointwise_grad_input */
-    {{201, 0}, {200, 0, 0}},  /* 144 stage4_2_2_grad_input */
-    {{92, 93}, {201, 0, 0}},  /* 145 stage4_2_bn1_grad_scale */
-    {{202, 0}, {92, 93, 201}},  /* 146 stage4_2_bn1_grad_input */
-    {{91, 0}, {202, 0, 0}},  /* 147 stage4_2_depthwise_grad_weight */
-    {{203, 0}, {202, 0, 0}},  /* 148 stage4_2_depthwise_grad_input */
-    {{204, 0}, {203, 0, 0}},  /* 149 stage4_1_5_grad_input */
-    {{86, 87}, {204, 0, 0}},  /* 150 stage4_1_bn2_grad_scale */
-    {{205, 0}, {86, 87, 204}},  /* 151 stage4_1_bn2_grad_input */
-    {{85, 0}, {205, 0, 0}},  /* 152 stage4_1_pointwise_grad_weight */
-    {{206, 0}, {205, 0, 0}},  /* 153 stage4_1_pointwise_grad_input */
-    {{207, 0}, {206, 0, 0}},  /* 154 stage4_1_2_grad_input */
-    {{80, 81}, {207, 0, 0}},  /* 155 stage4_1_bn1_grad_scale */
-    {{208, 0}, {80, 81, 207}},  /* 156 stage4_1_bn1_grad_input */
-    {{79, 0}, {208, 0, 0}},  /* 157 stage4_1_depthwise_grad_weight */
-    {{209, 0}, {208, 0, 0}},  /* 158 stage4_1_depthwise_grad_input */
-    {{210, 0}, {209, 0, 0}},  /* 159 stage4_0_5_grad_input */
-    {{74, 75}, {210, 0, 0}},  /* 160 stage4_0_bn2_grad_scale */
-    {{211, 0}, {74, 75, 210}},  /* 161 stage4_0_bn2_grad_input */
-    {{73, 0}, {211, 0, 0}},  /* 162 stage4_0_pointwise_grad_weight */
-    {{212, 0}, {211, 0, 0}},  /* 163 stage4_0_pointwise_grad_input */
-    {{213, 0}, {212, 0, 0}},  /* 164 stage4_0_2_grad_input */
-    {{68, 69}, {213, 0, 0}},  /* 165 stage4_0_bn1_grad_scale */
-    {{214, 0}, {68, 69, 213}},  /* 166 stage4_0_bn1_grad_input */
-    {{67, 0}, {214, 0, 0}},  /* 167 stage4_0_depthwise_grad_weight */
-    {{215, 0}, {214, 0, 0}},  /* 168 stage4_0_depthwise_grad_input */
-    {{216, 0}, {215, 0, 0}},  /* 169 stage3_1_5_grad_input */
-    {{62, 63}, {216, 0, 0}},  /* 170 stage3_1_bn2_grad_scale */
-    {{217, 0}, {62, 63, 216}},  /* 171 stage3_1_bn2_grad_input */
-    {{61, 0}, {217, 0, 0}},  /* 172 stage3_1_pointwise_grad_weight */
-    {{218, 0}, {217, 0, 0}},  /* 173 stage3_1_pointwise_grad_input */
-    {{219, 0}, {218, 0, 0}},  /* 174 stage3_1_2_grad_input */
-    {{56, 57}, {219, 0, 0}},  /* 175 stage3_1_bn1_grad_scale */
-    {{220, 0}, {56, 57, 219}},  /* 176 stage3_1_bn1_grad_input */
-    {{55, 0}, {220, 0, 0}},  /* 177 stage3_1_depthwise_grad_weight */
-    {{221, 0}, {220, 0, 0}},  /* 178 stage3_1_depthwise_grad_input */
-    {{222, 0}, {221, 0, 0}},  /* 179 stage3_0_5_grad_input */
-    {{50, 51}, {222, 0, 0}},  /* 180 stage3_0_bn2_grad_scale */
-    {{223, 0}, {50, 51, 222}},  /* 181 stage3_0_bn2_grad_input */
-    {{49, 0}, {223, 0, 0}},  /* 182 stage3_0_pointwise_grad_weight */
-    {{224, 0}, {223, 0, 0}},  /* 183 stage3_0_pointwise_grad_input */
-    {{225, 0}, {224, 0, 0}},  /* 184 stage3_0_2_grad_input */
-    {{44, 45}, {225, 0, 0}},  /* 185 stage3_0_bn1_grad_scale */
-    {{226, 0}, {44, 45, 225}},  /* 186 stage3_0_bn1_grad_input */
-    {{43, 0}, {226, 0, 0}},  /* 187 stage3_0_depthwise_grad_weight */
-    {{227, 0}, {226, 0, 0}},  /* 188 stage3_0_depthwise_grad_input */
-    {{228, 0}, {227, 0, 0}},  /* 189 stage2_1_5_grad_input */
-    {{38, 39}, {228, 0, 0}},  /* 190 stage2_1_bn2_grad_scale */
-    {{229, 0}, {38, 39, 228}},  /* 191 stage2_1_bn2_grad_input */
-    {{37, 0}, {229, 0, 0}},  /* 192 stage2_1_pointwise_grad_weight */
-    {{230, 0}, {229, 0, 0}},  /* 193 stage2_1_pointwise_grad_input */
-    {{231, 0}, {230, 0, 0}},  /* 194 stage2_1_2_grad_input */
-    {{32, 33}, {231, 0, 0}},  /* 195 stage2_1_bn1_grad_scale */
-    {{232, 0}, {32, 33, 231}},  /* 196 stage2_1_bn1_grad_input */
-    {{31, 0}, {232, 0, 0}},  /* 197 stage2_1_depthwise_grad_weight */
-    {{233, 0}, {232, 0, 0}},  /* 198 stage2_1_depthwise_grad_input */
-    {{234, 0}, {233, 0, 0}},  /* 199 stage2_0_5_grad_input */
-    {{26, 27}, {234, 0, 0}},  /* 200 stage2_0_bn2_grad_scale */
-    {{235, 0}, {26, 27, 234}},  /* 201 stage2_0_bn2_grad_input */
-    {{25, 0}, {235, 0, 0}},  /* 202 stage2_0_pointwise_grad_weight */
-    {{236, 0}, {235, 0, 0}},  /* 203 stage2_0_pointwise_grad_input */
-    {{237, 0}, {236, 0, 0}},  /* 204 stage2_0_2_grad_input */
-    {{20, 21}, {237, 0, 0}},  /* 205 stage2_0_bn1_grad_scale */
-    {{238, 0}, {20, 21, 237}},  /* 206 stage2_0_bn1_grad_input */
-    {{19, 0}, {238, 0, 0}},  /* 207 stage2_0_depthwise_grad_weight */
-    {{239, 0}, {238, 0, 0}},  /* 208 stage2_0_depthwise_grad_input */
-    {{240, 0}, {239, 0, 0}},  /* 209 stage1_0_5_grad_input */
-    {{14, 15}, {240, 0, 0}},  /* 210 stage1_0_bn2_grad_scale */
-    {{241, 0}, {14, 15, 240}},  /* 211 stage1_0_bn2_grad_input */
-    {{13, 0}, {241, 0, 0}},  /* 212 stage1_0_pointwise_grad_weight */
-    {{242, 0}, {241, 0, 0}},  /* 213 stage1_0_pointwise_grad_input */
-    {{243, 0}, {242, 0, 0}},  /* 214 stage1_0_2_grad_input */
-    {{8, 9}, {243, 0, 0}},  /* 215 stage1_0_bn1_grad_scale */
-    {{244, 0}, {8, 9, 243}},  /* 216 stage1_0_bn1_grad_input */
-    {{7, 0}, {244, 0, 0}},  /* 217 stage1_0_depthwise_grad_weight */
-    {{245, 0}, {244, 0, 0}},  /* 218 stage1_0_depthwise_grad_input */
-    {{246, 0}, {245, 0, 0}},  /* 219 relu_2_grad_input */
-    {{2, 3}, {246, 0, 0}},  /* 220 bn1_grad_scale */
-    {{247, 0}, {2, 3, 246}},  /* 221 bn1_grad_input */
-    {{1, 0}, {247, 0, 0}},  /* 222 conv1_grad_weight */
+    {{165,   0}, {  0,   0,   0}},  /*  84 loss_backward */
+    {{164,   0}, {165,   0,   0}},  /*  85 fc_grad_bias */
+    {{163,   0}, {165,   0,   0}},  /*  86 fc_grad_weight */
+    {{166,   0}, {165,   0,   0}},  /*  87 fc_grad_input */
+    {{167,   0}, {166,   0,   0}},  /*  88 global_avgpool_8_grad_input */
+    {{168,   0}, {167,   0,   0}},  /*  89 stage5_1_5_grad_input */
+    {{158, 159}, {168,   0,   0}},  /*  90 stage5_1_bn2_grad_scale */
+    {{169,   0}, {158, 159, 168}},  /*  91 stage5_1_bn2_grad_input */
+    {{157,   0}, {169,   0,   0}},  /*  92 stage5_1_pointwise_grad_weight */
+    {{170,   0}, {169,   0,   0}},  /*  93 stage5_1_pointwise_grad_input */
+    {{171,   0}, {170,   0,   0}},  /*  94 stage5_1_2_grad_input */
+    {{152, 153}, {171,   0,   0}},  /*  95 stage5_1_bn1_grad_scale */
+    {{172,   0}, {152, 153, 171}},  /*  96 stage5_1_bn1_grad_input */
+    {{151,   0}, {172,   0,   0}},  /*  97 stage5_1_depthwise_grad_weight */
+    {{173,   0}, {172,   0,   0}},  /*  98 stage5_1_depthwise_grad_input */
+    {{174,   0}, {173,   0,   0}},  /*  99 stage5_0_5_grad_input */
+    {{146, 147}, {174,   0,   0}},  /* 100 stage5_0_bn2_grad_scale */
+    {{175,   0}, {146, 147, 174}},  /* 101 stage5_0_bn2_grad_input */
+    {{145,   0}, {175,   0,   0}},  /* 102 stage5_0_pointwise_grad_weight */
+    {{176,   0}, {175,   0,   0}},  /* 103 stage5_0_pointwise_grad_input */
+    {{177,   0}, {176,   0,   0}},  /* 104 stage5_0_2_grad_input */
+    {{140, 141}, {177,   0,   0}},  /* 105 stage5_0_bn1_grad_scale */
+    {{178,   0}, {140, 141, 177}},  /* 106 stage5_0_bn1_grad_input */
+    {{139,   0}, {178,   0,   0}},  /* 107 stage5_0_depthwise_grad_weight */
+    {{179,   0}, {178,   0,   0}},  /* 108 stage5_0_depthwise_grad_input */
+    {{180,   0}, {179,   0,   0}},  /* 109 stage4_5_5_grad_input */
+    {{134, 135}, {180,   0,   0}},  /* 110 stage4_5_bn2_grad_scale */
+    {{181,   0}, {134, 135, 180}},  /* 111 stage4_5_bn2_grad_input */
+    {{133,   0}, {181,   0,   0}},  /* 112 stage4_5_pointwise_grad_weight */
+    {{182,   0}, {181,   0,   0}},  /* 113 stage4_5_pointwise_grad_input */
+    {{183,   0}, {182,   0,   0}},  /* 114 stage4_5_2_grad_input */
+    {{128, 129}, {183,   0,   0}},  /* 115 stage4_5_bn1_grad_scale */
+    {{184,   0}, {128, 129, 183}},  /* 116 stage4_5_bn1_grad_input */
+    {{127,   0}, {184,   0,   0}},  /* 117 stage4_5_depthwise_grad_weight */
+    {{185,   0}, {184,   0,   0}},  /* 118 stage4_5_depthwise_grad_input */
+    {{186,   0}, {185,   0,   0}},  /* 119 stage4_4_5_grad_input */
+    {{122, 123}, {186,   0,   0}},  /* 120 stage4_4_bn2_grad_scale */
+    {{187,   0}, {122, 123, 186}},  /* 121 stage4_4_bn2_grad_input */
+    {{121,   0}, {187,   0,   0}},  /* 122 stage4_4_pointwise_grad_weight */
+    {{188,   0}, {187,   0,   0}},  /* 123 stage4_4_pointwise_grad_input */
+    {{189,   0}, {188,   0,   0}},  /* 124 stage4_4_2_grad_input */
+    {{116, 117}, {189,   0,   0}},  /* 125 stage4_4_bn1_grad_scale */
+    {{190,   0}, {116, 117, 189}},  /* 126 stage4_4_bn1_grad_input */
+    {{115,   0}, {190,   0,   0}},  /* 127 stage4_4_depthwise_grad_weight */
+    {{191,   0}, {190,   0,   0}},  /* 128 stage4_4_depthwise_grad_input */
+    {{192,   0}, {191,   0,   0}},  /* 129 stage4_3_5_grad_input */
+    {{110, 111}, {192,   0,   0}},  /* 130 stage4_3_bn2_grad_scale */
+    {{193,   0}, {110, 111, 192}},  /* 131 stage4_3_bn2_grad_input */
+    {{109,   0}, {193,   0,   0}},  /* 132 stage4_3_pointwise_grad_weight */
+    {{194,   0}, {193,   0,   0}},  /* 133 stage4_3_pointwise_grad_input */
+    {{195,   0}, {194,   0,   0}},  /* 134 stage4_3_2_grad_input */
+    {{104, 105}, {195,   0,   0}},  /* 135 stage4_3_bn1_grad_scale */
+    {{196,   0}, {104, 105, 195}},  /* 136 stage4_3_bn1_grad_input */
+    {{103,   0}, {196,   0,   0}},  /* 137 stage4_3_depthwise_grad_weight */
+    {{197,   0}, {196,   0,   0}},  /* 138 stage4_3_depthwise_grad_input */
+    {{198,   0}, {197,   0,   0}},  /* 139 stage4_2_5_grad_input */
+    {{ 98,  99}, {198,   0,   0}},  /* 140 stage4_2_bn2_grad_scale */
+    {{199,   0}, { 98,  99, 198}},  /* 141 stage4_2_bn2_grad_input */
+    {{ 97,   0}, {199,   0,   0}},  /* 142 stage4_2_pointwise_grad_weight */
+    {{200,   0}, {199,   0,   0}},  /* 143 stage4_2_pointwise_grad_input */
+    {{201,   0}, {200,   0,   0}},  /* 144 stage4_2_2_grad_input */
+    {{ 92,  93}, {201,   0,   0}},  /* 145 stage4_2_bn1_grad_scale */
+    {{202,   0}, { 92,  93, 201}},  /* 146 stage4_2_bn1_grad_input */
+    {{ 91,   0}, {202,   0,   0}},  /* 147 stage4_2_depthwise_grad_weight */
+    {{203,   0}, {202,   0,   0}},  /* 148 stage4_2_depthwise_grad_input */
+    {{204,   0}, {203,   0,   0}},  /* 149 stage4_1_5_grad_input */
+    {{ 86,  87}, {204,   0,   0}},  /* 150 stage4_1_bn2_grad_scale */
+    {{205,   0}, { 86,  87, 204}},  /* 151 stage4_1_bn2_grad_input */
+    {{ 85,   0}, {205,   0,   0}},  /* 152 stage4_1_pointwise_grad_weight */
+    {{206,   0}, {205,   0,   0}},  /* 153 stage4_1_pointwise_grad_input */
+    {{207,   0}, {206,   0,   0}},  /* 154 stage4_1_2_grad_input */
+    {{ 80,  81}, {207,   0,   0}},  /* 155 stage4_1_bn1_grad_scale */
+    {{208,   0}, { 80,  81, 207}},  /* 156 stage4_1_bn1_grad_input */
+    {{ 79,   0}, {208,   0,   0}},  /* 157 stage4_1_depthwise_grad_weight */
+    {{209,   0}, {208,   0,   0}},  /* 158 stage4_1_depthwise_grad_input */
+    {{210,   0}, {209,   0,   0}},  /* 159 stage4_0_5_grad_input */
+    {{ 74,  75}, {210,   0,   0}},  /* 160 stage4_0_bn2_grad_scale */
+    {{211,   0}, { 74,  75, 210}},  /* 161 stage4_0_bn2_grad_input */
+    {{ 73,   0}, {211,   0,   0}},  /* 162 stage4_0_pointwise_grad_weight */
+    {{212,   0}, {211,   0,   0}},  /* 163 stage4_0_pointwise_grad_input */
+    {{213,   0}, {212,   0,   0}},  /* 164 stage4_0_2_grad_input */
+    {{ 68,  69}, {213,   0,   0}},  /* 165 stage4_0_bn1_grad_scale */
+    {{214,   0}, { 68,  69, 213}},  /* 166 stage4_0_bn1_grad_input */
+    {{ 67,   0}, {214,   0,   0}},  /* 167 stage4_0_depthwise_grad_weight */
+    {{215,   0}, {214,   0,   0}},  /* 168 stage4_0_depthwise_grad_input */
+    {{216,   0}, {215,   0,   0}},  /* 169 stage3_1_5_grad_input */
+    {{ 62,  63}, {216,   0,   0}},  /* 170 stage3_1_bn2_grad_scale */
+    {{217,   0}, { 62,  63, 216}},  /* 171 stage3_1_bn2_grad_input */
+    {{ 61,   0}, {217,   0,   0}},  /* 172 stage3_1_pointwise_grad_weight */
+    {{218,   0}, {217,   0,   0}},  /* 173 stage3_1_pointwise_grad_input */
+    {{219,   0}, {218,   0,   0}},  /* 174 stage3_1_2_grad_input */
+    {{ 56,  57}, {219,   0,   0}},  /* 175 stage3_1_bn1_grad_scale */
+    {{220,   0}, { 56,  57, 219}},  /* 176 stage3_1_bn1_grad_input */
+    {{ 55,   0}, {220,   0,   0}},  /* 177 stage3_1_depthwise_grad_weight */
+    {{221,   0}, {220,   0,   0}},  /* 178 stage3_1_depthwise_grad_input */
+    {{222,   0}, {221,   0,   0}},  /* 179 stage3_0_5_grad_input */
+    {{ 50,  51}, {222,   0,   0}},  /* 180 stage3_0_bn2_grad_scale */
+    {{223,   0}, { 50,  51, 222}},  /* 181 stage3_0_bn2_grad_input */
+    {{ 49,   0}, {223,   0,   0}},  /* 182 stage3_0_pointwise_grad_weight */
+    {{224,   0}, {223,   0,   0}},  /* 183 stage3_0_pointwise_grad_input */
+    {{225,   0}, {224,   0,   0}},  /* 184 stage3_0_2_grad_input */
+    {{ 44,  45}, {225,   0,   0}},  /* 185 stage3_0_bn1_grad_scale */
+    {{226,   0}, { 44,  45, 225}},  /* 186 stage3_0_bn1_grad_input */
+    {{ 43,   0}, {226,   0,   0}},  /* 187 stage3_0_depthwise_grad_weight */
+    {{227,   0}, {226,   0,   0}},  /* 188 stage3_0_depthwise_grad_input */
+    {{228,   0}, {227,   0,   0}},  /* 189 stage2_1_5_grad_input */
+    {{ 38,  39}, {228,   0,   0}},  /* 190 stage2_1_bn2_grad_scale */
+    {{229,   0}, { 38,  39, 228}},  /* 191 stage2_1_bn2_grad_input */
+    {{ 37,   0}, {229,   0,   0}},  /* 192 stage2_1_pointwise_grad_weight */
+    {{230,   0}, {229,   0,   0}},  /* 193 stage2_1_pointwise_grad_input */
+    {{231,   0}, {230,   0,   0}},  /* 194 stage2_1_2_grad_input */
+    {{ 32,  33}, {231,   0,   0}},  /* 195 stage2_1_bn1_grad_scale */
+    {{232,   0}, { 32,  33, 231}},  /* 196 stage2_1_bn1_grad_input */
+    {{ 31,   0}, {232,   0,   0}},  /* 197 stage2_1_depthwise_grad_weight */
+    {{233,   0}, {232,   0,   0}},  /* 198 stage2_1_depthwise_grad_input */
+    {{234,   0}, {233,   0,   0}},  /* 199 stage2_0_5_grad_input */
+    {{ 26,  27}, {234,   0,   0}},  /* 200 stage2_0_bn2_grad_scale */
+    {{235,   0}, { 26,  27, 234}},  /* 201 stage2_0_bn2_grad_input */
+    {{ 25,   0}, {235,   0,   0}},  /* 202 stage2_0_pointwise_grad_weight */
+    {{236,   0}, {235,   0,   0}},  /* 203 stage2_0_pointwise_grad_input */
+    {{237,   0}, {236,   0,   0}},  /* 204 stage2_0_2_grad_input */
+    {{ 20,  21}, {237,   0,   0}},  /* 205 stage2_0_bn1_grad_scale */
+    {{238,   0}, { 20,  21, 237}},  /* 206 stage2_0_bn1_grad_input */
+    {{ 19,   0}, {238,   0,   0}},  /* 207 stage2_0_depthwise_grad_weight */
+    {{239,   0}, {238,   0,   0}},  /* 208 stage2_0_depthwise_grad_input */
+    {{240,   0}, {239,   0,   0}},  /* 209 stage1_0_5_grad_input */
+    {{ 14,  15}, {240,   0,   0}},  /* 210 stage1_0_bn2_grad_scale */
+    {{241,   0}, { 14,  15, 240}},  /* 211 stage1_0_bn2_grad_input */
+    {{ 13,   0}, {241,   0,   0}},  /* 212 stage1_0_pointwise_grad_weight */
+    {{242,   0}, {241,   0,   0}},  /* 213 stage1_0_pointwise_grad_input */
+    {{243,   0}, {242,   0,   0}},  /* 214 stage1_0_2_grad_input */
+    {{  8,   9}, {243,   0,   0}},  /* 215 stage1_0_bn1_grad_scale */
+    {{244,   0}, {  8,   9, 243}},  /* 216 stage1_0_bn1_grad_input */
+    {{  7,   0}, {244,   0,   0}},  /* 217 stage1_0_depthwise_grad_weight */
+    {{245,   0}, {244,   0,   0}},  /* 218 stage1_0_depthwise_grad_input */
+    {{246,   0}, {245,   0,   0}},  /* 219 relu_2_grad_input */
+    {{  2,   3}, {246,   0,   0}},  /* 220 bn1_grad_scale */
+    {{247,   0}, {  2,   3, 246}},  /* 221 bn1_grad_input */
+    {{  1,   0}, {247,   0,   0}},  /* 222 conv1_grad_weight */
 };
 
 enum { BACKWARD = 84, KERNELS = 223, GRADIENTS = 248 };
@@ -7628,13 +7628,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "mobilenet", .source = "mobilenet.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "mobilenet", .source = "mobilenet.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 84,
     .predict = predict_kernels, .predict_count = 83,
     .gradients = gradients_kernels, .gradients_count = 223,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .lr = 0.02, .momentum = 0.9, .weight_decay = 4e-05, .nesterov = 0, .seed = 1,
+    .data = "synthetic", .epochs = 10, .seed = 1,
+    .lr = 0.02, .momentum = 0.9, .weight_decay = 4e-05, .nesterov = 0,
 };
 
 CNN_TRAINER(mobilenet, facts)

@@ -89,7 +89,7 @@ enum { TENSORS = 24 };
 struct nin {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[83];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[83];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -1740,59 +1740,59 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{25, 0}, {0, 0, 0}},  /* 30 loss_backward */
-    {{26, 0}, {25, 0, 0}},  /* 31 global_avgpool_8_grad_input */
-    {{27, 0}, {26, 0, 0}},  /* 32 nin4_5_grad_input */
-    {{24, 0}, {27, 0, 0}},  /* 33 nin4_conv3_grad_bias */
-    {{23, 0}, {27, 0, 0}},  /* 34 nin4_conv3_grad_weight */
-    {{28, 0}, {27, 0, 0}},  /* 35 nin4_conv3_grad_input */
-    {{29, 0}, {28, 0, 0}},  /* 36 nin4_3_grad_input */
-    {{22, 0}, {29, 0, 0}},  /* 37 nin4_conv2_grad_bias */
-    {{21, 0}, {29, 0, 0}},  /* 38 nin4_conv2_grad_weight */
-    {{30, 0}, {29, 0, 0}},  /* 39 nin4_conv2_grad_input */
-    {{31, 0}, {30, 0, 0}},  /* 40 nin4_1_grad_input */
-    {{20, 0}, {31, 0, 0}},  /* 41 nin4_conv1_grad_bias */
-    {{19, 0}, {31, 0, 0}},  /* 42 nin4_conv1_grad_weight */
-    {{32, 0}, {31, 0, 0}},  /* 43 nin4_conv1_grad_input */
-    {{33, 0}, {32, 0, 0}},  /* 44 dropout_6_grad_input */
-    {{34, 0}, {33, 0, 0}},  /* 45 maxpool_5_grad_input */
-    {{35, 0}, {34, 0, 0}},  /* 46 nin3_5_grad_input */
-    {{18, 0}, {35, 0, 0}},  /* 47 nin3_conv3_grad_bias */
-    {{17, 0}, {35, 0, 0}},  /* 48 nin3_conv3_grad_weight */
-    {{36, 0}, {35, 0, 0}},  /* 49 nin3_conv3_grad_input */
-    {{37, 0}, {36, 0, 0}},  /* 50 nin3_3_grad_input */
-    {{16, 0}, {37, 0, 0}},  /* 51 nin3_conv2_grad_bias */
-    {{15, 0}, {37, 0, 0}},  /* 52 nin3_conv2_grad_weight */
-    {{38, 0}, {37, 0, 0}},  /* 53 nin3_conv2_grad_input */
-    {{39, 0}, {38, 0, 0}},  /* 54 nin3_1_grad_input */
-    {{14, 0}, {39, 0, 0}},  /* 55 nin3_conv1_grad_bias */
-    {{13, 0}, {39, 0, 0}},  /* 56 nin3_conv1_grad_weight */
-    {{40, 0}, {39, 0, 0}},  /* 57 nin3_conv1_grad_input */
-    {{41, 0}, {40, 0, 0}},  /* 58 maxpool_3_grad_input */
-    {{42, 0}, {41, 0, 0}},  /* 59 nin2_5_grad_input */
-    {{12, 0}, {42, 0, 0}},  /* 60 nin2_conv3_grad_bias */
-    {{11, 0}, {42, 0, 0}},  /* 61 nin2_conv3_grad_weight */
-    {{43, 0}, {42, 0, 0}},  /* 62 nin2_conv3_grad_input */
-    {{44, 0}, {43, 0, 0}},  /* 63 nin2_3_grad_input */
-    {{10, 0}, {44, 0, 0}},  /* 64 nin2_conv2_grad_bias */
-    {{9, 0}, {44, 0, 0}},  /* 65 nin2_conv2_grad_weight */
-    {{45, 0}, {44, 0, 0}},  /* 66 nin2_conv2_grad_input */
-    {{46, 0}, {45, 0, 0}},  /* 67 nin2_1_grad_input */
-    {{8, 0}, {46, 0, 0}},  /* 68 nin2_conv1_grad_bias */
-    {{7, 0}, {46, 0, 0}},  /* 69 nin2_conv1_grad_weight */
-    {{47, 0}, {46, 0, 0}},  /* 70 nin2_conv1_grad_input */
-    {{48, 0}, {47, 0, 0}},  /* 71 maxpool_1_grad_input */
-    {{49, 0}, {48, 0, 0}},  /* 72 nin1_5_grad_input */
-    {{6, 0}, {49, 0, 0}},  /* 73 nin1_conv3_grad_bias */
-    {{5, 0}, {49, 0, 0}},  /* 74 nin1_conv3_grad_weight */
-    {{50, 0}, {49, 0, 0}},  /* 75 nin1_conv3_grad_input */
-    {{51, 0}, {50, 0, 0}},  /* 76 nin1_3_grad_input */
-    {{4, 0}, {51, 0, 0}},  /* 77 nin1_conv2_grad_bias */
-    {{3, 0}, {51, 0, 0}},  /* 78 nin1_conv2_grad_weight */
-    {{52, 0}, {51, 0, 0}},  /* 79 nin1_conv2_grad_input */
-    {{53, 0}, {52, 0, 0}},  /* 80 nin1_1_grad_input */
-    {{2, 0}, {53, 0, 0}},  /* 81 nin1_conv1_grad_bias */
-    {{1, 0}, {53, 0, 0}},  /* 82 nin1_conv1_grad_weight */
+    {{ 25,   0}, {  0,   0,   0}},  /*  30 loss_backward */
+    {{ 26,   0}, { 25,   0,   0}},  /*  31 global_avgpool_8_grad_input */
+    {{ 27,   0}, { 26,   0,   0}},  /*  32 nin4_5_grad_input */
+    {{ 24,   0}, { 27,   0,   0}},  /*  33 nin4_conv3_grad_bias */
+    {{ 23,   0}, { 27,   0,   0}},  /*  34 nin4_conv3_grad_weight */
+    {{ 28,   0}, { 27,   0,   0}},  /*  35 nin4_conv3_grad_input */
+    {{ 29,   0}, { 28,   0,   0}},  /*  36 nin4_3_grad_input */
+    {{ 22,   0}, { 29,   0,   0}},  /*  37 nin4_conv2_grad_bias */
+    {{ 21,   0}, { 29,   0,   0}},  /*  38 nin4_conv2_grad_weight */
+    {{ 30,   0}, { 29,   0,   0}},  /*  39 nin4_conv2_grad_input */
+    {{ 31,   0}, { 30,   0,   0}},  /*  40 nin4_1_grad_input */
+    {{ 20,   0}, { 31,   0,   0}},  /*  41 nin4_conv1_grad_bias */
+    {{ 19,   0}, { 31,   0,   0}},  /*  42 nin4_conv1_grad_weight */
+    {{ 32,   0}, { 31,   0,   0}},  /*  43 nin4_conv1_grad_input */
+    {{ 33,   0}, { 32,   0,   0}},  /*  44 dropout_6_grad_input */
+    {{ 34,   0}, { 33,   0,   0}},  /*  45 maxpool_5_grad_input */
+    {{ 35,   0}, { 34,   0,   0}},  /*  46 nin3_5_grad_input */
+    {{ 18,   0}, { 35,   0,   0}},  /*  47 nin3_conv3_grad_bias */
+    {{ 17,   0}, { 35,   0,   0}},  /*  48 nin3_conv3_grad_weight */
+    {{ 36,   0}, { 35,   0,   0}},  /*  49 nin3_conv3_grad_input */
+    {{ 37,   0}, { 36,   0,   0}},  /*  50 nin3_3_grad_input */
+    {{ 16,   0}, { 37,   0,   0}},  /*  51 nin3_conv2_grad_bias */
+    {{ 15,   0}, { 37,   0,   0}},  /*  52 nin3_conv2_grad_weight */
+    {{ 38,   0}, { 37,   0,   0}},  /*  53 nin3_conv2_grad_input */
+    {{ 39,   0}, { 38,   0,   0}},  /*  54 nin3_1_grad_input */
+    {{ 14,   0}, { 39,   0,   0}},  /*  55 nin3_conv1_grad_bias */
+    {{ 13,   0}, { 39,   0,   0}},  /*  56 nin3_conv1_grad_weight */
+    {{ 40,   0}, { 39,   0,   0}},  /*  57 nin3_conv1_grad_input */
+    {{ 41,   0}, { 40,   0,   0}},  /*  58 maxpool_3_grad_input */
+    {{ 42,   0}, { 41,   0,   0}},  /*  59 nin2_5_grad_input */
+    {{ 12,   0}, { 42,   0,   0}},  /*  60 nin2_conv3_grad_bias */
+    {{ 11,   0}, { 42,   0,   0}},  /*  61 nin2_conv3_grad_weight */
+    {{ 43,   0}, { 42,   0,   0}},  /*  62 nin2_conv3_grad_input */
+    {{ 44,   0}, { 43,   0,   0}},  /*  63 nin2_3_grad_input */
+    {{ 10,   0}, { 44,   0,   0}},  /*  64 nin2_conv2_grad_bias */
+    {{  9,   0}, { 44,   0,   0}},  /*  65 nin2_conv2_grad_weight */
+    {{ 45,   0}, { 44,   0,   0}},  /*  66 nin2_conv2_grad_input */
+    {{ 46,   0}, { 45,   0,   0}},  /*  67 nin2_1_grad_input */
+    {{  8,   0}, { 46,   0,   0}},  /*  68 nin2_conv1_grad_bias */
+    {{  7,   0}, { 46,   0,   0}},  /*  69 nin2_conv1_grad_weight */
+    {{ 47,   0}, { 46,   0,   0}},  /*  70 nin2_conv1_grad_input */
+    {{ 48,   0}, { 47,   0,   0}},  /*  71 maxpool_1_grad_input */
+    {{ 49,   0}, { 48,   0,   0}},  /*  72 nin1_5_grad_input */
+    {{  6,   0}, { 49,   0,   0}},  /*  73 nin1_conv3_grad_bias */
+    {{  5,   0}, { 49,   0,   0}},  /*  74 nin1_conv3_grad_weight */
+    {{ 50,   0}, { 49,   0,   0}},  /*  75 nin1_conv3_grad_input */
+    {{ 51,   0}, { 50,   0,   0}},  /*  76 nin1_3_grad_input */
+    {{  4,   0}, { 51,   0,   0}},  /*  77 nin1_conv2_grad_bias */
+    {{  3,   0}, { 51,   0,   0}},  /*  78 nin1_conv2_grad_weight */
+    {{ 52,   0}, { 51,   0,   0}},  /*  79 nin1_conv2_grad_input */
+    {{ 53,   0}, { 52,   0,   0}},  /*  80 nin1_1_grad_input */
+    {{  2,   0}, { 53,   0,   0}},  /*  81 nin1_conv1_grad_bias */
+    {{  1,   0}, { 53,   0,   0}},  /*  82 nin1_conv1_grad_weight */
 };
 
 enum { BACKWARD = 30, KERNELS = 83, GRADIENTS = 54 };
@@ -2321,13 +2321,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "nin", .source = "nin.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "nin", .source = "nin.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 30,
     .predict = predict_kernels, .predict_count = 28,
     .gradients = gradients_kernels, .gradients_count = 83,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.05, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.05, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(nin, facts)

@@ -228,7 +228,7 @@ enum { TENSORS = 127 };
 struct resnet18 {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[198];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[198];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -4832,138 +4832,138 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{128, 0}, {0, 0, 0}},  /* 66 loss_backward */
-    {{127, 0}, {128, 0, 0}},  /* 67 fc_grad_bias */
-    {{126, 0}, {128, 0, 0}},  /* 68 fc_grad_weight */
-    {{129, 0}, {128, 0, 0}},  /* 69 fc_grad_input */
-    {{130, 0}, {129, 0, 0}},  /* 70 global_avgpool_5_grad_input */
-    {{131, 0}, {130, 0, 0}},  /* 71 stage5_1_5_grad_input */
-    {{132, 0}, {131, 0, 0}},  /* 72 stage5_1_add_grad_input */
-    {{133, 0}, {131, 0, 0}},  /* 73 stage5_1_add_grad_input2 */
-    {{121, 122}, {132, 0, 0}},  /* 74 stage5_1_bn2_grad_scale */
-    {{134, 0}, {121, 122, 132}},  /* 75 stage5_1_bn2_grad_input */
-    {{120, 0}, {134, 0, 0}},  /* 76 stage5_1_conv2_grad_bias */
-    {{119, 0}, {134, 0, 0}},  /* 77 stage5_1_conv2_grad_weight */
-    {{135, 0}, {134, 0, 0}},  /* 78 stage5_1_conv2_grad_input */
-    {{136, 0}, {135, 0, 0}},  /* 79 stage5_1_2_grad_input */
-    {{114, 115}, {136, 0, 0}},  /* 80 stage5_1_bn1_grad_scale */
-    {{137, 0}, {114, 115, 136}},  /* 81 stage5_1_bn1_grad_input */
-    {{113, 0}, {137, 0, 0}},  /* 82 stage5_1_conv1_grad_bias */
-    {{112, 0}, {137, 0, 0}},  /* 83 stage5_1_conv1_grad_weight */
-    {{133, 0}, {137, 0, 0}},  /* 84 stage5_1_conv1_grad_input */
-    {{138, 0}, {133, 0, 0}},  /* 85 stage5_0_6_grad_input */
-    {{139, 0}, {138, 0, 0}},  /* 86 stage5_0_add_grad_input */
-    {{140, 0}, {138, 0, 0}},  /* 87 stage5_0_add_grad_input2 */
-    {{111, 0}, {140, 0, 0}},  /* 88 stage5_0_conv3_grad_bias */
-    {{110, 0}, {140, 0, 0}},  /* 89 stage5_0_conv3_grad_weight */
-    {{141, 0}, {140, 0, 0}},  /* 90 stage5_0_conv3_grad_input */
-    {{105, 106}, {139, 0, 0}},  /* 91 stage5_0_bn2_grad_scale */
-    {{142, 0}, {105, 106, 139}},  /* 92 stage5_0_bn2_grad_input */
-    {{104, 0}, {142, 0, 0}},  /* 93 stage5_0_conv2_grad_bias */
-    {{103, 0}, {142, 0, 0}},  /* 94 stage5_0_conv2_grad_weight */
-    {{143, 0}, {142, 0, 0}},  /* 95 stage5_0_conv2_grad_input */
-    {{144, 0}, {143, 0, 0}},  /* 96 stage5_0_2_grad_input */
-    {{98, 99}, {144, 0, 0}},  /* 97 stage5_0_bn1_grad_scale */
-    {{145, 0}, {98, 99, 144}},  /* 98 stage5_0_bn1_grad_input */
-    {{97, 0}, {145, 0, 0}},  /* 99 stage5_0_conv1_grad_bias */
-    {{96, 0}, {145, 0, 0}},  /* 100 stage5_0_conv1_grad_weight */
-    {{141, 0}, {145, 0, 0}},  /* 101 stage5_0_conv1_grad_input */
-    {{146, 0}, {141, 0, 0}},  /* 102 stage4_1_5_grad_input */
-    {{147, 0}, {146, 0, 0}},  /* 103 stage4_1_add_grad_input */
-    {{148, 0}, {146, 0, 0}},  /* 104 stage4_1_add_grad_input2 */
-    {{91, 92}, {147, 0, 0}},  /* 105 stage4_1_bn2_grad_scale */
-    {{149, 0}, {91, 92, 147}},  /* 106 stage4_1_bn2_grad_input */
-    {{90, 0}, {149, 0, 0}},  /* 107 stage4_1_conv2_grad_bias */
-    {{89, 0}, {149, 0, 0}},  /* 108 stage4_1_conv2_grad_weight */
-    {{150, 0}, {149, 0, 0}},  /* 109 stage4_1_conv2_grad_input */
-    {{151, 0}, {150, 0, 0}},  /* 110 stage4_1_2_grad_input */
-    {{84, 85}, {151, 0, 0}},  /* 111 stage4_1_bn1_grad_scale */
-    {{152, 0}, {84, 85, 151}},  /* 112 stage4_1_bn1_grad_input */
-    {{83, 0}, {152, 0, 0}},  /* 113 stage4_1_conv1_grad_bias */
-    {{82, 0}, {152, 0, 0}},  /* 114 stage4_1_conv1_grad_weight */
-    {{148, 0}, {152, 0, 0}},  /* 115 stage4_1_conv1_grad_input */
-    {{153, 0}, {148, 0, 0}},  /* 116 stage4_0_6_grad_input */
-    {{154, 0}, {153, 0, 0}},  /* 117 stage4_0_add_grad_input */
-    {{155, 0}, {153, 0, 0}},  /* 118 stage4_0_add_grad_input2 */
-    {{81, 0}, {155, 0, 0}},  /* 119 stage4_0_conv3_grad_bias */
-    {{80, 0}, {155, 0, 0}},  /* 120 stage4_0_conv3_grad_weight */
-    {{156, 0}, {155, 0, 0}},  /* 121 stage4_0_conv3_grad_input */
-    {{75, 76}, {154, 0, 0}},  /* 122 stage4_0_bn2_grad_scale */
-    {{157, 0}, {75, 76, 154}},  /* 123 stage4_0_bn2_grad_input */
-    {{74, 0}, {157, 0, 0}},  /* 124 stage4_0_conv2_grad_bias */
-    {{73, 0}, {157, 0, 0}},  /* 125 stage4_0_conv2_grad_weight */
-    {{158, 0}, {157, 0, 0}},  /* 126 stage4_0_conv2_grad_input */
-    {{159, 0}, {158, 0, 0}},  /* 127 stage4_0_2_grad_input */
-    {{68, 69}, {159, 0, 0}},  /* 128 stage4_0_bn1_grad_scale */
-    {{160, 0}, {68, 69, 159}},  /* 129 stage4_0_bn1_grad_input */
-    {{67, 0}, {160, 0, 0}},  /* 130 stage4_0_conv1_grad_bias */
-    {{66, 0}, {160, 0, 0}},  /* 131 stage4_0_conv1_grad_weight */
-    {{156, 0}, {160, 0, 0}},  /* 132 stage4_0_conv1_grad_input */
-    {{161, 0}, {156, 0, 0}},  /* 133 stage3_1_5_grad_input */
-    {{162, 0}, {161, 0, 0}},  /* 134 stage3_1_add_grad_input */
-    {{163, 0}, {161, 0, 0}},  /* 135 stage3_1_add_grad_input2 */
-    {{61, 62}, {162, 0, 0}},  /* 136 stage3_1_bn2_grad_scale */
-    {{164, 0}, {61, 62, 162}},  /* 137 stage3_1_bn2_grad_input */
-    {{60, 0}, {164, 0, 0}},  /* 138 stage3_1_conv2_grad_bias */
-    {{59, 0}, {164, 0, 0}},  /* 139 stage3_1_conv2_grad_weight */
-    {{165, 0}, {164, 0, 0}},  /* 140 stage3_1_conv2_grad_input */
-    {{166, 0}, {165, 0, 0}},  /* 141 stage3_1_2_grad_input */
-    {{54, 55}, {166, 0, 0}},  /* 142 stage3_1_bn1_grad_scale */
-    {{167, 0}, {54, 55, 166}},  /* 143 stage3_1_bn1_grad_input */
-    {{53, 0}, {167, 0, 0}},  /* 144 stage3_1_conv1_grad_bias */
-    {{52, 0}, {167, 0, 0}},  /* 145 stage3_1_conv1_grad_weight */
-    {{163, 0}, {167, 0, 0}},  /* 146 stage3_1_conv1_grad_input */
-    {{168, 0}, {163, 0, 0}},  /* 147 stage3_0_6_grad_input */
-    {{169, 0}, {168, 0, 0}},  /* 148 stage3_0_add_grad_input */
-    {{170, 0}, {168, 0, 0}},  /* 149 stage3_0_add_grad_input2 */
-    {{51, 0}, {170, 0, 0}},  /* 150 stage3_0_conv3_grad_bias */
-    {{50, 0}, {170, 0, 0}},  /* 151 stage3_0_conv3_grad_weight */
-    {{171, 0}, {170, 0, 0}},  /* 152 stage3_0_conv3_grad_input */
-    {{45, 46}, {169, 0, 0}},  /* 153 stage3_0_bn2_grad_scale */
-    {{172, 0}, {45, 46, 169}},  /* 154 stage3_0_bn2_grad_input */
-    {{44, 0}, {172, 0, 0}},  /* 155 stage3_0_conv2_grad_bias */
-    {{43, 0}, {172, 0, 0}},  /* 156 stage3_0_conv2_grad_weight */
-    {{173, 0}, {172, 0, 0}},  /* 157 stage3_0_conv2_grad_input */
-    {{174, 0}, {173, 0, 0}},  /* 158 stage3_0_2_grad_input */
-    {{38, 39}, {174, 0, 0}},  /* 159 stage3_0_bn1_grad_scale */
-    {{175, 0}, {38, 39, 174}},  /* 160 stage3_0_bn1_grad_input */
-    {{37, 0}, {175, 0, 0}},  /* 161 stage3_0_conv1_grad_bias */
-    {{36, 0}, {175, 0, 0}},  /* 162 stage3_0_conv1_grad_weight */
-    {{171, 0}, {175, 0, 0}},  /* 163 stage3_0_conv1_grad_input */
-    {{176, 0}, {171, 0, 0}},  /* 164 stage2_1_5_grad_input */
-    {{177, 0}, {176, 0, 0}},  /* 165 stage2_1_add_grad_input */
-    {{178, 0}, {176, 0, 0}},  /* 166 stage2_1_add_grad_input2 */
-    {{31, 32}, {177, 0, 0}},  /* 167 stage2_1_bn2_grad_scale */
-    {{179, 0}, {31, 32, 177}},  /* 168 stage2_1_bn2_grad_input */
-    {{30, 0}, {179, 0, 0}},  /* 169 stage2_1_conv2_grad_bias */
-    {{29, 0}, {179, 0, 0}},  /* 170 stage2_1_conv2_grad_weight */
-    {{180, 0}, {179, 0, 0}},  /* 171 stage2_1_conv2_grad_input */
-    {{181, 0}, {180, 0, 0}},  /* 172 stage2_1_2_grad_input */
-    {{24, 25}, {181, 0, 0}},  /* 173 stage2_1_bn1_grad_scale */
-    {{182, 0}, {24, 25, 181}},  /* 174 stage2_1_bn1_grad_input */
-    {{23, 0}, {182, 0, 0}},  /* 175 stage2_1_conv1_grad_bias */
-    {{22, 0}, {182, 0, 0}},  /* 176 stage2_1_conv1_grad_weight */
-    {{178, 0}, {182, 0, 0}},  /* 177 stage2_1_conv1_grad_input */
-    {{183, 0}, {178, 0, 0}},  /* 178 stage2_0_5_grad_input */
-    {{184, 0}, {183, 0, 0}},  /* 179 stage2_0_add_grad_input */
-    {{185, 0}, {183, 0, 0}},  /* 180 stage2_0_add_grad_input2 */
-    {{17, 18}, {184, 0, 0}},  /* 181 stage2_0_bn2_grad_scale */
-    {{186, 0}, {17, 18, 184}},  /* 182 stage2_0_bn2_grad_input */
-    {{16, 0}, {186, 0, 0}},  /* 183 stage2_0_conv2_grad_bias */
-    {{15, 0}, {186, 0, 0}},  /* 184 stage2_0_conv2_grad_weight */
-    {{187, 0}, {186, 0, 0}},  /* 185 stage2_0_conv2_grad_input */
-    {{188, 0}, {187, 0, 0}},  /* 186 stage2_0_2_grad_input */
-    {{10, 11}, {188, 0, 0}},  /* 187 stage2_0_bn1_grad_scale */
-    {{189, 0}, {10, 11, 188}},  /* 188 stage2_0_bn1_grad_input */
-    {{9, 0}, {189, 0, 0}},  /* 189 stage2_0_conv1_grad_bias */
-    {{8, 0}, {189, 0, 0}},  /* 190 stage2_0_conv1_grad_weight */
-    {{185, 0}, {189, 0, 0}},  /* 191 stage2_0_conv1_grad_input */
-    {{190, 0}, {185, 0, 0}},  /* 192 stage1_3_grad_input */
-    {{191, 0}, {190, 0, 0}},  /* 193 stage1_2_grad_input */
-    {{3, 4}, {191, 0, 0}},  /* 194 stage1_1_grad_scale */
-    {{192, 0}, {3, 4, 191}},  /* 195 stage1_1_grad_input */
-    {{2, 0}, {192, 0, 0}},  /* 196 stage1_0_grad_bias */
-    {{1, 0}, {192, 0, 0}},  /* 197 stage1_0_grad_weight */
+    {{128,   0}, {  0,   0,   0}},  /*  66 loss_backward */
+    {{127,   0}, {128,   0,   0}},  /*  67 fc_grad_bias */
+    {{126,   0}, {128,   0,   0}},  /*  68 fc_grad_weight */
+    {{129,   0}, {128,   0,   0}},  /*  69 fc_grad_input */
+    {{130,   0}, {129,   0,   0}},  /*  70 global_avgpool_5_grad_input */
+    {{131,   0}, {130,   0,   0}},  /*  71 stage5_1_5_grad_input */
+    {{132,   0}, {131,   0,   0}},  /*  72 stage5_1_add_grad_input */
+    {{133,   0}, {131,   0,   0}},  /*  73 stage5_1_add_grad_input2 */
+    {{121, 122}, {132,   0,   0}},  /*  74 stage5_1_bn2_grad_scale */
+    {{134,   0}, {121, 122, 132}},  /*  75 stage5_1_bn2_grad_input */
+    {{120,   0}, {134,   0,   0}},  /*  76 stage5_1_conv2_grad_bias */
+    {{119,   0}, {134,   0,   0}},  /*  77 stage5_1_conv2_grad_weight */
+    {{135,   0}, {134,   0,   0}},  /*  78 stage5_1_conv2_grad_input */
+    {{136,   0}, {135,   0,   0}},  /*  79 stage5_1_2_grad_input */
+    {{114, 115}, {136,   0,   0}},  /*  80 stage5_1_bn1_grad_scale */
+    {{137,   0}, {114, 115, 136}},  /*  81 stage5_1_bn1_grad_input */
+    {{113,   0}, {137,   0,   0}},  /*  82 stage5_1_conv1_grad_bias */
+    {{112,   0}, {137,   0,   0}},  /*  83 stage5_1_conv1_grad_weight */
+    {{133,   0}, {137,   0,   0}},  /*  84 stage5_1_conv1_grad_input */
+    {{138,   0}, {133,   0,   0}},  /*  85 stage5_0_6_grad_input */
+    {{139,   0}, {138,   0,   0}},  /*  86 stage5_0_add_grad_input */
+    {{140,   0}, {138,   0,   0}},  /*  87 stage5_0_add_grad_input2 */
+    {{111,   0}, {140,   0,   0}},  /*  88 stage5_0_conv3_grad_bias */
+    {{110,   0}, {140,   0,   0}},  /*  89 stage5_0_conv3_grad_weight */
+    {{141,   0}, {140,   0,   0}},  /*  90 stage5_0_conv3_grad_input */
+    {{105, 106}, {139,   0,   0}},  /*  91 stage5_0_bn2_grad_scale */
+    {{142,   0}, {105, 106, 139}},  /*  92 stage5_0_bn2_grad_input */
+    {{104,   0}, {142,   0,   0}},  /*  93 stage5_0_conv2_grad_bias */
+    {{103,   0}, {142,   0,   0}},  /*  94 stage5_0_conv2_grad_weight */
+    {{143,   0}, {142,   0,   0}},  /*  95 stage5_0_conv2_grad_input */
+    {{144,   0}, {143,   0,   0}},  /*  96 stage5_0_2_grad_input */
+    {{ 98,  99}, {144,   0,   0}},  /*  97 stage5_0_bn1_grad_scale */
+    {{145,   0}, { 98,  99, 144}},  /*  98 stage5_0_bn1_grad_input */
+    {{ 97,   0}, {145,   0,   0}},  /*  99 stage5_0_conv1_grad_bias */
+    {{ 96,   0}, {145,   0,   0}},  /* 100 stage5_0_conv1_grad_weight */
+    {{141,   0}, {145,   0,   0}},  /* 101 stage5_0_conv1_grad_input */
+    {{146,   0}, {141,   0,   0}},  /* 102 stage4_1_5_grad_input */
+    {{147,   0}, {146,   0,   0}},  /* 103 stage4_1_add_grad_input */
+    {{148,   0}, {146,   0,   0}},  /* 104 stage4_1_add_grad_input2 */
+    {{ 91,  92}, {147,   0,   0}},  /* 105 stage4_1_bn2_grad_scale */
+    {{149,   0}, { 91,  92, 147}},  /* 106 stage4_1_bn2_grad_input */
+    {{ 90,   0}, {149,   0,   0}},  /* 107 stage4_1_conv2_grad_bias */
+    {{ 89,   0}, {149,   0,   0}},  /* 108 stage4_1_conv2_grad_weight */
+    {{150,   0}, {149,   0,   0}},  /* 109 stage4_1_conv2_grad_input */
+    {{151,   0}, {150,   0,   0}},  /* 110 stage4_1_2_grad_input */
+    {{ 84,  85}, {151,   0,   0}},  /* 111 stage4_1_bn1_grad_scale */
+    {{152,   0}, { 84,  85, 151}},  /* 112 stage4_1_bn1_grad_input */
+    {{ 83,   0}, {152,   0,   0}},  /* 113 stage4_1_conv1_grad_bias */
+    {{ 82,   0}, {152,   0,   0}},  /* 114 stage4_1_conv1_grad_weight */
+    {{148,   0}, {152,   0,   0}},  /* 115 stage4_1_conv1_grad_input */
+    {{153,   0}, {148,   0,   0}},  /* 116 stage4_0_6_grad_input */
+    {{154,   0}, {153,   0,   0}},  /* 117 stage4_0_add_grad_input */
+    {{155,   0}, {153,   0,   0}},  /* 118 stage4_0_add_grad_input2 */
+    {{ 81,   0}, {155,   0,   0}},  /* 119 stage4_0_conv3_grad_bias */
+    {{ 80,   0}, {155,   0,   0}},  /* 120 stage4_0_conv3_grad_weight */
+    {{156,   0}, {155,   0,   0}},  /* 121 stage4_0_conv3_grad_input */
+    {{ 75,  76}, {154,   0,   0}},  /* 122 stage4_0_bn2_grad_scale */
+    {{157,   0}, { 75,  76, 154}},  /* 123 stage4_0_bn2_grad_input */
+    {{ 74,   0}, {157,   0,   0}},  /* 124 stage4_0_conv2_grad_bias */
+    {{ 73,   0}, {157,   0,   0}},  /* 125 stage4_0_conv2_grad_weight */
+    {{158,   0}, {157,   0,   0}},  /* 126 stage4_0_conv2_grad_input */
+    {{159,   0}, {158,   0,   0}},  /* 127 stage4_0_2_grad_input */
+    {{ 68,  69}, {159,   0,   0}},  /* 128 stage4_0_bn1_grad_scale */
+    {{160,   0}, { 68,  69, 159}},  /* 129 stage4_0_bn1_grad_input */
+    {{ 67,   0}, {160,   0,   0}},  /* 130 stage4_0_conv1_grad_bias */
+    {{ 66,   0}, {160,   0,   0}},  /* 131 stage4_0_conv1_grad_weight */
+    {{156,   0}, {160,   0,   0}},  /* 132 stage4_0_conv1_grad_input */
+    {{161,   0}, {156,   0,   0}},  /* 133 stage3_1_5_grad_input */
+    {{162,   0}, {161,   0,   0}},  /* 134 stage3_1_add_grad_input */
+    {{163,   0}, {161,   0,   0}},  /* 135 stage3_1_add_grad_input2 */
+    {{ 61,  62}, {162,   0,   0}},  /* 136 stage3_1_bn2_grad_scale */
+    {{164,   0}, { 61,  62, 162}},  /* 137 stage3_1_bn2_grad_input */
+    {{ 60,   0}, {164,   0,   0}},  /* 138 stage3_1_conv2_grad_bias */
+    {{ 59,   0}, {164,   0,   0}},  /* 139 stage3_1_conv2_grad_weight */
+    {{165,   0}, {164,   0,   0}},  /* 140 stage3_1_conv2_grad_input */
+    {{166,   0}, {165,   0,   0}},  /* 141 stage3_1_2_grad_input */
+    {{ 54,  55}, {166,   0,   0}},  /* 142 stage3_1_bn1_grad_scale */
+    {{167,   0}, { 54,  55, 166}},  /* 143 stage3_1_bn1_grad_input */
+    {{ 53,   0}, {167,   0,   0}},  /* 144 stage3_1_conv1_grad_bias */
+    {{ 52,   0}, {167,   0,   0}},  /* 145 stage3_1_conv1_grad_weight */
+    {{163,   0}, {167,   0,   0}},  /* 146 stage3_1_conv1_grad_input */
+    {{168,   0}, {163,   0,   0}},  /* 147 stage3_0_6_grad_input */
+    {{169,   0}, {168,   0,   0}},  /* 148 stage3_0_add_grad_input */
+    {{170,   0}, {168,   0,   0}},  /* 149 stage3_0_add_grad_input2 */
+    {{ 51,   0}, {170,   0,   0}},  /* 150 stage3_0_conv3_grad_bias */
+    {{ 50,   0}, {170,   0,   0}},  /* 151 stage3_0_conv3_grad_weight */
+    {{171,   0}, {170,   0,   0}},  /* 152 stage3_0_conv3_grad_input */
+    {{ 45,  46}, {169,   0,   0}},  /* 153 stage3_0_bn2_grad_scale */
+    {{172,   0}, { 45,  46, 169}},  /* 154 stage3_0_bn2_grad_input */
+    {{ 44,   0}, {172,   0,   0}},  /* 155 stage3_0_conv2_grad_bias */
+    {{ 43,   0}, {172,   0,   0}},  /* 156 stage3_0_conv2_grad_weight */
+    {{173,   0}, {172,   0,   0}},  /* 157 stage3_0_conv2_grad_input */
+    {{174,   0}, {173,   0,   0}},  /* 158 stage3_0_2_grad_input */
+    {{ 38,  39}, {174,   0,   0}},  /* 159 stage3_0_bn1_grad_scale */
+    {{175,   0}, { 38,  39, 174}},  /* 160 stage3_0_bn1_grad_input */
+    {{ 37,   0}, {175,   0,   0}},  /* 161 stage3_0_conv1_grad_bias */
+    {{ 36,   0}, {175,   0,   0}},  /* 162 stage3_0_conv1_grad_weight */
+    {{171,   0}, {175,   0,   0}},  /* 163 stage3_0_conv1_grad_input */
+    {{176,   0}, {171,   0,   0}},  /* 164 stage2_1_5_grad_input */
+    {{177,   0}, {176,   0,   0}},  /* 165 stage2_1_add_grad_input */
+    {{178,   0}, {176,   0,   0}},  /* 166 stage2_1_add_grad_input2 */
+    {{ 31,  32}, {177,   0,   0}},  /* 167 stage2_1_bn2_grad_scale */
+    {{179,   0}, { 31,  32, 177}},  /* 168 stage2_1_bn2_grad_input */
+    {{ 30,   0}, {179,   0,   0}},  /* 169 stage2_1_conv2_grad_bias */
+    {{ 29,   0}, {179,   0,   0}},  /* 170 stage2_1_conv2_grad_weight */
+    {{180,   0}, {179,   0,   0}},  /* 171 stage2_1_conv2_grad_input */
+    {{181,   0}, {180,   0,   0}},  /* 172 stage2_1_2_grad_input */
+    {{ 24,  25}, {181,   0,   0}},  /* 173 stage2_1_bn1_grad_scale */
+    {{182,   0}, { 24,  25, 181}},  /* 174 stage2_1_bn1_grad_input */
+    {{ 23,   0}, {182,   0,   0}},  /* 175 stage2_1_conv1_grad_bias */
+    {{ 22,   0}, {182,   0,   0}},  /* 176 stage2_1_conv1_grad_weight */
+    {{178,   0}, {182,   0,   0}},  /* 177 stage2_1_conv1_grad_input */
+    {{183,   0}, {178,   0,   0}},  /* 178 stage2_0_5_grad_input */
+    {{184,   0}, {183,   0,   0}},  /* 179 stage2_0_add_grad_input */
+    {{185,   0}, {183,   0,   0}},  /* 180 stage2_0_add_grad_input2 */
+    {{ 17,  18}, {184,   0,   0}},  /* 181 stage2_0_bn2_grad_scale */
+    {{186,   0}, { 17,  18, 184}},  /* 182 stage2_0_bn2_grad_input */
+    {{ 16,   0}, {186,   0,   0}},  /* 183 stage2_0_conv2_grad_bias */
+    {{ 15,   0}, {186,   0,   0}},  /* 184 stage2_0_conv2_grad_weight */
+    {{187,   0}, {186,   0,   0}},  /* 185 stage2_0_conv2_grad_input */
+    {{188,   0}, {187,   0,   0}},  /* 186 stage2_0_2_grad_input */
+    {{ 10,  11}, {188,   0,   0}},  /* 187 stage2_0_bn1_grad_scale */
+    {{189,   0}, { 10,  11, 188}},  /* 188 stage2_0_bn1_grad_input */
+    {{  9,   0}, {189,   0,   0}},  /* 189 stage2_0_conv1_grad_bias */
+    {{  8,   0}, {189,   0,   0}},  /* 190 stage2_0_conv1_grad_weight */
+    {{185,   0}, {189,   0,   0}},  /* 191 stage2_0_conv1_grad_input */
+    {{190,   0}, {185,   0,   0}},  /* 192 stage1_3_grad_input */
+    {{191,   0}, {190,   0,   0}},  /* 193 stage1_2_grad_input */
+    {{  3,   4}, {191,   0,   0}},  /* 194 stage1_1_grad_scale */
+    {{192,   0}, {  3,   4, 191}},  /* 195 stage1_1_grad_input */
+    {{  2,   0}, {192,   0,   0}},  /* 196 stage1_0_grad_bias */
+    {{  1,   0}, {192,   0,   0}},  /* 197 stage1_0_grad_weight */
 };
 
 enum { BACKWARD = 66, KERNELS = 198, GRADIENTS = 193 };
@@ -6215,13 +6215,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "resnet18", .source = "resnet18.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "resnet18", .source = "resnet18.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 66,
     .predict = predict_kernels, .predict_count = 65,
     .gradients = gradients_kernels, .gradients_count = 198,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(resnet18, facts)

@@ -396,7 +396,7 @@ enum { TENSORS = 239 };
 struct resnet34 {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[366];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[366];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -8914,250 +8914,250 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{240, 0}, {0, 0, 0}},  /* 122 loss_backward */
-    {{239, 0}, {240, 0, 0}},  /* 123 fc_grad_bias */
-    {{238, 0}, {240, 0, 0}},  /* 124 fc_grad_weight */
-    {{241, 0}, {240, 0, 0}},  /* 125 fc_grad_input */
-    {{242, 0}, {241, 0, 0}},  /* 126 global_avgpool_5_grad_input */
-    {{243, 0}, {242, 0, 0}},  /* 127 stage5_2_5_grad_input */
-    {{244, 0}, {243, 0, 0}},  /* 128 stage5_2_add_grad_input */
-    {{245, 0}, {243, 0, 0}},  /* 129 stage5_2_add_grad_input2 */
-    {{233, 234}, {244, 0, 0}},  /* 130 stage5_2_bn2_grad_scale */
-    {{246, 0}, {233, 234, 244}},  /* 131 stage5_2_bn2_grad_input */
-    {{232, 0}, {246, 0, 0}},  /* 132 stage5_2_conv2_grad_bias */
-    {{231, 0}, {246, 0, 0}},  /* 133 stage5_2_conv2_grad_weight */
-    {{247, 0}, {246, 0, 0}},  /* 134 stage5_2_conv2_grad_input */
-    {{248, 0}, {247, 0, 0}},  /* 135 stage5_2_2_grad_input */
-    {{226, 227}, {248, 0, 0}},  /* 136 stage5_2_bn1_grad_scale */
-    {{249, 0}, {226, 227, 248}},  /* 137 stage5_2_bn1_grad_input */
-    {{225, 0}, {249, 0, 0}},  /* 138 stage5_2_conv1_grad_bias */
-    {{224, 0}, {249, 0, 0}},  /* 139 stage5_2_conv1_grad_weight */
-    {{245, 0}, {249, 0, 0}},  /* 140 stage5_2_conv1_grad_input */
-    {{250, 0}, {245, 0, 0}},  /* 141 stage5_1_5_grad_input */
-    {{251, 0}, {250, 0, 0}},  /* 142 stage5_1_add_grad_input */
-    {{252, 0}, {250, 0, 0}},  /* 143 stage5_1_add_grad_input2 */
-    {{219, 220}, {251, 0, 0}},  /* 144 stage5_1_bn2_grad_scale */
-    {{253, 0}, {219, 220, 251}},  /* 145 stage5_1_bn2_grad_input */
-    {{218, 0}, {253, 0, 0}},  /* 146 stage5_1_conv2_grad_bias */
-    {{217, 0}, {253, 0, 0}},  /* 147 stage5_1_conv2_grad_weight */
-    {{254, 0}, {253, 0, 0}},  /* 148 stage5_1_conv2_grad_input */
-    {{255, 0}, {254, 0, 0}},  /* 149 stage5_1_2_grad_input */
-    {{212, 213}, {255, 0, 0}},  /* 150 stage5_1_bn1_grad_scale */
-    {{256, 0}, {212, 213, 255}},  /* 151 stage5_1_bn1_grad_input */
-    {{211, 0}, {256, 0, 0}},  /* 152 stage5_1_conv1_grad_bias */
-    {{210, 0}, {256, 0, 0}},  /* 153 stage5_1_conv1_grad_weight */
-    {{252, 0}, {256, 0, 0}},  /* 154 stage5_1_conv1_grad_input */
-    {{257, 0}, {252, 0, 0}},  /* 155 stage5_0_6_grad_input */
-    {{258, 0}, {257, 0, 0}},  /* 156 stage5_0_add_grad_input */
-    {{259, 0}, {257, 0, 0}},  /* 157 stage5_0_add_grad_input2 */
-    {{209, 0}, {259, 0, 0}},  /* 158 stage5_0_conv3_grad_bias */
-    {{208, 0}, {259, 0, 0}},  /* 159 stage5_0_conv3_grad_weight */
-    {{260, 0}, {259, 0, 0}},  /* 160 stage5_0_conv3_grad_input */
-    {{203, 204}, {258, 0, 0}},  /* 161 stage5_0_bn2_grad_scale */
-    {{261, 0}, {203, 204, 258}},  /* 162 stage5_0_bn2_grad_input */
-    {{202, 0}, {261, 0, 0}},  /* 163 stage5_0_conv2_grad_bias */
-    {{201, 0}, {261, 0, 0}},  /* 164 stage5_0_conv2_grad_weight */
-    {{262, 0}, {261, 0, 0}},  /* 165 stage5_0_conv2_grad_input */
-    {{263, 0}, {262, 0, 0}},  /* 166 stage5_0_2_grad_input */
-    {{196, 197}, {263, 0, 0}},  /* 167 stage5_0_bn1_grad_scale */
-    {{264, 0}, {196, 197, 263}},  /* 168 stage5_0_bn1_grad_input */
-    {{195, 0}, {264, 0, 0}},  /* 169 stage5_0_conv1_grad_bias */
-    {{194, 0}, {264, 0, 0}},  /* 170 stage5_0_conv1_grad_weight */
-    {{260, 0}, {264, 0, 0}},  /* 171 stage5_0_conv1_grad_input */
-    {{265, 0}, {260, 0, 0}},  /* 172 stage4_5_5_grad_input */
-    {{266, 0}, {265, 0, 0}},  /* 173 stage4_5_add_grad_input */
-    {{267, 0}, {265, 0, 0}},  /* 174 stage4_5_add_grad_input2 */
-    {{189, 190}, {266, 0, 0}},  /* 175 stage4_5_bn2_grad_scale */
-    {{268, 0}, {189, 190, 266}},  /* 176 stage4_5_bn2_grad_input */
-    {{188, 0}, {268, 0, 0}},  /* 177 stage4_5_conv2_grad_bias */
-    {{187, 0}, {268, 0, 0}},  /* 178 stage4_5_conv2_grad_weight */
-    {{269, 0}, {268, 0, 0}},  /* 179 stage4_5_conv2_grad_input */
-    {{270, 0}, {269, 0, 0}},  /* 180 stage4_5_2_grad_input */
-    {{182, 183}, {270, 0, 0}},  /* 181 stage4_5_bn1_grad_scale */
-    {{271, 0}, {182, 183, 270}},  /* 182 stage4_5_bn1_grad_input */
-    {{181, 0}, {271, 0, 0}},  /* 183 stage4_5_conv1_grad_bias */
-    {{180, 0}, {271, 0, 0}},  /* 184 stage4_5_conv1_grad_weight */
-    {{267, 0}, {271, 0, 0}},  /* 185 stage4_5_conv1_grad_input */
-    {{272, 0}, {267, 0, 0}},  /* 186 stage4_4_5_grad_input */
-    {{273, 0}, {272, 0, 0}},  /* 187 stage4_4_add_grad_input */
-    {{274, 0}, {272, 0, 0}},  /* 188 stage4_4_add_grad_input2 */
-    {{175, 176}, {273, 0, 0}},  /* 189 stage4_4_bn2_grad_scale */
-    {{275, 0}, {175, 176, 273}},  /* 190 stage4_4_bn2_grad_input */
-    {{174, 0}, {275, 0, 0}},  /* 191 stage4_4_conv2_grad_bias */
-    {{173, 0}, {275, 0, 0}},  /* 192 stage4_4_conv2_grad_weight */
-    {{276, 0}, {275, 0, 0}},  /* 193 stage4_4_conv2_grad_input */
-    {{277, 0}, {276, 0, 0}},  /* 194 stage4_4_2_grad_input */
-    {{168, 169}, {277, 0, 0}},  /* 195 stage4_4_bn1_grad_scale */
-    {{278, 0}, {168, 169, 277}},  /* 196 stage4_4_bn1_grad_input */
-    {{167, 0}, {278, 0, 0}},  /* 197 stage4_4_conv1_grad_bias */
-    {{166, 0}, {278, 0, 0}},  /* 198 stage4_4_conv1_grad_weight */
-    {{274, 0}, {278, 0, 0}},  /* 199 stage4_4_conv1_grad_input */
-    {{279, 0}, {274, 0, 0}},  /* 200 stage4_3_5_grad_input */
-    {{280, 0}, {279, 0, 0}},  /* 201 stage4_3_add_grad_input */
-    {{281, 0}, {279, 0, 0}},  /* 202 stage4_3_add_grad_input2 */
-    {{161, 162}, {280, 0, 0}},  /* 203 stage4_3_bn2_grad_scale */
-    {{282, 0}, {161, 162, 280}},  /* 204 stage4_3_bn2_grad_input */
-    {{160, 0}, {282, 0, 0}},  /* 205 stage4_3_conv2_grad_bias */
-    {{159, 0}, {282, 0, 0}},  /* 206 stage4_3_conv2_grad_weight */
-    {{283, 0}, {282, 0, 0}},  /* 207 stage4_3_conv2_grad_input */
-    {{284, 0}, {283, 0, 0}},  /* 208 stage4_3_2_grad_input */
-    {{154, 155}, {284, 0, 0}},  /* 209 stage4_3_bn1_grad_scale */
-    {{285, 0}, {154, 155, 284}},  /* 210 stage4_3_bn1_grad_input */
-    {{153, 0}, {285, 0, 0}},  /* 211 stage4_3_conv1_grad_bias */
-    {{152, 0}, {285, 0, 0}},  /* 212 stage4_3_conv1_grad_weight */
-    {{281, 0}, {285, 0, 0}},  /* 213 stage4_3_conv1_grad_input */
-    {{286, 0}, {281, 0, 0}},  /* 214 stage4_2_5_grad_input */
-    {{287, 0}, {286, 0, 0}},  /* 215 stage4_2_add_grad_input */
-    {{288, 0}, {286, 0, 0}},  /* 216 stage4_2_add_grad_input2 */
-    {{147, 148}, {287, 0, 0}},  /* 217 stage4_2_bn2_grad_scale */
-    {{289, 0}, {147, 148, 287}},  /* 218 stage4_2_bn2_grad_input */
-    {{146, 0}, {289, 0, 0}},  /* 219 stage4_2_conv2_grad_bias */
-    {{145, 0}, {289, 0, 0}},  /* 220 stage4_2_conv2_grad_weight */
-    {{290, 0}, {289, 0, 0}},  /* 221 stage4_2_conv2_grad_input */
-    {{291, 0}, {290, 0, 0}},  /* 222 stage4_2_2_grad_input */
-    {{140, 141}, {291, 0, 0}},  /* 223 stage4_2_bn1_grad_scale */
-    {{292, 0}, {140, 141, 291}},  /* 224 stage4_2_bn1_grad_input */
-    {{139, 0}, {292, 0, 0}},  /* 225 stage4_2_conv1_grad_bias */
-    {{138, 0}, {292, 0, 0}},  /* 226 stage4_2_conv1_grad_weight */
-    {{288, 0}, {292, 0, 0}},  /* 227 stage4_2_conv1_grad_input */
-    {{293, 0}, {288, 0, 0}},  /* 228 stage4_1_5_grad_input */
-    {{294, 0}, {293, 0, 0}},  /* 229 stage4_1_add_grad_input */
-    {{295, 0}, {293, 0, 0}},  /* 230 stage4_1_add_grad_input2 */
-    {{133, 134}, {294, 0, 0}},  /* 231 stage4_1_bn2_grad_scale */
-    {{296, 0}, {133, 134, 294}},  /* 232 stage4_1_bn2_grad_input */
-    {{132, 0}, {296, 0, 0}},  /* 233 stage4_1_conv2_grad_bias */
-    {{131, 0}, {296, 0, 0}},  /* 234 stage4_1_conv2_grad_weight */
-    {{297, 0}, {296, 0, 0}},  /* 235 stage4_1_conv2_grad_input */
-    {{298, 0}, {297, 0, 0}},  /* 236 stage4_1_2_grad_input */
-    {{126, 127}, {298, 0, 0}},  /* 237 stage4_1_bn1_grad_scale */
-    {{299, 0}, {126, 127, 298}},  /* 238 stage4_1_bn1_grad_input */
-    {{125, 0}, {299, 0, 0}},  /* 239 stage4_1_conv1_grad_bias */
-    {{124, 0}, {299, 0, 0}},  /* 240 stage4_1_conv1_grad_weight */
-    {{295, 0}, {299, 0, 0}},  /* 241 stage4_1_conv1_grad_input */
-    {{300, 0}, {295, 0, 0}},  /* 242 stage4_0_6_grad_input */
-    {{301, 0}, {300, 0, 0}},  /* 243 stage4_0_add_grad_input */
-    {{302, 0}, {300, 0, 0}},  /* 244 stage4_0_add_grad_input2 */
-    {{123, 0}, {302, 0, 0}},  /* 245 stage4_0_conv3_grad_bias */
-    {{122, 0}, {302, 0, 0}},  /* 246 stage4_0_conv3_grad_weight */
-    {{303, 0}, {302, 0, 0}},  /* 247 stage4_0_conv3_grad_input */
-    {{117, 118}, {301, 0, 0}},  /* 248 stage4_0_bn2_grad_scale */
-    {{304, 0}, {117, 118, 301}},  /* 249 stage4_0_bn2_grad_input */
-    {{116, 0}, {304, 0, 0}},  /* 250 stage4_0_conv2_grad_bias */
-    {{115, 0}, {304, 0, 0}},  /* 251 stage4_0_conv2_grad_weight */
-    {{305, 0}, {304, 0, 0}},  /* 252 stage4_0_conv2_grad_input */
-    {{306, 0}, {305, 0, 0}},  /* 253 stage4_0_2_grad_input */
-    {{110, 111}, {306, 0, 0}},  /* 254 stage4_0_bn1_grad_scale */
-    {{307, 0}, {110, 111, 306}},  /* 255 stage4_0_bn1_grad_input */
-    {{109, 0}, {307, 0, 0}},  /* 256 stage4_0_conv1_grad_bias */
-    {{108, 0}, {307, 0, 0}},  /* 257 stage4_0_conv1_grad_weight */
-    {{303, 0}, {307, 0, 0}},  /* 258 stage4_0_conv1_grad_input */
-    {{308, 0}, {303, 0, 0}},  /* 259 stage3_3_5_grad_input */
-    {{309, 0}, {308, 0, 0}},  /* 260 stage3_3_add_grad_input */
-    {{310, 0}, {308, 0, 0}},  /* 261 stage3_3_add_grad_input2 */
-    {{103, 104}, {309, 0, 0}},  /* 262 stage3_3_bn2_grad_scale */
-    {{311, 0}, {103, 104, 309}},  /* 263 stage3_3_bn2_grad_input */
-    {{102, 0}, {311, 0, 0}},  /* 264 stage3_3_conv2_grad_bias */
-    {{101, 0}, {311, 0, 0}},  /* 265 stage3_3_conv2_grad_weight */
-    {{312, 0}, {311, 0, 0}},  /* 266 stage3_3_conv2_grad_input */
-    {{313, 0}, {312, 0, 0}},  /* 267 stage3_3_2_grad_input */
-    {{96, 97}, {313, 0, 0}},  /* 268 stage3_3_bn1_grad_scale */
-    {{314, 0}, {96, 97, 313}},  /* 269 stage3_3_bn1_grad_input */
-    {{95, 0}, {314, 0, 0}},  /* 270 stage3_3_conv1_grad_bias */
-    {{94, 0}, {314, 0, 0}},  /* 271 stage3_3_conv1_grad_weight */
-    {{310, 0}, {314, 0, 0}},  /* 272 stage3_3_conv1_grad_input */
-    {{315, 0}, {310, 0, 0}},  /* 273 stage3_2_5_grad_input */
-    {{316, 0}, {315, 0, 0}},  /* 274 stage3_2_add_grad_input */
-    {{317, 0}, {315, 0, 0}},  /* 275 stage3_2_add_grad_input2 */
-    {{89, 90}, {316, 0, 0}},  /* 276 stage3_2_bn2_grad_scale */
-    {{318, 0}, {89, 90, 316}},  /* 277 stage3_2_bn2_grad_input */
-    {{88, 0}, {318, 0, 0}},  /* 278 stage3_2_conv2_grad_bias */
-    {{87, 0}, {318, 0, 0}},  /* 279 stage3_2_conv2_grad_weight */
-    {{319, 0}, {318, 0, 0}},  /* 280 stage3_2_conv2_grad_input */
-    {{320, 0}, {319, 0, 0}},  /* 281 stage3_2_2_grad_input */
-    {{82, 83}, {320, 0, 0}},  /* 282 stage3_2_bn1_grad_scale */
-    {{321, 0}, {82, 83, 320}},  /* 283 stage3_2_bn1_grad_input */
-    {{81, 0}, {321, 0, 0}},  /* 284 stage3_2_conv1_grad_bias */
-    {{80, 0}, {321, 0, 0}},  /* 285 stage3_2_conv1_grad_weight */
-    {{317, 0}, {321, 0, 0}},  /* 286 stage3_2_conv1_grad_input */
-    {{322, 0}, {317, 0, 0}},  /* 287 stage3_1_5_grad_input */
-    {{323, 0}, {322, 0, 0}},  /* 288 stage3_1_add_grad_input */
-    {{324, 0}, {322, 0, 0}},  /* 289 stage3_1_add_grad_input2 */
-    {{75, 76}, {323, 0, 0}},  /* 290 stage3_1_bn2_grad_scale */
-    {{325, 0}, {75, 76, 323}},  /* 291 stage3_1_bn2_grad_input */
-    {{74, 0}, {325, 0, 0}},  /* 292 stage3_1_conv2_grad_bias */
-    {{73, 0}, {325, 0, 0}},  /* 293 stage3_1_conv2_grad_weight */
-    {{326, 0}, {325, 0, 0}},  /* 294 stage3_1_conv2_grad_input */
-    {{327, 0}, {326, 0, 0}},  /* 295 stage3_1_2_grad_input */
-    {{68, 69}, {327, 0, 0}},  /* 296 stage3_1_bn1_grad_scale */
-    {{328, 0}, {68, 69, 327}},  /* 297 stage3_1_bn1_grad_input */
-    {{67, 0}, {328, 0, 0}},  /* 298 stage3_1_conv1_grad_bias */
-    {{66, 0}, {328, 0, 0}},  /* 299 stage3_1_conv1_grad_weight */
-    {{324, 0}, {328, 0, 0}},  /* 300 stage3_1_conv1_grad_input */
-    {{329, 0}, {324, 0, 0}},  /* 301 stage3_0_6_grad_input */
-    {{330, 0}, {329, 0, 0}},  /* 302 stage3_0_add_grad_input */
-    {{331, 0}, {329, 0, 0}},  /* 303 stage3_0_add_grad_input2 */
-    {{65, 0}, {331, 0, 0}},  /* 304 stage3_0_conv3_grad_bias */
-    {{64, 0}, {331, 0, 0}},  /* 305 stage3_0_conv3_grad_weight */
-    {{332, 0}, {331, 0, 0}},  /* 306 stage3_0_conv3_grad_input */
-    {{59, 60}, {330, 0, 0}},  /* 307 stage3_0_bn2_grad_scale */
-    {{333, 0}, {59, 60, 330}},  /* 308 stage3_0_bn2_grad_input */
-    {{58, 0}, {333, 0, 0}},  /* 309 stage3_0_conv2_grad_bias */
-    {{57, 0}, {333, 0, 0}},  /* 310 stage3_0_conv2_grad_weight */
-    {{334, 0}, {333, 0, 0}},  /* 311 stage3_0_conv2_grad_input */
-    {{335, 0}, {334, 0, 0}},  /* 312 stage3_0_2_grad_input */
-    {{52, 53}, {335, 0, 0}},  /* 313 stage3_0_bn1_grad_scale */
-    {{336, 0}, {52, 53, 335}},  /* 314 stage3_0_bn1_grad_input */
-    {{51, 0}, {336, 0, 0}},  /* 315 stage3_0_conv1_grad_bias */
-    {{50, 0}, {336, 0, 0}},  /* 316 stage3_0_conv1_grad_weight */
-    {{332, 0}, {336, 0, 0}},  /* 317 stage3_0_conv1_grad_input */
-    {{337, 0}, {332, 0, 0}},  /* 318 stage2_2_5_grad_input */
-    {{338, 0}, {337, 0, 0}},  /* 319 stage2_2_add_grad_input */
-    {{339, 0}, {337, 0, 0}},  /* 320 stage2_2_add_grad_input2 */
-    {{45, 46}, {338, 0, 0}},  /* 321 stage2_2_bn2_grad_scale */
-    {{340, 0}, {45, 46, 338}},  /* 322 stage2_2_bn2_grad_input */
-    {{44, 0}, {340, 0, 0}},  /* 323 stage2_2_conv2_grad_bias */
-    {{43, 0}, {340, 0, 0}},  /* 324 stage2_2_conv2_grad_weight */
-    {{341, 0}, {340, 0, 0}},  /* 325 stage2_2_conv2_grad_input */
-    {{342, 0}, {341, 0, 0}},  /* 326 stage2_2_2_grad_input */
-    {{38, 39}, {342, 0, 0}},  /* 327 stage2_2_bn1_grad_scale */
-    {{343, 0}, {38, 39, 342}},  /* 328 stage2_2_bn1_grad_input */
-    {{37, 0}, {343, 0, 0}},  /* 329 stage2_2_conv1_grad_bias */
-    {{36, 0}, {343, 0, 0}},  /* 330 stage2_2_conv1_grad_weight */
-    {{339, 0}, {343, 0, 0}},  /* 331 stage2_2_conv1_grad_input */
-    {{344, 0}, {339, 0, 0}},  /* 332 stage2_1_5_grad_input */
-    {{345, 0}, {344, 0, 0}},  /* 333 stage2_1_add_grad_input */
-    {{346, 0}, {344, 0, 0}},  /* 334 stage2_1_add_grad_input2 */
-    {{31, 32}, {345, 0, 0}},  /* 335 stage2_1_bn2_grad_scale */
-    {{347, 0}, {31, 32, 345}},  /* 336 stage2_1_bn2_grad_input */
-    {{30, 0}, {347, 0, 0}},  /* 337 stage2_1_conv2_grad_bias */
-    {{29, 0}, {347, 0, 0}},  /* 338 stage2_1_conv2_grad_weight */
-    {{348, 0}, {347, 0, 0}},  /* 339 stage2_1_conv2_grad_input */
-    {{349, 0}, {348, 0, 0}},  /* 340 stage2_1_2_grad_input */
-    {{24, 25}, {349, 0, 0}},  /* 341 stage2_1_bn1_grad_scale */
-    {{350, 0}, {24, 25, 349}},  /* 342 stage2_1_bn1_grad_input */
-    {{23, 0}, {350, 0, 0}},  /* 343 stage2_1_conv1_grad_bias */
-    {{22, 0}, {350, 0, 0}},  /* 344 stage2_1_conv1_grad_weight */
-    {{346, 0}, {350, 0, 0}},  /* 345 stage2_1_conv1_grad_input */
-    {{351, 0}, {346, 0, 0}},  /* 346 stage2_0_5_grad_input */
-    {{352, 0}, {351, 0, 0}},  /* 347 stage2_0_add_grad_input */
-    {{353, 0}, {351, 0, 0}},  /* 348 stage2_0_add_grad_input2 */
-    {{17, 18}, {352, 0, 0}},  /* 349 stage2_0_bn2_grad_scale */
-    {{354, 0}, {17, 18, 352}},  /* 350 stage2_0_bn2_grad_input */
-    {{16, 0}, {354, 0, 0}},  /* 351 stage2_0_conv2_grad_bias */
-    {{15, 0}, {354, 0, 0}},  /* 352 stage2_0_conv2_grad_weight */
-    {{355, 0}, {354, 0, 0}},  /* 353 stage2_0_conv2_grad_input */
-    {{356, 0}, {355, 0, 0}},  /* 354 stage2_0_2_grad_input */
-    {{10, 11}, {356, 0, 0}},  /* 355 stage2_0_bn1_grad_scale */
-    {{357, 0}, {10, 11, 356}},  /* 356 stage2_0_bn1_grad_input */
-    {{9, 0}, {357, 0, 0}},  /* 357 stage2_0_conv1_grad_bias */
-    {{8, 0}, {357, 0, 0}},  /* 358 stage2_0_conv1_grad_weight */
-    {{353, 0}, {357, 0, 0}},  /* 359 stage2_0_conv1_grad_input */
-    {{358, 0}, {353, 0, 0}},  /* 360 stage1_3_grad_input */
-    {{359, 0}, {358, 0, 0}},  /* 361 stage1_2_grad_input */
-    {{3, 4}, {359, 0, 0}},  /* 362 stage1_1_grad_scale */
-    {{360, 0}, {3, 4, 359}},  /* 363 stage1_1_grad_input */
-    {{2, 0}, {360, 0, 0}},  /* 364 stage1_0_grad_bias */
-    {{1, 0}, {360, 0, 0}},  /* 365 stage1_0_grad_weight */
+    {{240,   0}, {  0,   0,   0}},  /* 122 loss_backward */
+    {{239,   0}, {240,   0,   0}},  /* 123 fc_grad_bias */
+    {{238,   0}, {240,   0,   0}},  /* 124 fc_grad_weight */
+    {{241,   0}, {240,   0,   0}},  /* 125 fc_grad_input */
+    {{242,   0}, {241,   0,   0}},  /* 126 global_avgpool_5_grad_input */
+    {{243,   0}, {242,   0,   0}},  /* 127 stage5_2_5_grad_input */
+    {{244,   0}, {243,   0,   0}},  /* 128 stage5_2_add_grad_input */
+    {{245,   0}, {243,   0,   0}},  /* 129 stage5_2_add_grad_input2 */
+    {{233, 234}, {244,   0,   0}},  /* 130 stage5_2_bn2_grad_scale */
+    {{246,   0}, {233, 234, 244}},  /* 131 stage5_2_bn2_grad_input */
+    {{232,   0}, {246,   0,   0}},  /* 132 stage5_2_conv2_grad_bias */
+    {{231,   0}, {246,   0,   0}},  /* 133 stage5_2_conv2_grad_weight */
+    {{247,   0}, {246,   0,   0}},  /* 134 stage5_2_conv2_grad_input */
+    {{248,   0}, {247,   0,   0}},  /* 135 stage5_2_2_grad_input */
+    {{226, 227}, {248,   0,   0}},  /* 136 stage5_2_bn1_grad_scale */
+    {{249,   0}, {226, 227, 248}},  /* 137 stage5_2_bn1_grad_input */
+    {{225,   0}, {249,   0,   0}},  /* 138 stage5_2_conv1_grad_bias */
+    {{224,   0}, {249,   0,   0}},  /* 139 stage5_2_conv1_grad_weight */
+    {{245,   0}, {249,   0,   0}},  /* 140 stage5_2_conv1_grad_input */
+    {{250,   0}, {245,   0,   0}},  /* 141 stage5_1_5_grad_input */
+    {{251,   0}, {250,   0,   0}},  /* 142 stage5_1_add_grad_input */
+    {{252,   0}, {250,   0,   0}},  /* 143 stage5_1_add_grad_input2 */
+    {{219, 220}, {251,   0,   0}},  /* 144 stage5_1_bn2_grad_scale */
+    {{253,   0}, {219, 220, 251}},  /* 145 stage5_1_bn2_grad_input */
+    {{218,   0}, {253,   0,   0}},  /* 146 stage5_1_conv2_grad_bias */
+    {{217,   0}, {253,   0,   0}},  /* 147 stage5_1_conv2_grad_weight */
+    {{254,   0}, {253,   0,   0}},  /* 148 stage5_1_conv2_grad_input */
+    {{255,   0}, {254,   0,   0}},  /* 149 stage5_1_2_grad_input */
+    {{212, 213}, {255,   0,   0}},  /* 150 stage5_1_bn1_grad_scale */
+    {{256,   0}, {212, 213, 255}},  /* 151 stage5_1_bn1_grad_input */
+    {{211,   0}, {256,   0,   0}},  /* 152 stage5_1_conv1_grad_bias */
+    {{210,   0}, {256,   0,   0}},  /* 153 stage5_1_conv1_grad_weight */
+    {{252,   0}, {256,   0,   0}},  /* 154 stage5_1_conv1_grad_input */
+    {{257,   0}, {252,   0,   0}},  /* 155 stage5_0_6_grad_input */
+    {{258,   0}, {257,   0,   0}},  /* 156 stage5_0_add_grad_input */
+    {{259,   0}, {257,   0,   0}},  /* 157 stage5_0_add_grad_input2 */
+    {{209,   0}, {259,   0,   0}},  /* 158 stage5_0_conv3_grad_bias */
+    {{208,   0}, {259,   0,   0}},  /* 159 stage5_0_conv3_grad_weight */
+    {{260,   0}, {259,   0,   0}},  /* 160 stage5_0_conv3_grad_input */
+    {{203, 204}, {258,   0,   0}},  /* 161 stage5_0_bn2_grad_scale */
+    {{261,   0}, {203, 204, 258}},  /* 162 stage5_0_bn2_grad_input */
+    {{202,   0}, {261,   0,   0}},  /* 163 stage5_0_conv2_grad_bias */
+    {{201,   0}, {261,   0,   0}},  /* 164 stage5_0_conv2_grad_weight */
+    {{262,   0}, {261,   0,   0}},  /* 165 stage5_0_conv2_grad_input */
+    {{263,   0}, {262,   0,   0}},  /* 166 stage5_0_2_grad_input */
+    {{196, 197}, {263,   0,   0}},  /* 167 stage5_0_bn1_grad_scale */
+    {{264,   0}, {196, 197, 263}},  /* 168 stage5_0_bn1_grad_input */
+    {{195,   0}, {264,   0,   0}},  /* 169 stage5_0_conv1_grad_bias */
+    {{194,   0}, {264,   0,   0}},  /* 170 stage5_0_conv1_grad_weight */
+    {{260,   0}, {264,   0,   0}},  /* 171 stage5_0_conv1_grad_input */
+    {{265,   0}, {260,   0,   0}},  /* 172 stage4_5_5_grad_input */
+    {{266,   0}, {265,   0,   0}},  /* 173 stage4_5_add_grad_input */
+    {{267,   0}, {265,   0,   0}},  /* 174 stage4_5_add_grad_input2 */
+    {{189, 190}, {266,   0,   0}},  /* 175 stage4_5_bn2_grad_scale */
+    {{268,   0}, {189, 190, 266}},  /* 176 stage4_5_bn2_grad_input */
+    {{188,   0}, {268,   0,   0}},  /* 177 stage4_5_conv2_grad_bias */
+    {{187,   0}, {268,   0,   0}},  /* 178 stage4_5_conv2_grad_weight */
+    {{269,   0}, {268,   0,   0}},  /* 179 stage4_5_conv2_grad_input */
+    {{270,   0}, {269,   0,   0}},  /* 180 stage4_5_2_grad_input */
+    {{182, 183}, {270,   0,   0}},  /* 181 stage4_5_bn1_grad_scale */
+    {{271,   0}, {182, 183, 270}},  /* 182 stage4_5_bn1_grad_input */
+    {{181,   0}, {271,   0,   0}},  /* 183 stage4_5_conv1_grad_bias */
+    {{180,   0}, {271,   0,   0}},  /* 184 stage4_5_conv1_grad_weight */
+    {{267,   0}, {271,   0,   0}},  /* 185 stage4_5_conv1_grad_input */
+    {{272,   0}, {267,   0,   0}},  /* 186 stage4_4_5_grad_input */
+    {{273,   0}, {272,   0,   0}},  /* 187 stage4_4_add_grad_input */
+    {{274,   0}, {272,   0,   0}},  /* 188 stage4_4_add_grad_input2 */
+    {{175, 176}, {273,   0,   0}},  /* 189 stage4_4_bn2_grad_scale */
+    {{275,   0}, {175, 176, 273}},  /* 190 stage4_4_bn2_grad_input */
+    {{174,   0}, {275,   0,   0}},  /* 191 stage4_4_conv2_grad_bias */
+    {{173,   0}, {275,   0,   0}},  /* 192 stage4_4_conv2_grad_weight */
+    {{276,   0}, {275,   0,   0}},  /* 193 stage4_4_conv2_grad_input */
+    {{277,   0}, {276,   0,   0}},  /* 194 stage4_4_2_grad_input */
+    {{168, 169}, {277,   0,   0}},  /* 195 stage4_4_bn1_grad_scale */
+    {{278,   0}, {168, 169, 277}},  /* 196 stage4_4_bn1_grad_input */
+    {{167,   0}, {278,   0,   0}},  /* 197 stage4_4_conv1_grad_bias */
+    {{166,   0}, {278,   0,   0}},  /* 198 stage4_4_conv1_grad_weight */
+    {{274,   0}, {278,   0,   0}},  /* 199 stage4_4_conv1_grad_input */
+    {{279,   0}, {274,   0,   0}},  /* 200 stage4_3_5_grad_input */
+    {{280,   0}, {279,   0,   0}},  /* 201 stage4_3_add_grad_input */
+    {{281,   0}, {279,   0,   0}},  /* 202 stage4_3_add_grad_input2 */
+    {{161, 162}, {280,   0,   0}},  /* 203 stage4_3_bn2_grad_scale */
+    {{282,   0}, {161, 162, 280}},  /* 204 stage4_3_bn2_grad_input */
+    {{160,   0}, {282,   0,   0}},  /* 205 stage4_3_conv2_grad_bias */
+    {{159,   0}, {282,   0,   0}},  /* 206 stage4_3_conv2_grad_weight */
+    {{283,   0}, {282,   0,   0}},  /* 207 stage4_3_conv2_grad_input */
+    {{284,   0}, {283,   0,   0}},  /* 208 stage4_3_2_grad_input */
+    {{154, 155}, {284,   0,   0}},  /* 209 stage4_3_bn1_grad_scale */
+    {{285,   0}, {154, 155, 284}},  /* 210 stage4_3_bn1_grad_input */
+    {{153,   0}, {285,   0,   0}},  /* 211 stage4_3_conv1_grad_bias */
+    {{152,   0}, {285,   0,   0}},  /* 212 stage4_3_conv1_grad_weight */
+    {{281,   0}, {285,   0,   0}},  /* 213 stage4_3_conv1_grad_input */
+    {{286,   0}, {281,   0,   0}},  /* 214 stage4_2_5_grad_input */
+    {{287,   0}, {286,   0,   0}},  /* 215 stage4_2_add_grad_input */
+    {{288,   0}, {286,   0,   0}},  /* 216 stage4_2_add_grad_input2 */
+    {{147, 148}, {287,   0,   0}},  /* 217 stage4_2_bn2_grad_scale */
+    {{289,   0}, {147, 148, 287}},  /* 218 stage4_2_bn2_grad_input */
+    {{146,   0}, {289,   0,   0}},  /* 219 stage4_2_conv2_grad_bias */
+    {{145,   0}, {289,   0,   0}},  /* 220 stage4_2_conv2_grad_weight */
+    {{290,   0}, {289,   0,   0}},  /* 221 stage4_2_conv2_grad_input */
+    {{291,   0}, {290,   0,   0}},  /* 222 stage4_2_2_grad_input */
+    {{140, 141}, {291,   0,   0}},  /* 223 stage4_2_bn1_grad_scale */
+    {{292,   0}, {140, 141, 291}},  /* 224 stage4_2_bn1_grad_input */
+    {{139,   0}, {292,   0,   0}},  /* 225 stage4_2_conv1_grad_bias */
+    {{138,   0}, {292,   0,   0}},  /* 226 stage4_2_conv1_grad_weight */
+    {{288,   0}, {292,   0,   0}},  /* 227 stage4_2_conv1_grad_input */
+    {{293,   0}, {288,   0,   0}},  /* 228 stage4_1_5_grad_input */
+    {{294,   0}, {293,   0,   0}},  /* 229 stage4_1_add_grad_input */
+    {{295,   0}, {293,   0,   0}},  /* 230 stage4_1_add_grad_input2 */
+    {{133, 134}, {294,   0,   0}},  /* 231 stage4_1_bn2_grad_scale */
+    {{296,   0}, {133, 134, 294}},  /* 232 stage4_1_bn2_grad_input */
+    {{132,   0}, {296,   0,   0}},  /* 233 stage4_1_conv2_grad_bias */
+    {{131,   0}, {296,   0,   0}},  /* 234 stage4_1_conv2_grad_weight */
+    {{297,   0}, {296,   0,   0}},  /* 235 stage4_1_conv2_grad_input */
+    {{298,   0}, {297,   0,   0}},  /* 236 stage4_1_2_grad_input */
+    {{126, 127}, {298,   0,   0}},  /* 237 stage4_1_bn1_grad_scale */
+    {{299,   0}, {126, 127, 298}},  /* 238 stage4_1_bn1_grad_input */
+    {{125,   0}, {299,   0,   0}},  /* 239 stage4_1_conv1_grad_bias */
+    {{124,   0}, {299,   0,   0}},  /* 240 stage4_1_conv1_grad_weight */
+    {{295,   0}, {299,   0,   0}},  /* 241 stage4_1_conv1_grad_input */
+    {{300,   0}, {295,   0,   0}},  /* 242 stage4_0_6_grad_input */
+    {{301,   0}, {300,   0,   0}},  /* 243 stage4_0_add_grad_input */
+    {{302,   0}, {300,   0,   0}},  /* 244 stage4_0_add_grad_input2 */
+    {{123,   0}, {302,   0,   0}},  /* 245 stage4_0_conv3_grad_bias */
+    {{122,   0}, {302,   0,   0}},  /* 246 stage4_0_conv3_grad_weight */
+    {{303,   0}, {302,   0,   0}},  /* 247 stage4_0_conv3_grad_input */
+    {{117, 118}, {301,   0,   0}},  /* 248 stage4_0_bn2_grad_scale */
+    {{304,   0}, {117, 118, 301}},  /* 249 stage4_0_bn2_grad_input */
+    {{116,   0}, {304,   0,   0}},  /* 250 stage4_0_conv2_grad_bias */
+    {{115,   0}, {304,   0,   0}},  /* 251 stage4_0_conv2_grad_weight */
+    {{305,   0}, {304,   0,   0}},  /* 252 stage4_0_conv2_grad_input */
+    {{306,   0}, {305,   0,   0}},  /* 253 stage4_0_2_grad_input */
+    {{110, 111}, {306,   0,   0}},  /* 254 stage4_0_bn1_grad_scale */
+    {{307,   0}, {110, 111, 306}},  /* 255 stage4_0_bn1_grad_input */
+    {{109,   0}, {307,   0,   0}},  /* 256 stage4_0_conv1_grad_bias */
+    {{108,   0}, {307,   0,   0}},  /* 257 stage4_0_conv1_grad_weight */
+    {{303,   0}, {307,   0,   0}},  /* 258 stage4_0_conv1_grad_input */
+    {{308,   0}, {303,   0,   0}},  /* 259 stage3_3_5_grad_input */
+    {{309,   0}, {308,   0,   0}},  /* 260 stage3_3_add_grad_input */
+    {{310,   0}, {308,   0,   0}},  /* 261 stage3_3_add_grad_input2 */
+    {{103, 104}, {309,   0,   0}},  /* 262 stage3_3_bn2_grad_scale */
+    {{311,   0}, {103, 104, 309}},  /* 263 stage3_3_bn2_grad_input */
+    {{102,   0}, {311,   0,   0}},  /* 264 stage3_3_conv2_grad_bias */
+    {{101,   0}, {311,   0,   0}},  /* 265 stage3_3_conv2_grad_weight */
+    {{312,   0}, {311,   0,   0}},  /* 266 stage3_3_conv2_grad_input */
+    {{313,   0}, {312,   0,   0}},  /* 267 stage3_3_2_grad_input */
+    {{ 96,  97}, {313,   0,   0}},  /* 268 stage3_3_bn1_grad_scale */
+    {{314,   0}, { 96,  97, 313}},  /* 269 stage3_3_bn1_grad_input */
+    {{ 95,   0}, {314,   0,   0}},  /* 270 stage3_3_conv1_grad_bias */
+    {{ 94,   0}, {314,   0,   0}},  /* 271 stage3_3_conv1_grad_weight */
+    {{310,   0}, {314,   0,   0}},  /* 272 stage3_3_conv1_grad_input */
+    {{315,   0}, {310,   0,   0}},  /* 273 stage3_2_5_grad_input */
+    {{316,   0}, {315,   0,   0}},  /* 274 stage3_2_add_grad_input */
+    {{317,   0}, {315,   0,   0}},  /* 275 stage3_2_add_grad_input2 */
+    {{ 89,  90}, {316,   0,   0}},  /* 276 stage3_2_bn2_grad_scale */
+    {{318,   0}, { 89,  90, 316}},  /* 277 stage3_2_bn2_grad_input */
+    {{ 88,   0}, {318,   0,   0}},  /* 278 stage3_2_conv2_grad_bias */
+    {{ 87,   0}, {318,   0,   0}},  /* 279 stage3_2_conv2_grad_weight */
+    {{319,   0}, {318,   0,   0}},  /* 280 stage3_2_conv2_grad_input */
+    {{320,   0}, {319,   0,   0}},  /* 281 stage3_2_2_grad_input */
+    {{ 82,  83}, {320,   0,   0}},  /* 282 stage3_2_bn1_grad_scale */
+    {{321,   0}, { 82,  83, 320}},  /* 283 stage3_2_bn1_grad_input */
+    {{ 81,   0}, {321,   0,   0}},  /* 284 stage3_2_conv1_grad_bias */
+    {{ 80,   0}, {321,   0,   0}},  /* 285 stage3_2_conv1_grad_weight */
+    {{317,   0}, {321,   0,   0}},  /* 286 stage3_2_conv1_grad_input */
+    {{322,   0}, {317,   0,   0}},  /* 287 stage3_1_5_grad_input */
+    {{323,   0}, {322,   0,   0}},  /* 288 stage3_1_add_grad_input */
+    {{324,   0}, {322,   0,   0}},  /* 289 stage3_1_add_grad_input2 */
+    {{ 75,  76}, {323,   0,   0}},  /* 290 stage3_1_bn2_grad_scale */
+    {{325,   0}, { 75,  76, 323}},  /* 291 stage3_1_bn2_grad_input */
+    {{ 74,   0}, {325,   0,   0}},  /* 292 stage3_1_conv2_grad_bias */
+    {{ 73,   0}, {325,   0,   0}},  /* 293 stage3_1_conv2_grad_weight */
+    {{326,   0}, {325,   0,   0}},  /* 294 stage3_1_conv2_grad_input */
+    {{327,   0}, {326,   0,   0}},  /* 295 stage3_1_2_grad_input */
+    {{ 68,  69}, {327,   0,   0}},  /* 296 stage3_1_bn1_grad_scale */
+    {{328,   0}, { 68,  69, 327}},  /* 297 stage3_1_bn1_grad_input */
+    {{ 67,   0}, {328,   0,   0}},  /* 298 stage3_1_conv1_grad_bias */
+    {{ 66,   0}, {328,   0,   0}},  /* 299 stage3_1_conv1_grad_weight */
+    {{324,   0}, {328,   0,   0}},  /* 300 stage3_1_conv1_grad_input */
+    {{329,   0}, {324,   0,   0}},  /* 301 stage3_0_6_grad_input */
+    {{330,   0}, {329,   0,   0}},  /* 302 stage3_0_add_grad_input */
+    {{331,   0}, {329,   0,   0}},  /* 303 stage3_0_add_grad_input2 */
+    {{ 65,   0}, {331,   0,   0}},  /* 304 stage3_0_conv3_grad_bias */
+    {{ 64,   0}, {331,   0,   0}},  /* 305 stage3_0_conv3_grad_weight */
+    {{332,   0}, {331,   0,   0}},  /* 306 stage3_0_conv3_grad_input */
+    {{ 59,  60}, {330,   0,   0}},  /* 307 stage3_0_bn2_grad_scale */
+    {{333,   0}, { 59,  60, 330}},  /* 308 stage3_0_bn2_grad_input */
+    {{ 58,   0}, {333,   0,   0}},  /* 309 stage3_0_conv2_grad_bias */
+    {{ 57,   0}, {333,   0,   0}},  /* 310 stage3_0_conv2_grad_weight */
+    {{334,   0}, {333,   0,   0}},  /* 311 stage3_0_conv2_grad_input */
+    {{335,   0}, {334,   0,   0}},  /* 312 stage3_0_2_grad_input */
+    {{ 52,  53}, {335,   0,   0}},  /* 313 stage3_0_bn1_grad_scale */
+    {{336,   0}, { 52,  53, 335}},  /* 314 stage3_0_bn1_grad_input */
+    {{ 51,   0}, {336,   0,   0}},  /* 315 stage3_0_conv1_grad_bias */
+    {{ 50,   0}, {336,   0,   0}},  /* 316 stage3_0_conv1_grad_weight */
+    {{332,   0}, {336,   0,   0}},  /* 317 stage3_0_conv1_grad_input */
+    {{337,   0}, {332,   0,   0}},  /* 318 stage2_2_5_grad_input */
+    {{338,   0}, {337,   0,   0}},  /* 319 stage2_2_add_grad_input */
+    {{339,   0}, {337,   0,   0}},  /* 320 stage2_2_add_grad_input2 */
+    {{ 45,  46}, {338,   0,   0}},  /* 321 stage2_2_bn2_grad_scale */
+    {{340,   0}, { 45,  46, 338}},  /* 322 stage2_2_bn2_grad_input */
+    {{ 44,   0}, {340,   0,   0}},  /* 323 stage2_2_conv2_grad_bias */
+    {{ 43,   0}, {340,   0,   0}},  /* 324 stage2_2_conv2_grad_weight */
+    {{341,   0}, {340,   0,   0}},  /* 325 stage2_2_conv2_grad_input */
+    {{342,   0}, {341,   0,   0}},  /* 326 stage2_2_2_grad_input */
+    {{ 38,  39}, {342,   0,   0}},  /* 327 stage2_2_bn1_grad_scale */
+    {{343,   0}, { 38,  39, 342}},  /* 328 stage2_2_bn1_grad_input */
+    {{ 37,   0}, {343,   0,   0}},  /* 329 stage2_2_conv1_grad_bias */
+    {{ 36,   0}, {343,   0,   0}},  /* 330 stage2_2_conv1_grad_weight */
+    {{339,   0}, {343,   0,   0}},  /* 331 stage2_2_conv1_grad_input */
+    {{344,   0}, {339,   0,   0}},  /* 332 stage2_1_5_grad_input */
+    {{345,   0}, {344,   0,   0}},  /* 333 stage2_1_add_grad_input */
+    {{346,   0}, {344,   0,   0}},  /* 334 stage2_1_add_grad_input2 */
+    {{ 31,  32}, {345,   0,   0}},  /* 335 stage2_1_bn2_grad_scale */
+    {{347,   0}, { 31,  32, 345}},  /* 336 stage2_1_bn2_grad_input */
+    {{ 30,   0}, {347,   0,   0}},  /* 337 stage2_1_conv2_grad_bias */
+    {{ 29,   0}, {347,   0,   0}},  /* 338 stage2_1_conv2_grad_weight */
+    {{348,   0}, {347,   0,   0}},  /* 339 stage2_1_conv2_grad_input */
+    {{349,   0}, {348,   0,   0}},  /* 340 stage2_1_2_grad_input */
+    {{ 24,  25}, {349,   0,   0}},  /* 341 stage2_1_bn1_grad_scale */
+    {{350,   0}, { 24,  25, 349}},  /* 342 stage2_1_bn1_grad_input */
+    {{ 23,   0}, {350,   0,   0}},  /* 343 stage2_1_conv1_grad_bias */
+    {{ 22,   0}, {350,   0,   0}},  /* 344 stage2_1_conv1_grad_weight */
+    {{346,   0}, {350,   0,   0}},  /* 345 stage2_1_conv1_grad_input */
+    {{351,   0}, {346,   0,   0}},  /* 346 stage2_0_5_grad_input */
+    {{352,   0}, {351,   0,   0}},  /* 347 stage2_0_add_grad_input */
+    {{353,   0}, {351,   0,   0}},  /* 348 stage2_0_add_grad_input2 */
+    {{ 17,  18}, {352,   0,   0}},  /* 349 stage2_0_bn2_grad_scale */
+    {{354,   0}, { 17,  18, 352}},  /* 350 stage2_0_bn2_grad_input */
+    {{ 16,   0}, {354,   0,   0}},  /* 351 stage2_0_conv2_grad_bias */
+    {{ 15,   0}, {354,   0,   0}},  /* 352 stage2_0_conv2_grad_weight */
+    {{355,   0}, {354,   0,   0}},  /* 353 stage2_0_conv2_grad_input */
+    {{356,   0}, {355,   0,   0}},  /* 354 stage2_0_2_grad_input */
+    {{ 10,  11}, {356,   0,   0}},  /* 355 stage2_0_bn1_grad_scale */
+    {{357,   0}, { 10,  11, 356}},  /* 356 stage2_0_bn1_grad_input */
+    {{  9,   0}, {357,   0,   0}},  /* 357 stage2_0_conv1_grad_bias */
+    {{  8,   0}, {357,   0,   0}},  /* 358 stage2_0_conv1_grad_weight */
+    {{353,   0}, {357,   0,   0}},  /* 359 stage2_0_conv1_grad_input */
+    {{358,   0}, {353,   0,   0}},  /* 360 stage1_3_grad_input */
+    {{359,   0}, {358,   0,   0}},  /* 361 stage1_2_grad_input */
+    {{  3,   4}, {359,   0,   0}},  /* 362 stage1_1_grad_scale */
+    {{360,   0}, {  3,   4, 359}},  /* 363 stage1_1_grad_input */
+    {{  2,   0}, {360,   0,   0}},  /* 364 stage1_0_grad_bias */
+    {{  1,   0}, {360,   0,   0}},  /* 365 stage1_0_grad_weight */
 };
 
 enum { BACKWARD = 122, KERNELS = 366, GRADIENTS = 361 };
@@ -11353,13 +11353,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "resnet34", .source = "resnet34.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "resnet34", .source = "resnet34.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 122,
     .predict = predict_kernels, .predict_count = 121,
     .gradients = gradients_kernels, .gradients_count = 366,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(resnet34, facts)

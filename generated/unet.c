@@ -202,7 +202,7 @@ enum { TENSORS = 104 };
 struct unet {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[167];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[167];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -4274,107 +4274,107 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{105, 0}, {0, 0, 0}},  /* 66 loss_backward */
-    {{106, 0}, {105, 0, 0}},  /* 67 global_avgpool_17_grad_input */
-    {{104, 0}, {106, 0, 0}},  /* 68 score_grad_bias */
-    {{103, 0}, {106, 0, 0}},  /* 69 score_grad_weight */
-    {{107, 0}, {106, 0, 0}},  /* 70 score_grad_input */
-    {{108, 0}, {107, 0, 0}},  /* 71 up1_1_2_grad_input */
-    {{98, 99}, {108, 0, 0}},  /* 72 up1_1_bn_grad_scale */
-    {{109, 0}, {98, 99, 108}},  /* 73 up1_1_bn_grad_input */
-    {{97, 0}, {109, 0, 0}},  /* 74 up1_1_conv_grad_weight */
-    {{110, 0}, {109, 0, 0}},  /* 75 up1_1_conv_grad_input */
-    {{111, 0}, {110, 0, 0}},  /* 76 up1_0_2_grad_input */
-    {{92, 93}, {111, 0, 0}},  /* 77 up1_0_bn_grad_scale */
-    {{112, 0}, {92, 93, 111}},  /* 78 up1_0_bn_grad_input */
-    {{91, 0}, {112, 0, 0}},  /* 79 up1_0_conv_grad_weight */
-    {{113, 0}, {112, 0, 0}},  /* 80 up1_0_conv_grad_input */
-    {{114, 0}, {113, 0, 0}},  /* 81 concat_14_grad_input */
-    {{115, 0}, {113, 0, 0}},  /* 82 concat_14_grad_input2 */
-    {{116, 0}, {114, 0, 0}},  /* 83 enlarge1_1_2_grad_input */
-    {{86, 87}, {116, 0, 0}},  /* 84 enlarge1_1_bn_grad_scale */
-    {{117, 0}, {86, 87, 116}},  /* 85 enlarge1_1_bn_grad_input */
-    {{85, 0}, {117, 0, 0}},  /* 86 enlarge1_1_conv_grad_weight */
-    {{118, 0}, {117, 0, 0}},  /* 87 enlarge1_1_conv_grad_input */
-    {{119, 0}, {118, 0, 0}},  /* 88 enlarge1_0_grad_input */
-    {{120, 0}, {119, 0, 0}},  /* 89 up2_1_2_grad_input */
-    {{80, 81}, {120, 0, 0}},  /* 90 up2_1_bn_grad_scale */
-    {{121, 0}, {80, 81, 120}},  /* 91 up2_1_bn_grad_input */
-    {{79, 0}, {121, 0, 0}},  /* 92 up2_1_conv_grad_weight */
-    {{122, 0}, {121, 0, 0}},  /* 93 up2_1_conv_grad_input */
-    {{123, 0}, {122, 0, 0}},  /* 94 up2_0_2_grad_input */
-    {{74, 75}, {123, 0, 0}},  /* 95 up2_0_bn_grad_scale */
-    {{124, 0}, {74, 75, 123}},  /* 96 up2_0_bn_grad_input */
-    {{73, 0}, {124, 0, 0}},  /* 97 up2_0_conv_grad_weight */
-    {{125, 0}, {124, 0, 0}},  /* 98 up2_0_conv_grad_input */
-    {{126, 0}, {125, 0, 0}},  /* 99 concat_11_grad_input */
-    {{127, 0}, {125, 0, 0}},  /* 100 concat_11_grad_input2 */
-    {{128, 0}, {126, 0, 0}},  /* 101 enlarge2_1_2_grad_input */
-    {{68, 69}, {128, 0, 0}},  /* 102 enlarge2_1_bn_grad_scale */
-    {{129, 0}, {68, 69, 128}},  /* 103 enlarge2_1_bn_grad_input */
-    {{67, 0}, {129, 0, 0}},  /* 104 enlarge2_1_conv_grad_weight */
-    {{130, 0}, {129, 0, 0}},  /* 105 enlarge2_1_conv_grad_input */
-    {{131, 0}, {130, 0, 0}},  /* 106 enlarge2_0_grad_input */
-    {{132, 0}, {131, 0, 0}},  /* 107 up3_1_2_grad_input */
-    {{62, 63}, {132, 0, 0}},  /* 108 up3_1_bn_grad_scale */
-    {{133, 0}, {62, 63, 132}},  /* 109 up3_1_bn_grad_input */
-    {{61, 0}, {133, 0, 0}},  /* 110 up3_1_conv_grad_weight */
-    {{134, 0}, {133, 0, 0}},  /* 111 up3_1_conv_grad_input */
-    {{135, 0}, {134, 0, 0}},  /* 112 up3_0_2_grad_input */
-    {{56, 57}, {135, 0, 0}},  /* 113 up3_0_bn_grad_scale */
-    {{136, 0}, {56, 57, 135}},  /* 114 up3_0_bn_grad_input */
-    {{55, 0}, {136, 0, 0}},  /* 115 up3_0_conv_grad_weight */
-    {{137, 0}, {136, 0, 0}},  /* 116 up3_0_conv_grad_input */
-    {{138, 0}, {137, 0, 0}},  /* 117 concat_8_grad_input */
-    {{139, 0}, {137, 0, 0}},  /* 118 concat_8_grad_input2 */
-    {{140, 0}, {138, 0, 0}},  /* 119 enlarge3_1_2_grad_input */
-    {{50, 51}, {140, 0, 0}},  /* 120 enlarge3_1_bn_grad_scale */
-    {{141, 0}, {50, 51, 140}},  /* 121 enlarge3_1_bn_grad_input */
-    {{49, 0}, {141, 0, 0}},  /* 122 enlarge3_1_conv_grad_weight */
-    {{142, 0}, {141, 0, 0}},  /* 123 enlarge3_1_conv_grad_input */
-    {{143, 0}, {142, 0, 0}},  /* 124 enlarge3_0_grad_input */
-    {{144, 0}, {143, 0, 0}},  /* 125 bottom_1_2_grad_input */
-    {{44, 45}, {144, 0, 0}},  /* 126 bottom_1_bn_grad_scale */
-    {{145, 0}, {44, 45, 144}},  /* 127 bottom_1_bn_grad_input */
-    {{43, 0}, {145, 0, 0}},  /* 128 bottom_1_conv_grad_weight */
-    {{146, 0}, {145, 0, 0}},  /* 129 bottom_1_conv_grad_input */
-    {{147, 0}, {146, 0, 0}},  /* 130 bottom_0_2_grad_input */
-    {{38, 39}, {147, 0, 0}},  /* 131 bottom_0_bn_grad_scale */
-    {{148, 0}, {38, 39, 147}},  /* 132 bottom_0_bn_grad_input */
-    {{37, 0}, {148, 0, 0}},  /* 133 bottom_0_conv_grad_weight */
-    {{149, 0}, {148, 0, 0}},  /* 134 bottom_0_conv_grad_input */
-    {{139, 0}, {149, 0, 0}},  /* 135 maxpool_5_grad_input */
-    {{150, 0}, {139, 0, 0}},  /* 136 down3_1_2_grad_input */
-    {{32, 33}, {150, 0, 0}},  /* 137 down3_1_bn_grad_scale */
-    {{151, 0}, {32, 33, 150}},  /* 138 down3_1_bn_grad_input */
-    {{31, 0}, {151, 0, 0}},  /* 139 down3_1_conv_grad_weight */
-    {{152, 0}, {151, 0, 0}},  /* 140 down3_1_conv_grad_input */
-    {{153, 0}, {152, 0, 0}},  /* 141 down3_0_2_grad_input */
-    {{26, 27}, {153, 0, 0}},  /* 142 down3_0_bn_grad_scale */
-    {{154, 0}, {26, 27, 153}},  /* 143 down3_0_bn_grad_input */
-    {{25, 0}, {154, 0, 0}},  /* 144 down3_0_conv_grad_weight */
-    {{155, 0}, {154, 0, 0}},  /* 145 down3_0_conv_grad_input */
-    {{127, 0}, {155, 0, 0}},  /* 146 maxpool_3_grad_input */
-    {{156, 0}, {127, 0, 0}},  /* 147 down2_1_2_grad_input */
-    {{20, 21}, {156, 0, 0}},  /* 148 down2_1_bn_grad_scale */
-    {{157, 0}, {20, 21, 156}},  /* 149 down2_1_bn_grad_input */
-    {{19, 0}, {157, 0, 0}},  /* 150 down2_1_conv_grad_weight */
-    {{158, 0}, {157, 0, 0}},  /* 151 down2_1_conv_grad_input */
-    {{159, 0}, {158, 0, 0}},  /* 152 down2_0_2_grad_input */
-    {{14, 15}, {159, 0, 0}},  /* 153 down2_0_bn_grad_scale */
-    {{160, 0}, {14, 15, 159}},  /* 154 down2_0_bn_grad_input */
-    {{13, 0}, {160, 0, 0}},  /* 155 down2_0_conv_grad_weight */
-    {{161, 0}, {160, 0, 0}},  /* 156 down2_0_conv_grad_input */
-    {{115, 0}, {161, 0, 0}},  /* 157 maxpool_1_grad_input */
-    {{162, 0}, {115, 0, 0}},  /* 158 down1_1_2_grad_input */
-    {{8, 9}, {162, 0, 0}},  /* 159 down1_1_bn_grad_scale */
-    {{163, 0}, {8, 9, 162}},  /* 160 down1_1_bn_grad_input */
-    {{7, 0}, {163, 0, 0}},  /* 161 down1_1_conv_grad_weight */
-    {{164, 0}, {163, 0, 0}},  /* 162 down1_1_conv_grad_input */
-    {{165, 0}, {164, 0, 0}},  /* 163 down1_0_2_grad_input */
-    {{2, 3}, {165, 0, 0}},  /* 164 down1_0_bn_grad_scale */
-    {{166, 0}, {2, 3, 165}},  /* 165 down1_0_bn_grad_input */
-    {{1, 0}, {166, 0, 0}},  /* 166 down1_0_conv_grad_weight */
+    {{105,   0}, {  0,   0,   0}},  /*  66 loss_backward */
+    {{106,   0}, {105,   0,   0}},  /*  67 global_avgpool_17_grad_input */
+    {{104,   0}, {106,   0,   0}},  /*  68 score_grad_bias */
+    {{103,   0}, {106,   0,   0}},  /*  69 score_grad_weight */
+    {{107,   0}, {106,   0,   0}},  /*  70 score_grad_input */
+    {{108,   0}, {107,   0,   0}},  /*  71 up1_1_2_grad_input */
+    {{ 98,  99}, {108,   0,   0}},  /*  72 up1_1_bn_grad_scale */
+    {{109,   0}, { 98,  99, 108}},  /*  73 up1_1_bn_grad_input */
+    {{ 97,   0}, {109,   0,   0}},  /*  74 up1_1_conv_grad_weight */
+    {{110,   0}, {109,   0,   0}},  /*  75 up1_1_conv_grad_input */
+    {{111,   0}, {110,   0,   0}},  /*  76 up1_0_2_grad_input */
+    {{ 92,  93}, {111,   0,   0}},  /*  77 up1_0_bn_grad_scale */
+    {{112,   0}, { 92,  93, 111}},  /*  78 up1_0_bn_grad_input */
+    {{ 91,   0}, {112,   0,   0}},  /*  79 up1_0_conv_grad_weight */
+    {{113,   0}, {112,   0,   0}},  /*  80 up1_0_conv_grad_input */
+    {{114,   0}, {113,   0,   0}},  /*  81 concat_14_grad_input */
+    {{115,   0}, {113,   0,   0}},  /*  82 concat_14_grad_input2 */
+    {{116,   0}, {114,   0,   0}},  /*  83 enlarge1_1_2_grad_input */
+    {{ 86,  87}, {116,   0,   0}},  /*  84 enlarge1_1_bn_grad_scale */
+    {{117,   0}, { 86,  87, 116}},  /*  85 enlarge1_1_bn_grad_input */
+    {{ 85,   0}, {117,   0,   0}},  /*  86 enlarge1_1_conv_grad_weight */
+    {{118,   0}, {117,   0,   0}},  /*  87 enlarge1_1_conv_grad_input */
+    {{119,   0}, {118,   0,   0}},  /*  88 enlarge1_0_grad_input */
+    {{120,   0}, {119,   0,   0}},  /*  89 up2_1_2_grad_input */
+    {{ 80,  81}, {120,   0,   0}},  /*  90 up2_1_bn_grad_scale */
+    {{121,   0}, { 80,  81, 120}},  /*  91 up2_1_bn_grad_input */
+    {{ 79,   0}, {121,   0,   0}},  /*  92 up2_1_conv_grad_weight */
+    {{122,   0}, {121,   0,   0}},  /*  93 up2_1_conv_grad_input */
+    {{123,   0}, {122,   0,   0}},  /*  94 up2_0_2_grad_input */
+    {{ 74,  75}, {123,   0,   0}},  /*  95 up2_0_bn_grad_scale */
+    {{124,   0}, { 74,  75, 123}},  /*  96 up2_0_bn_grad_input */
+    {{ 73,   0}, {124,   0,   0}},  /*  97 up2_0_conv_grad_weight */
+    {{125,   0}, {124,   0,   0}},  /*  98 up2_0_conv_grad_input */
+    {{126,   0}, {125,   0,   0}},  /*  99 concat_11_grad_input */
+    {{127,   0}, {125,   0,   0}},  /* 100 concat_11_grad_input2 */
+    {{128,   0}, {126,   0,   0}},  /* 101 enlarge2_1_2_grad_input */
+    {{ 68,  69}, {128,   0,   0}},  /* 102 enlarge2_1_bn_grad_scale */
+    {{129,   0}, { 68,  69, 128}},  /* 103 enlarge2_1_bn_grad_input */
+    {{ 67,   0}, {129,   0,   0}},  /* 104 enlarge2_1_conv_grad_weight */
+    {{130,   0}, {129,   0,   0}},  /* 105 enlarge2_1_conv_grad_input */
+    {{131,   0}, {130,   0,   0}},  /* 106 enlarge2_0_grad_input */
+    {{132,   0}, {131,   0,   0}},  /* 107 up3_1_2_grad_input */
+    {{ 62,  63}, {132,   0,   0}},  /* 108 up3_1_bn_grad_scale */
+    {{133,   0}, { 62,  63, 132}},  /* 109 up3_1_bn_grad_input */
+    {{ 61,   0}, {133,   0,   0}},  /* 110 up3_1_conv_grad_weight */
+    {{134,   0}, {133,   0,   0}},  /* 111 up3_1_conv_grad_input */
+    {{135,   0}, {134,   0,   0}},  /* 112 up3_0_2_grad_input */
+    {{ 56,  57}, {135,   0,   0}},  /* 113 up3_0_bn_grad_scale */
+    {{136,   0}, { 56,  57, 135}},  /* 114 up3_0_bn_grad_input */
+    {{ 55,   0}, {136,   0,   0}},  /* 115 up3_0_conv_grad_weight */
+    {{137,   0}, {136,   0,   0}},  /* 116 up3_0_conv_grad_input */
+    {{138,   0}, {137,   0,   0}},  /* 117 concat_8_grad_input */
+    {{139,   0}, {137,   0,   0}},  /* 118 concat_8_grad_input2 */
+    {{140,   0}, {138,   0,   0}},  /* 119 enlarge3_1_2_grad_input */
+    {{ 50,  51}, {140,   0,   0}},  /* 120 enlarge3_1_bn_grad_scale */
+    {{141,   0}, { 50,  51, 140}},  /* 121 enlarge3_1_bn_grad_input */
+    {{ 49,   0}, {141,   0,   0}},  /* 122 enlarge3_1_conv_grad_weight */
+    {{142,   0}, {141,   0,   0}},  /* 123 enlarge3_1_conv_grad_input */
+    {{143,   0}, {142,   0,   0}},  /* 124 enlarge3_0_grad_input */
+    {{144,   0}, {143,   0,   0}},  /* 125 bottom_1_2_grad_input */
+    {{ 44,  45}, {144,   0,   0}},  /* 126 bottom_1_bn_grad_scale */
+    {{145,   0}, { 44,  45, 144}},  /* 127 bottom_1_bn_grad_input */
+    {{ 43,   0}, {145,   0,   0}},  /* 128 bottom_1_conv_grad_weight */
+    {{146,   0}, {145,   0,   0}},  /* 129 bottom_1_conv_grad_input */
+    {{147,   0}, {146,   0,   0}},  /* 130 bottom_0_2_grad_input */
+    {{ 38,  39}, {147,   0,   0}},  /* 131 bottom_0_bn_grad_scale */
+    {{148,   0}, { 38,  39, 147}},  /* 132 bottom_0_bn_grad_input */
+    {{ 37,   0}, {148,   0,   0}},  /* 133 bottom_0_conv_grad_weight */
+    {{149,   0}, {148,   0,   0}},  /* 134 bottom_0_conv_grad_input */
+    {{139,   0}, {149,   0,   0}},  /* 135 maxpool_5_grad_input */
+    {{150,   0}, {139,   0,   0}},  /* 136 down3_1_2_grad_input */
+    {{ 32,  33}, {150,   0,   0}},  /* 137 down3_1_bn_grad_scale */
+    {{151,   0}, { 32,  33, 150}},  /* 138 down3_1_bn_grad_input */
+    {{ 31,   0}, {151,   0,   0}},  /* 139 down3_1_conv_grad_weight */
+    {{152,   0}, {151,   0,   0}},  /* 140 down3_1_conv_grad_input */
+    {{153,   0}, {152,   0,   0}},  /* 141 down3_0_2_grad_input */
+    {{ 26,  27}, {153,   0,   0}},  /* 142 down3_0_bn_grad_scale */
+    {{154,   0}, { 26,  27, 153}},  /* 143 down3_0_bn_grad_input */
+    {{ 25,   0}, {154,   0,   0}},  /* 144 down3_0_conv_grad_weight */
+    {{155,   0}, {154,   0,   0}},  /* 145 down3_0_conv_grad_input */
+    {{127,   0}, {155,   0,   0}},  /* 146 maxpool_3_grad_input */
+    {{156,   0}, {127,   0,   0}},  /* 147 down2_1_2_grad_input */
+    {{ 20,  21}, {156,   0,   0}},  /* 148 down2_1_bn_grad_scale */
+    {{157,   0}, { 20,  21, 156}},  /* 149 down2_1_bn_grad_input */
+    {{ 19,   0}, {157,   0,   0}},  /* 150 down2_1_conv_grad_weight */
+    {{158,   0}, {157,   0,   0}},  /* 151 down2_1_conv_grad_input */
+    {{159,   0}, {158,   0,   0}},  /* 152 down2_0_2_grad_input */
+    {{ 14,  15}, {159,   0,   0}},  /* 153 down2_0_bn_grad_scale */
+    {{160,   0}, { 14,  15, 159}},  /* 154 down2_0_bn_grad_input */
+    {{ 13,   0}, {160,   0,   0}},  /* 155 down2_0_conv_grad_weight */
+    {{161,   0}, {160,   0,   0}},  /* 156 down2_0_conv_grad_input */
+    {{115,   0}, {161,   0,   0}},  /* 157 maxpool_1_grad_input */
+    {{162,   0}, {115,   0,   0}},  /* 158 down1_1_2_grad_input */
+    {{  8,   9}, {162,   0,   0}},  /* 159 down1_1_bn_grad_scale */
+    {{163,   0}, {  8,   9, 162}},  /* 160 down1_1_bn_grad_input */
+    {{  7,   0}, {163,   0,   0}},  /* 161 down1_1_conv_grad_weight */
+    {{164,   0}, {163,   0,   0}},  /* 162 down1_1_conv_grad_input */
+    {{165,   0}, {164,   0,   0}},  /* 163 down1_0_2_grad_input */
+    {{  2,   3}, {165,   0,   0}},  /* 164 down1_0_bn_grad_scale */
+    {{166,   0}, {  2,   3, 165}},  /* 165 down1_0_bn_grad_input */
+    {{  1,   0}, {166,   0,   0}},  /* 166 down1_0_conv_grad_weight */
 };
 
 enum { BACKWARD = 66, KERNELS = 167, GRADIENTS = 167 };
@@ -5475,13 +5475,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "unet", .source = "unet.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "unet", .source = "unet.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 63,
     .predict = predict_kernels, .predict_count = 65,
     .gradients = gradients_kernels, .gradients_count = 167,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.02, .momentum = 0.9, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.02, .momentum = 0.9, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(unet, facts)

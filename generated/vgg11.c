@@ -86,7 +86,7 @@ enum { TENSORS = 22 };
 struct vgg11 {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[79];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[79];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -1657,56 +1657,56 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{23, 0}, {0, 0, 0}},  /* 29 loss_backward */
-    {{22, 0}, {23, 0, 0}},  /* 30 fc3_grad_bias */
-    {{21, 0}, {23, 0, 0}},  /* 31 fc3_grad_weight */
-    {{24, 0}, {23, 0, 0}},  /* 32 fc3_grad_input */
-    {{25, 0}, {24, 0, 0}},  /* 33 dropout_11_grad_input */
-    {{26, 0}, {25, 0, 0}},  /* 34 relu_10_grad_input */
-    {{20, 0}, {26, 0, 0}},  /* 35 fc2_grad_bias */
-    {{19, 0}, {26, 0, 0}},  /* 36 fc2_grad_weight */
-    {{27, 0}, {26, 0, 0}},  /* 37 fc2_grad_input */
-    {{28, 0}, {27, 0, 0}},  /* 38 dropout_8_grad_input */
-    {{29, 0}, {28, 0, 0}},  /* 39 relu_7_grad_input */
-    {{18, 0}, {29, 0, 0}},  /* 40 fc1_grad_bias */
-    {{17, 0}, {29, 0, 0}},  /* 41 fc1_grad_weight */
-    {{30, 0}, {29, 0, 0}},  /* 42 fc1_grad_input */
-    {{31, 0}, {30, 0, 0}},  /* 43 stage5_4_grad_input */
-    {{32, 0}, {31, 0, 0}},  /* 44 stage5_3_grad_input */
-    {{16, 0}, {32, 0, 0}},  /* 45 stage5_conv2_grad_bias */
-    {{15, 0}, {32, 0, 0}},  /* 46 stage5_conv2_grad_weight */
-    {{33, 0}, {32, 0, 0}},  /* 47 stage5_conv2_grad_input */
-    {{34, 0}, {33, 0, 0}},  /* 48 stage5_1_grad_input */
-    {{14, 0}, {34, 0, 0}},  /* 49 stage5_conv1_grad_bias */
-    {{13, 0}, {34, 0, 0}},  /* 50 stage5_conv1_grad_weight */
-    {{35, 0}, {34, 0, 0}},  /* 51 stage5_conv1_grad_input */
-    {{36, 0}, {35, 0, 0}},  /* 52 stage4_4_grad_input */
-    {{37, 0}, {36, 0, 0}},  /* 53 stage4_3_grad_input */
-    {{12, 0}, {37, 0, 0}},  /* 54 stage4_conv2_grad_bias */
-    {{11, 0}, {37, 0, 0}},  /* 55 stage4_conv2_grad_weight */
-    {{38, 0}, {37, 0, 0}},  /* 56 stage4_conv2_grad_input */
-    {{39, 0}, {38, 0, 0}},  /* 57 stage4_1_grad_input */
-    {{10, 0}, {39, 0, 0}},  /* 58 stage4_conv1_grad_bias */
-    {{9, 0}, {39, 0, 0}},  /* 59 stage4_conv1_grad_weight */
-    {{40, 0}, {39, 0, 0}},  /* 60 stage4_conv1_grad_input */
-    {{41, 0}, {40, 0, 0}},  /* 61 stage3_4_grad_input */
-    {{42, 0}, {41, 0, 0}},  /* 62 stage3_3_grad_input */
-    {{8, 0}, {42, 0, 0}},  /* 63 stage3_conv2_grad_bias */
-    {{7, 0}, {42, 0, 0}},  /* 64 stage3_conv2_grad_weight */
-    {{43, 0}, {42, 0, 0}},  /* 65 stage3_conv2_grad_input */
-    {{44, 0}, {43, 0, 0}},  /* 66 stage3_1_grad_input */
-    {{6, 0}, {44, 0, 0}},  /* 67 stage3_conv1_grad_bias */
-    {{5, 0}, {44, 0, 0}},  /* 68 stage3_conv1_grad_weight */
-    {{45, 0}, {44, 0, 0}},  /* 69 stage3_conv1_grad_input */
-    {{46, 0}, {45, 0, 0}},  /* 70 stage2_2_grad_input */
-    {{47, 0}, {46, 0, 0}},  /* 71 stage2_1_grad_input */
-    {{4, 0}, {47, 0, 0}},  /* 72 stage2_conv1_grad_bias */
-    {{3, 0}, {47, 0, 0}},  /* 73 stage2_conv1_grad_weight */
-    {{48, 0}, {47, 0, 0}},  /* 74 stage2_conv1_grad_input */
-    {{49, 0}, {48, 0, 0}},  /* 75 stage1_2_grad_input */
-    {{50, 0}, {49, 0, 0}},  /* 76 stage1_1_grad_input */
-    {{2, 0}, {50, 0, 0}},  /* 77 stage1_conv1_grad_bias */
-    {{1, 0}, {50, 0, 0}},  /* 78 stage1_conv1_grad_weight */
+    {{ 23,   0}, {  0,   0,   0}},  /*  29 loss_backward */
+    {{ 22,   0}, { 23,   0,   0}},  /*  30 fc3_grad_bias */
+    {{ 21,   0}, { 23,   0,   0}},  /*  31 fc3_grad_weight */
+    {{ 24,   0}, { 23,   0,   0}},  /*  32 fc3_grad_input */
+    {{ 25,   0}, { 24,   0,   0}},  /*  33 dropout_11_grad_input */
+    {{ 26,   0}, { 25,   0,   0}},  /*  34 relu_10_grad_input */
+    {{ 20,   0}, { 26,   0,   0}},  /*  35 fc2_grad_bias */
+    {{ 19,   0}, { 26,   0,   0}},  /*  36 fc2_grad_weight */
+    {{ 27,   0}, { 26,   0,   0}},  /*  37 fc2_grad_input */
+    {{ 28,   0}, { 27,   0,   0}},  /*  38 dropout_8_grad_input */
+    {{ 29,   0}, { 28,   0,   0}},  /*  39 relu_7_grad_input */
+    {{ 18,   0}, { 29,   0,   0}},  /*  40 fc1_grad_bias */
+    {{ 17,   0}, { 29,   0,   0}},  /*  41 fc1_grad_weight */
+    {{ 30,   0}, { 29,   0,   0}},  /*  42 fc1_grad_input */
+    {{ 31,   0}, { 30,   0,   0}},  /*  43 stage5_4_grad_input */
+    {{ 32,   0}, { 31,   0,   0}},  /*  44 stage5_3_grad_input */
+    {{ 16,   0}, { 32,   0,   0}},  /*  45 stage5_conv2_grad_bias */
+    {{ 15,   0}, { 32,   0,   0}},  /*  46 stage5_conv2_grad_weight */
+    {{ 33,   0}, { 32,   0,   0}},  /*  47 stage5_conv2_grad_input */
+    {{ 34,   0}, { 33,   0,   0}},  /*  48 stage5_1_grad_input */
+    {{ 14,   0}, { 34,   0,   0}},  /*  49 stage5_conv1_grad_bias */
+    {{ 13,   0}, { 34,   0,   0}},  /*  50 stage5_conv1_grad_weight */
+    {{ 35,   0}, { 34,   0,   0}},  /*  51 stage5_conv1_grad_input */
+    {{ 36,   0}, { 35,   0,   0}},  /*  52 stage4_4_grad_input */
+    {{ 37,   0}, { 36,   0,   0}},  /*  53 stage4_3_grad_input */
+    {{ 12,   0}, { 37,   0,   0}},  /*  54 stage4_conv2_grad_bias */
+    {{ 11,   0}, { 37,   0,   0}},  /*  55 stage4_conv2_grad_weight */
+    {{ 38,   0}, { 37,   0,   0}},  /*  56 stage4_conv2_grad_input */
+    {{ 39,   0}, { 38,   0,   0}},  /*  57 stage4_1_grad_input */
+    {{ 10,   0}, { 39,   0,   0}},  /*  58 stage4_conv1_grad_bias */
+    {{  9,   0}, { 39,   0,   0}},  /*  59 stage4_conv1_grad_weight */
+    {{ 40,   0}, { 39,   0,   0}},  /*  60 stage4_conv1_grad_input */
+    {{ 41,   0}, { 40,   0,   0}},  /*  61 stage3_4_grad_input */
+    {{ 42,   0}, { 41,   0,   0}},  /*  62 stage3_3_grad_input */
+    {{  8,   0}, { 42,   0,   0}},  /*  63 stage3_conv2_grad_bias */
+    {{  7,   0}, { 42,   0,   0}},  /*  64 stage3_conv2_grad_weight */
+    {{ 43,   0}, { 42,   0,   0}},  /*  65 stage3_conv2_grad_input */
+    {{ 44,   0}, { 43,   0,   0}},  /*  66 stage3_1_grad_input */
+    {{  6,   0}, { 44,   0,   0}},  /*  67 stage3_conv1_grad_bias */
+    {{  5,   0}, { 44,   0,   0}},  /*  68 stage3_conv1_grad_weight */
+    {{ 45,   0}, { 44,   0,   0}},  /*  69 stage3_conv1_grad_input */
+    {{ 46,   0}, { 45,   0,   0}},  /*  70 stage2_2_grad_input */
+    {{ 47,   0}, { 46,   0,   0}},  /*  71 stage2_1_grad_input */
+    {{  4,   0}, { 47,   0,   0}},  /*  72 stage2_conv1_grad_bias */
+    {{  3,   0}, { 47,   0,   0}},  /*  73 stage2_conv1_grad_weight */
+    {{ 48,   0}, { 47,   0,   0}},  /*  74 stage2_conv1_grad_input */
+    {{ 49,   0}, { 48,   0,   0}},  /*  75 stage1_2_grad_input */
+    {{ 50,   0}, { 49,   0,   0}},  /*  76 stage1_1_grad_input */
+    {{  2,   0}, { 50,   0,   0}},  /*  77 stage1_conv1_grad_bias */
+    {{  1,   0}, { 50,   0,   0}},  /*  78 stage1_conv1_grad_weight */
 };
 
 enum { BACKWARD = 29, KERNELS = 79, GRADIENTS = 51 };
@@ -2219,13 +2219,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "vgg11", .source = "vgg11.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "vgg11", .source = "vgg11.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 29,
     .predict = predict_kernels, .predict_count = 26,
     .gradients = gradients_kernels, .gradients_count = 79,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(vgg11, facts)

@@ -94,7 +94,7 @@ enum { TENSORS = 26 };
 struct vgg13 {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[91];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[91];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -1901,64 +1901,64 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{27, 0}, {0, 0, 0}},  /* 33 loss_backward */
-    {{26, 0}, {27, 0, 0}},  /* 34 fc3_grad_bias */
-    {{25, 0}, {27, 0, 0}},  /* 35 fc3_grad_weight */
-    {{28, 0}, {27, 0, 0}},  /* 36 fc3_grad_input */
-    {{29, 0}, {28, 0, 0}},  /* 37 dropout_11_grad_input */
-    {{30, 0}, {29, 0, 0}},  /* 38 relu_10_grad_input */
-    {{24, 0}, {30, 0, 0}},  /* 39 fc2_grad_bias */
-    {{23, 0}, {30, 0, 0}},  /* 40 fc2_grad_weight */
-    {{31, 0}, {30, 0, 0}},  /* 41 fc2_grad_input */
-    {{32, 0}, {31, 0, 0}},  /* 42 dropout_8_grad_input */
-    {{33, 0}, {32, 0, 0}},  /* 43 relu_7_grad_input */
-    {{22, 0}, {33, 0, 0}},  /* 44 fc1_grad_bias */
-    {{21, 0}, {33, 0, 0}},  /* 45 fc1_grad_weight */
-    {{34, 0}, {33, 0, 0}},  /* 46 fc1_grad_input */
-    {{35, 0}, {34, 0, 0}},  /* 47 stage5_4_grad_input */
-    {{36, 0}, {35, 0, 0}},  /* 48 stage5_3_grad_input */
-    {{20, 0}, {36, 0, 0}},  /* 49 stage5_conv2_grad_bias */
-    {{19, 0}, {36, 0, 0}},  /* 50 stage5_conv2_grad_weight */
-    {{37, 0}, {36, 0, 0}},  /* 51 stage5_conv2_grad_input */
-    {{38, 0}, {37, 0, 0}},  /* 52 stage5_1_grad_input */
-    {{18, 0}, {38, 0, 0}},  /* 53 stage5_conv1_grad_bias */
-    {{17, 0}, {38, 0, 0}},  /* 54 stage5_conv1_grad_weight */
-    {{39, 0}, {38, 0, 0}},  /* 55 stage5_conv1_grad_input */
-    {{40, 0}, {39, 0, 0}},  /* 56 stage4_4_grad_input */
-    {{41, 0}, {40, 0, 0}},  /* 57 stage4_3_grad_input */
-    {{16, 0}, {41, 0, 0}},  /* 58 stage4_conv2_grad_bias */
-    {{15, 0}, {41, 0, 0}},  /* 59 stage4_conv2_grad_weight */
-    {{42, 0}, {41, 0, 0}},  /* 60 stage4_conv2_grad_input */
-    {{43, 0}, {42, 0, 0}},  /* 61 stage4_1_grad_input */
-    {{14, 0}, {43, 0, 0}},  /* 62 stage4_conv1_grad_bias */
-    {{13, 0}, {43, 0, 0}},  /* 63 stage4_conv1_grad_weight */
-    {{44, 0}, {43, 0, 0}},  /* 64 stage4_conv1_grad_input */
-    {{45, 0}, {44, 0, 0}},  /* 65 stage3_4_grad_input */
-    {{46, 0}, {45, 0, 0}},  /* 66 stage3_3_grad_input */
-    {{12, 0}, {46, 0, 0}},  /* 67 stage3_conv2_grad_bias */
-    {{11, 0}, {46, 0, 0}},  /* 68 stage3_conv2_grad_weight */
-    {{47, 0}, {46, 0, 0}},  /* 69 stage3_conv2_grad_input */
-    {{48, 0}, {47, 0, 0}},  /* 70 stage3_1_grad_input */
-    {{10, 0}, {48, 0, 0}},  /* 71 stage3_conv1_grad_bias */
-    {{9, 0}, {48, 0, 0}},  /* 72 stage3_conv1_grad_weight */
-    {{49, 0}, {48, 0, 0}},  /* 73 stage3_conv1_grad_input */
-    {{50, 0}, {49, 0, 0}},  /* 74 stage2_4_grad_input */
-    {{51, 0}, {50, 0, 0}},  /* 75 stage2_3_grad_input */
-    {{8, 0}, {51, 0, 0}},  /* 76 stage2_conv2_grad_bias */
-    {{7, 0}, {51, 0, 0}},  /* 77 stage2_conv2_grad_weight */
-    {{52, 0}, {51, 0, 0}},  /* 78 stage2_conv2_grad_input */
-    {{53, 0}, {52, 0, 0}},  /* 79 stage2_1_grad_input */
-    {{6, 0}, {53, 0, 0}},  /* 80 stage2_conv1_grad_bias */
-    {{5, 0}, {53, 0, 0}},  /* 81 stage2_conv1_grad_weight */
-    {{54, 0}, {53, 0, 0}},  /* 82 stage2_conv1_grad_input */
-    {{55, 0}, {54, 0, 0}},  /* 83 stage1_4_grad_input */
-    {{56, 0}, {55, 0, 0}},  /* 84 stage1_3_grad_input */
-    {{4, 0}, {56, 0, 0}},  /* 85 stage1_conv2_grad_bias */
-    {{3, 0}, {56, 0, 0}},  /* 86 stage1_conv2_grad_weight */
-    {{57, 0}, {56, 0, 0}},  /* 87 stage1_conv2_grad_input */
-    {{58, 0}, {57, 0, 0}},  /* 88 stage1_1_grad_input */
-    {{2, 0}, {58, 0, 0}},  /* 89 stage1_conv1_grad_bias */
-    {{1, 0}, {58, 0, 0}},  /* 90 stage1_conv1_grad_weight */
+    {{ 27,   0}, {  0,   0,   0}},  /*  33 loss_backward */
+    {{ 26,   0}, { 27,   0,   0}},  /*  34 fc3_grad_bias */
+    {{ 25,   0}, { 27,   0,   0}},  /*  35 fc3_grad_weight */
+    {{ 28,   0}, { 27,   0,   0}},  /*  36 fc3_grad_input */
+    {{ 29,   0}, { 28,   0,   0}},  /*  37 dropout_11_grad_input */
+    {{ 30,   0}, { 29,   0,   0}},  /*  38 relu_10_grad_input */
+    {{ 24,   0}, { 30,   0,   0}},  /*  39 fc2_grad_bias */
+    {{ 23,   0}, { 30,   0,   0}},  /*  40 fc2_grad_weight */
+    {{ 31,   0}, { 30,   0,   0}},  /*  41 fc2_grad_input */
+    {{ 32,   0}, { 31,   0,   0}},  /*  42 dropout_8_grad_input */
+    {{ 33,   0}, { 32,   0,   0}},  /*  43 relu_7_grad_input */
+    {{ 22,   0}, { 33,   0,   0}},  /*  44 fc1_grad_bias */
+    {{ 21,   0}, { 33,   0,   0}},  /*  45 fc1_grad_weight */
+    {{ 34,   0}, { 33,   0,   0}},  /*  46 fc1_grad_input */
+    {{ 35,   0}, { 34,   0,   0}},  /*  47 stage5_4_grad_input */
+    {{ 36,   0}, { 35,   0,   0}},  /*  48 stage5_3_grad_input */
+    {{ 20,   0}, { 36,   0,   0}},  /*  49 stage5_conv2_grad_bias */
+    {{ 19,   0}, { 36,   0,   0}},  /*  50 stage5_conv2_grad_weight */
+    {{ 37,   0}, { 36,   0,   0}},  /*  51 stage5_conv2_grad_input */
+    {{ 38,   0}, { 37,   0,   0}},  /*  52 stage5_1_grad_input */
+    {{ 18,   0}, { 38,   0,   0}},  /*  53 stage5_conv1_grad_bias */
+    {{ 17,   0}, { 38,   0,   0}},  /*  54 stage5_conv1_grad_weight */
+    {{ 39,   0}, { 38,   0,   0}},  /*  55 stage5_conv1_grad_input */
+    {{ 40,   0}, { 39,   0,   0}},  /*  56 stage4_4_grad_input */
+    {{ 41,   0}, { 40,   0,   0}},  /*  57 stage4_3_grad_input */
+    {{ 16,   0}, { 41,   0,   0}},  /*  58 stage4_conv2_grad_bias */
+    {{ 15,   0}, { 41,   0,   0}},  /*  59 stage4_conv2_grad_weight */
+    {{ 42,   0}, { 41,   0,   0}},  /*  60 stage4_conv2_grad_input */
+    {{ 43,   0}, { 42,   0,   0}},  /*  61 stage4_1_grad_input */
+    {{ 14,   0}, { 43,   0,   0}},  /*  62 stage4_conv1_grad_bias */
+    {{ 13,   0}, { 43,   0,   0}},  /*  63 stage4_conv1_grad_weight */
+    {{ 44,   0}, { 43,   0,   0}},  /*  64 stage4_conv1_grad_input */
+    {{ 45,   0}, { 44,   0,   0}},  /*  65 stage3_4_grad_input */
+    {{ 46,   0}, { 45,   0,   0}},  /*  66 stage3_3_grad_input */
+    {{ 12,   0}, { 46,   0,   0}},  /*  67 stage3_conv2_grad_bias */
+    {{ 11,   0}, { 46,   0,   0}},  /*  68 stage3_conv2_grad_weight */
+    {{ 47,   0}, { 46,   0,   0}},  /*  69 stage3_conv2_grad_input */
+    {{ 48,   0}, { 47,   0,   0}},  /*  70 stage3_1_grad_input */
+    {{ 10,   0}, { 48,   0,   0}},  /*  71 stage3_conv1_grad_bias */
+    {{  9,   0}, { 48,   0,   0}},  /*  72 stage3_conv1_grad_weight */
+    {{ 49,   0}, { 48,   0,   0}},  /*  73 stage3_conv1_grad_input */
+    {{ 50,   0}, { 49,   0,   0}},  /*  74 stage2_4_grad_input */
+    {{ 51,   0}, { 50,   0,   0}},  /*  75 stage2_3_grad_input */
+    {{  8,   0}, { 51,   0,   0}},  /*  76 stage2_conv2_grad_bias */
+    {{  7,   0}, { 51,   0,   0}},  /*  77 stage2_conv2_grad_weight */
+    {{ 52,   0}, { 51,   0,   0}},  /*  78 stage2_conv2_grad_input */
+    {{ 53,   0}, { 52,   0,   0}},  /*  79 stage2_1_grad_input */
+    {{  6,   0}, { 53,   0,   0}},  /*  80 stage2_conv1_grad_bias */
+    {{  5,   0}, { 53,   0,   0}},  /*  81 stage2_conv1_grad_weight */
+    {{ 54,   0}, { 53,   0,   0}},  /*  82 stage2_conv1_grad_input */
+    {{ 55,   0}, { 54,   0,   0}},  /*  83 stage1_4_grad_input */
+    {{ 56,   0}, { 55,   0,   0}},  /*  84 stage1_3_grad_input */
+    {{  4,   0}, { 56,   0,   0}},  /*  85 stage1_conv2_grad_bias */
+    {{  3,   0}, { 56,   0,   0}},  /*  86 stage1_conv2_grad_weight */
+    {{ 57,   0}, { 56,   0,   0}},  /*  87 stage1_conv2_grad_input */
+    {{ 58,   0}, { 57,   0,   0}},  /*  88 stage1_1_grad_input */
+    {{  2,   0}, { 58,   0,   0}},  /*  89 stage1_conv1_grad_bias */
+    {{  1,   0}, { 58,   0,   0}},  /*  90 stage1_conv1_grad_weight */
 };
 
 enum { BACKWARD = 33, KERNELS = 91, GRADIENTS = 59 };
@@ -2524,13 +2524,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "vgg13", .source = "vgg13.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "vgg13", .source = "vgg13.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 33,
     .predict = predict_kernels, .predict_count = 30,
     .gradients = gradients_kernels, .gradients_count = 91,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(vgg13, facts)

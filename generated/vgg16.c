@@ -106,7 +106,7 @@ enum { TENSORS = 32 };
 struct vgg16 {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[109];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[109];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -2264,76 +2264,76 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{33, 0}, {0, 0, 0}},  /* 39 loss_backward */
-    {{32, 0}, {33, 0, 0}},  /* 40 fc3_grad_bias */
-    {{31, 0}, {33, 0, 0}},  /* 41 fc3_grad_weight */
-    {{34, 0}, {33, 0, 0}},  /* 42 fc3_grad_input */
-    {{35, 0}, {34, 0, 0}},  /* 43 dropout_11_grad_input */
-    {{36, 0}, {35, 0, 0}},  /* 44 relu_10_grad_input */
-    {{30, 0}, {36, 0, 0}},  /* 45 fc2_grad_bias */
-    {{29, 0}, {36, 0, 0}},  /* 46 fc2_grad_weight */
-    {{37, 0}, {36, 0, 0}},  /* 47 fc2_grad_input */
-    {{38, 0}, {37, 0, 0}},  /* 48 dropout_8_grad_input */
-    {{39, 0}, {38, 0, 0}},  /* 49 relu_7_grad_input */
-    {{28, 0}, {39, 0, 0}},  /* 50 fc1_grad_bias */
-    {{27, 0}, {39, 0, 0}},  /* 51 fc1_grad_weight */
-    {{40, 0}, {39, 0, 0}},  /* 52 fc1_grad_input */
-    {{41, 0}, {40, 0, 0}},  /* 53 stage5_6_grad_input */
-    {{42, 0}, {41, 0, 0}},  /* 54 stage5_5_grad_input */
-    {{26, 0}, {42, 0, 0}},  /* 55 stage5_conv3_grad_bias */
-    {{25, 0}, {42, 0, 0}},  /* 56 stage5_conv3_grad_weight */
-    {{43, 0}, {42, 0, 0}},  /* 57 stage5_conv3_grad_input */
-    {{44, 0}, {43, 0, 0}},  /* 58 stage5_3_grad_input */
-    {{24, 0}, {44, 0, 0}},  /* 59 stage5_conv2_grad_bias */
-    {{23, 0}, {44, 0, 0}},  /* 60 stage5_conv2_grad_weight */
-    {{45, 0}, {44, 0, 0}},  /* 61 stage5_conv2_grad_input */
-    {{46, 0}, {45, 0, 0}},  /* 62 stage5_1_grad_input */
-    {{22, 0}, {46, 0, 0}},  /* 63 stage5_conv1_grad_bias */
-    {{21, 0}, {46, 0, 0}},  /* 64 stage5_conv1_grad_weight */
-    {{47, 0}, {46, 0, 0}},  /* 65 stage5_conv1_grad_input */
-    {{48, 0}, {47, 0, 0}},  /* 66 stage4_6_grad_input */
-    {{49, 0}, {48, 0, 0}},  /* 67 stage4_5_grad_input */
-    {{20, 0}, {49, 0, 0}},  /* 68 stage4_conv3_grad_bias */
-    {{19, 0}, {49, 0, 0}},  /* 69 stage4_conv3_grad_weight */
-    {{50, 0}, {49, 0, 0}},  /* 70 stage4_conv3_grad_input */
-    {{51, 0}, {50, 0, 0}},  /* 71 stage4_3_grad_input */
-    {{18, 0}, {51, 0, 0}},  /* 72 stage4_conv2_grad_bias */
-    {{17, 0}, {51, 0, 0}},  /* 73 stage4_conv2_grad_weight */
-    {{52, 0}, {51, 0, 0}},  /* 74 stage4_conv2_grad_input */
-    {{53, 0}, {52, 0, 0}},  /* 75 stage4_1_grad_input */
-    {{16, 0}, {53, 0, 0}},  /* 76 stage4_conv1_grad_bias */
-    {{15, 0}, {53, 0, 0}},  /* 77 stage4_conv1_grad_weight */
-    {{54, 0}, {53, 0, 0}},  /* 78 stage4_conv1_grad_input */
-    {{55, 0}, {54, 0, 0}},  /* 79 stage3_6_grad_input */
-    {{56, 0}, {55, 0, 0}},  /* 80 stage3_5_grad_input */
-    {{14, 0}, {56, 0, 0}},  /* 81 stage3_conv3_grad_bias */
-    {{13, 0}, {56, 0, 0}},  /* 82 stage3_conv3_grad_weight */
-    {{57, 0}, {56, 0, 0}},  /* 83 stage3_conv3_grad_input */
-    {{58, 0}, {57, 0, 0}},  /* 84 stage3_3_grad_input */
-    {{12, 0}, {58, 0, 0}},  /* 85 stage3_conv2_grad_bias */
-    {{11, 0}, {58, 0, 0}},  /* 86 stage3_conv2_grad_weight */
-    {{59, 0}, {58, 0, 0}},  /* 87 stage3_conv2_grad_input */
-    {{60, 0}, {59, 0, 0}},  /* 88 stage3_1_grad_input */
-    {{10, 0}, {60, 0, 0}},  /* 89 stage3_conv1_grad_bias */
-    {{9, 0}, {60, 0, 0}},  /* 90 stage3_conv1_grad_weight */
-    {{61, 0}, {60, 0, 0}},  /* 91 stage3_conv1_grad_input */
-    {{62, 0}, {61, 0, 0}},  /* 92 stage2_4_grad_input */
-    {{63, 0}, {62, 0, 0}},  /* 93 stage2_3_grad_input */
-    {{8, 0}, {63, 0, 0}},  /* 94 stage2_conv2_grad_bias */
-    {{7, 0}, {63, 0, 0}},  /* 95 stage2_conv2_grad_weight */
-    {{64, 0}, {63, 0, 0}},  /* 96 stage2_conv2_grad_input */
-    {{65, 0}, {64, 0, 0}},  /* 97 stage2_1_grad_input */
-    {{6, 0}, {65, 0, 0}},  /* 98 stage2_conv1_grad_bias */
-    {{5, 0}, {65, 0, 0}},  /* 99 stage2_conv1_grad_weight */
-    {{66, 0}, {65, 0, 0}},  /* 100 stage2_conv1_grad_input */
-    {{67, 0}, {66, 0, 0}},  /* 101 stage1_4_grad_input */
-    {{68, 0}, {67, 0, 0}},  /* 102 stage1_3_grad_input */
-    {{4, 0}, {68, 0, 0}},  /* 103 stage1_conv2_grad_bias */
-    {{3, 0}, {68, 0, 0}},  /* 104 stage1_conv2_grad_weight */
-    {{69, 0}, {68, 0, 0}},  /* 105 stage1_conv2_grad_input */
-    {{70, 0}, {69, 0, 0}},  /* 106 stage1_1_grad_input */
-    {{2, 0}, {70, 0, 0}},  /* 107 stage1_conv1_grad_bias */
-    {{1, 0}, {70, 0, 0}},  /* 108 stage1_conv1_grad_weight */
+    {{ 33,   0}, {  0,   0,   0}},  /*  39 loss_backward */
+    {{ 32,   0}, { 33,   0,   0}},  /*  40 fc3_grad_bias */
+    {{ 31,   0}, { 33,   0,   0}},  /*  41 fc3_grad_weight */
+    {{ 34,   0}, { 33,   0,   0}},  /*  42 fc3_grad_input */
+    {{ 35,   0}, { 34,   0,   0}},  /*  43 dropout_11_grad_input */
+    {{ 36,   0}, { 35,   0,   0}},  /*  44 relu_10_grad_input */
+    {{ 30,   0}, { 36,   0,   0}},  /*  45 fc2_grad_bias */
+    {{ 29,   0}, { 36,   0,   0}},  /*  46 fc2_grad_weight */
+    {{ 37,   0}, { 36,   0,   0}},  /*  47 fc2_grad_input */
+    {{ 38,   0}, { 37,   0,   0}},  /*  48 dropout_8_grad_input */
+    {{ 39,   0}, { 38,   0,   0}},  /*  49 relu_7_grad_input */
+    {{ 28,   0}, { 39,   0,   0}},  /*  50 fc1_grad_bias */
+    {{ 27,   0}, { 39,   0,   0}},  /*  51 fc1_grad_weight */
+    {{ 40,   0}, { 39,   0,   0}},  /*  52 fc1_grad_input */
+    {{ 41,   0}, { 40,   0,   0}},  /*  53 stage5_6_grad_input */
+    {{ 42,   0}, { 41,   0,   0}},  /*  54 stage5_5_grad_input */
+    {{ 26,   0}, { 42,   0,   0}},  /*  55 stage5_conv3_grad_bias */
+    {{ 25,   0}, { 42,   0,   0}},  /*  56 stage5_conv3_grad_weight */
+    {{ 43,   0}, { 42,   0,   0}},  /*  57 stage5_conv3_grad_input */
+    {{ 44,   0}, { 43,   0,   0}},  /*  58 stage5_3_grad_input */
+    {{ 24,   0}, { 44,   0,   0}},  /*  59 stage5_conv2_grad_bias */
+    {{ 23,   0}, { 44,   0,   0}},  /*  60 stage5_conv2_grad_weight */
+    {{ 45,   0}, { 44,   0,   0}},  /*  61 stage5_conv2_grad_input */
+    {{ 46,   0}, { 45,   0,   0}},  /*  62 stage5_1_grad_input */
+    {{ 22,   0}, { 46,   0,   0}},  /*  63 stage5_conv1_grad_bias */
+    {{ 21,   0}, { 46,   0,   0}},  /*  64 stage5_conv1_grad_weight */
+    {{ 47,   0}, { 46,   0,   0}},  /*  65 stage5_conv1_grad_input */
+    {{ 48,   0}, { 47,   0,   0}},  /*  66 stage4_6_grad_input */
+    {{ 49,   0}, { 48,   0,   0}},  /*  67 stage4_5_grad_input */
+    {{ 20,   0}, { 49,   0,   0}},  /*  68 stage4_conv3_grad_bias */
+    {{ 19,   0}, { 49,   0,   0}},  /*  69 stage4_conv3_grad_weight */
+    {{ 50,   0}, { 49,   0,   0}},  /*  70 stage4_conv3_grad_input */
+    {{ 51,   0}, { 50,   0,   0}},  /*  71 stage4_3_grad_input */
+    {{ 18,   0}, { 51,   0,   0}},  /*  72 stage4_conv2_grad_bias */
+    {{ 17,   0}, { 51,   0,   0}},  /*  73 stage4_conv2_grad_weight */
+    {{ 52,   0}, { 51,   0,   0}},  /*  74 stage4_conv2_grad_input */
+    {{ 53,   0}, { 52,   0,   0}},  /*  75 stage4_1_grad_input */
+    {{ 16,   0}, { 53,   0,   0}},  /*  76 stage4_conv1_grad_bias */
+    {{ 15,   0}, { 53,   0,   0}},  /*  77 stage4_conv1_grad_weight */
+    {{ 54,   0}, { 53,   0,   0}},  /*  78 stage4_conv1_grad_input */
+    {{ 55,   0}, { 54,   0,   0}},  /*  79 stage3_6_grad_input */
+    {{ 56,   0}, { 55,   0,   0}},  /*  80 stage3_5_grad_input */
+    {{ 14,   0}, { 56,   0,   0}},  /*  81 stage3_conv3_grad_bias */
+    {{ 13,   0}, { 56,   0,   0}},  /*  82 stage3_conv3_grad_weight */
+    {{ 57,   0}, { 56,   0,   0}},  /*  83 stage3_conv3_grad_input */
+    {{ 58,   0}, { 57,   0,   0}},  /*  84 stage3_3_grad_input */
+    {{ 12,   0}, { 58,   0,   0}},  /*  85 stage3_conv2_grad_bias */
+    {{ 11,   0}, { 58,   0,   0}},  /*  86 stage3_conv2_grad_weight */
+    {{ 59,   0}, { 58,   0,   0}},  /*  87 stage3_conv2_grad_input */
+    {{ 60,   0}, { 59,   0,   0}},  /*  88 stage3_1_grad_input */
+    {{ 10,   0}, { 60,   0,   0}},  /*  89 stage3_conv1_grad_bias */
+    {{  9,   0}, { 60,   0,   0}},  /*  90 stage3_conv1_grad_weight */
+    {{ 61,   0}, { 60,   0,   0}},  /*  91 stage3_conv1_grad_input */
+    {{ 62,   0}, { 61,   0,   0}},  /*  92 stage2_4_grad_input */
+    {{ 63,   0}, { 62,   0,   0}},  /*  93 stage2_3_grad_input */
+    {{  8,   0}, { 63,   0,   0}},  /*  94 stage2_conv2_grad_bias */
+    {{  7,   0}, { 63,   0,   0}},  /*  95 stage2_conv2_grad_weight */
+    {{ 64,   0}, { 63,   0,   0}},  /*  96 stage2_conv2_grad_input */
+    {{ 65,   0}, { 64,   0,   0}},  /*  97 stage2_1_grad_input */
+    {{  6,   0}, { 65,   0,   0}},  /*  98 stage2_conv1_grad_bias */
+    {{  5,   0}, { 65,   0,   0}},  /*  99 stage2_conv1_grad_weight */
+    {{ 66,   0}, { 65,   0,   0}},  /* 100 stage2_conv1_grad_input */
+    {{ 67,   0}, { 66,   0,   0}},  /* 101 stage1_4_grad_input */
+    {{ 68,   0}, { 67,   0,   0}},  /* 102 stage1_3_grad_input */
+    {{  4,   0}, { 68,   0,   0}},  /* 103 stage1_conv2_grad_bias */
+    {{  3,   0}, { 68,   0,   0}},  /* 104 stage1_conv2_grad_weight */
+    {{ 69,   0}, { 68,   0,   0}},  /* 105 stage1_conv2_grad_input */
+    {{ 70,   0}, { 69,   0,   0}},  /* 106 stage1_1_grad_input */
+    {{  2,   0}, { 70,   0,   0}},  /* 107 stage1_conv1_grad_bias */
+    {{  1,   0}, { 70,   0,   0}},  /* 108 stage1_conv1_grad_weight */
 };
 
 enum { BACKWARD = 39, KERNELS = 109, GRADIENTS = 71 };
@@ -2980,13 +2980,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "vgg16", .source = "vgg16.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "vgg16", .source = "vgg16.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 39,
     .predict = predict_kernels, .predict_count = 36,
     .gradients = gradients_kernels, .gradients_count = 109,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(vgg16, facts)

@@ -118,7 +118,7 @@ enum { TENSORS = 38 };
 struct vgg19 {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[127];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[127];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -2627,88 +2627,88 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{39, 0}, {0, 0, 0}},  /* 45 loss_backward */
-    {{38, 0}, {39, 0, 0}},  /* 46 fc3_grad_bias */
-    {{37, 0}, {39, 0, 0}},  /* 47 fc3_grad_weight */
-    {{40, 0}, {39, 0, 0}},  /* 48 fc3_grad_input */
-    {{41, 0}, {40, 0, 0}},  /* 49 dropout_11_grad_input */
-    {{42, 0}, {41, 0, 0}},  /* 50 relu_10_grad_input */
-    {{36, 0}, {42, 0, 0}},  /* 51 fc2_grad_bias */
-    {{35, 0}, {42, 0, 0}},  /* 52 fc2_grad_weight */
-    {{43, 0}, {42, 0, 0}},  /* 53 fc2_grad_input */
-    {{44, 0}, {43, 0, 0}},  /* 54 dropout_8_grad_input */
-    {{45, 0}, {44, 0, 0}},  /* 55 relu_7_grad_input */
-    {{34, 0}, {45, 0, 0}},  /* 56 fc1_grad_bias */
-    {{33, 0}, {45, 0, 0}},  /* 57 fc1_grad_weight */
-    {{46, 0}, {45, 0, 0}},  /* 58 fc1_grad_input */
-    {{47, 0}, {46, 0, 0}},  /* 59 stage5_8_grad_input */
-    {{48, 0}, {47, 0, 0}},  /* 60 stage5_7_grad_input */
-    {{32, 0}, {48, 0, 0}},  /* 61 stage5_conv4_grad_bias */
-    {{31, 0}, {48, 0, 0}},  /* 62 stage5_conv4_grad_weight */
-    {{49, 0}, {48, 0, 0}},  /* 63 stage5_conv4_grad_input */
-    {{50, 0}, {49, 0, 0}},  /* 64 stage5_5_grad_input */
-    {{30, 0}, {50, 0, 0}},  /* 65 stage5_conv3_grad_bias */
-    {{29, 0}, {50, 0, 0}},  /* 66 stage5_conv3_grad_weight */
-    {{51, 0}, {50, 0, 0}},  /* 67 stage5_conv3_grad_input */
-    {{52, 0}, {51, 0, 0}},  /* 68 stage5_3_grad_input */
-    {{28, 0}, {52, 0, 0}},  /* 69 stage5_conv2_grad_bias */
-    {{27, 0}, {52, 0, 0}},  /* 70 stage5_conv2_grad_weight */
-    {{53, 0}, {52, 0, 0}},  /* 71 stage5_conv2_grad_input */
-    {{54, 0}, {53, 0, 0}},  /* 72 stage5_1_grad_input */
-    {{26, 0}, {54, 0, 0}},  /* 73 stage5_conv1_grad_bias */
-    {{25, 0}, {54, 0, 0}},  /* 74 stage5_conv1_grad_weight */
-    {{55, 0}, {54, 0, 0}},  /* 75 stage5_conv1_grad_input */
-    {{56, 0}, {55, 0, 0}},  /* 76 stage4_8_grad_input */
-    {{57, 0}, {56, 0, 0}},  /* 77 stage4_7_grad_input */
-    {{24, 0}, {57, 0, 0}},  /* 78 stage4_conv4_grad_bias */
-    {{23, 0}, {57, 0, 0}},  /* 79 stage4_conv4_grad_weight */
-    {{58, 0}, {57, 0, 0}},  /* 80 stage4_conv4_grad_input */
-    {{59, 0}, {58, 0, 0}},  /* 81 stage4_5_grad_input */
-    {{22, 0}, {59, 0, 0}},  /* 82 stage4_conv3_grad_bias */
-    {{21, 0}, {59, 0, 0}},  /* 83 stage4_conv3_grad_weight */
-    {{60, 0}, {59, 0, 0}},  /* 84 stage4_conv3_grad_input */
-    {{61, 0}, {60, 0, 0}},  /* 85 stage4_3_grad_input */
-    {{20, 0}, {61, 0, 0}},  /* 86 stage4_conv2_grad_bias */
-    {{19, 0}, {61, 0, 0}},  /* 87 stage4_conv2_grad_weight */
-    {{62, 0}, {61, 0, 0}},  /* 88 stage4_conv2_grad_input */
-    {{63, 0}, {62, 0, 0}},  /* 89 stage4_1_grad_input */
-    {{18, 0}, {63, 0, 0}},  /* 90 stage4_conv1_grad_bias */
-    {{17, 0}, {63, 0, 0}},  /* 91 stage4_conv1_grad_weight */
-    {{64, 0}, {63, 0, 0}},  /* 92 stage4_conv1_grad_input */
-    {{65, 0}, {64, 0, 0}},  /* 93 stage3_8_grad_input */
-    {{66, 0}, {65, 0, 0}},  /* 94 stage3_7_grad_input */
-    {{16, 0}, {66, 0, 0}},  /* 95 stage3_conv4_grad_bias */
-    {{15, 0}, {66, 0, 0}},  /* 96 stage3_conv4_grad_weight */
-    {{67, 0}, {66, 0, 0}},  /* 97 stage3_conv4_grad_input */
-    {{68, 0}, {67, 0, 0}},  /* 98 stage3_5_grad_input */
-    {{14, 0}, {68, 0, 0}},  /* 99 stage3_conv3_grad_bias */
-    {{13, 0}, {68, 0, 0}},  /* 100 stage3_conv3_grad_weight */
-    {{69, 0}, {68, 0, 0}},  /* 101 stage3_conv3_grad_input */
-    {{70, 0}, {69, 0, 0}},  /* 102 stage3_3_grad_input */
-    {{12, 0}, {70, 0, 0}},  /* 103 stage3_conv2_grad_bias */
-    {{11, 0}, {70, 0, 0}},  /* 104 stage3_conv2_grad_weight */
-    {{71, 0}, {70, 0, 0}},  /* 105 stage3_conv2_grad_input */
-    {{72, 0}, {71, 0, 0}},  /* 106 stage3_1_grad_input */
-    {{10, 0}, {72, 0, 0}},  /* 107 stage3_conv1_grad_bias */
-    {{9, 0}, {72, 0, 0}},  /* 108 stage3_conv1_grad_weight */
-    {{73, 0}, {72, 0, 0}},  /* 109 stage3_conv1_grad_input */
-    {{74, 0}, {73, 0, 0}},  /* 110 stage2_4_grad_input */
-    {{75, 0}, {74, 0, 0}},  /* 111 stage2_3_grad_input */
-    {{8, 0}, {75, 0, 0}},  /* 112 stage2_conv2_grad_bias */
-    {{7, 0}, {75, 0, 0}},  /* 113 stage2_conv2_grad_weight */
-    {{76, 0}, {75, 0, 0}},  /* 114 stage2_conv2_grad_input */
-    {{77, 0}, {76, 0, 0}},  /* 115 stage2_1_grad_input */
-    {{6, 0}, {77, 0, 0}},  /* 116 stage2_conv1_grad_bias */
-    {{5, 0}, {77, 0, 0}},  /* 117 stage2_conv1_grad_weight */
-    {{78, 0}, {77, 0, 0}},  /* 118 stage2_conv1_grad_input */
-    {{79, 0}, {78, 0, 0}},  /* 119 stage1_4_grad_input */
-    {{80, 0}, {79, 0, 0}},  /* 120 stage1_3_grad_input */
-    {{4, 0}, {80, 0, 0}},  /* 121 stage1_conv2_grad_bias */
-    {{3, 0}, {80, 0, 0}},  /* 122 stage1_conv2_grad_weight */
-    {{81, 0}, {80, 0, 0}},  /* 123 stage1_conv2_grad_input */
-    {{82, 0}, {81, 0, 0}},  /* 124 stage1_1_grad_input */
-    {{2, 0}, {82, 0, 0}},  /* 125 stage1_conv1_grad_bias */
-    {{1, 0}, {82, 0, 0}},  /* 126 stage1_conv1_grad_weight */
+    {{ 39,   0}, {  0,   0,   0}},  /*  45 loss_backward */
+    {{ 38,   0}, { 39,   0,   0}},  /*  46 fc3_grad_bias */
+    {{ 37,   0}, { 39,   0,   0}},  /*  47 fc3_grad_weight */
+    {{ 40,   0}, { 39,   0,   0}},  /*  48 fc3_grad_input */
+    {{ 41,   0}, { 40,   0,   0}},  /*  49 dropout_11_grad_input */
+    {{ 42,   0}, { 41,   0,   0}},  /*  50 relu_10_grad_input */
+    {{ 36,   0}, { 42,   0,   0}},  /*  51 fc2_grad_bias */
+    {{ 35,   0}, { 42,   0,   0}},  /*  52 fc2_grad_weight */
+    {{ 43,   0}, { 42,   0,   0}},  /*  53 fc2_grad_input */
+    {{ 44,   0}, { 43,   0,   0}},  /*  54 dropout_8_grad_input */
+    {{ 45,   0}, { 44,   0,   0}},  /*  55 relu_7_grad_input */
+    {{ 34,   0}, { 45,   0,   0}},  /*  56 fc1_grad_bias */
+    {{ 33,   0}, { 45,   0,   0}},  /*  57 fc1_grad_weight */
+    {{ 46,   0}, { 45,   0,   0}},  /*  58 fc1_grad_input */
+    {{ 47,   0}, { 46,   0,   0}},  /*  59 stage5_8_grad_input */
+    {{ 48,   0}, { 47,   0,   0}},  /*  60 stage5_7_grad_input */
+    {{ 32,   0}, { 48,   0,   0}},  /*  61 stage5_conv4_grad_bias */
+    {{ 31,   0}, { 48,   0,   0}},  /*  62 stage5_conv4_grad_weight */
+    {{ 49,   0}, { 48,   0,   0}},  /*  63 stage5_conv4_grad_input */
+    {{ 50,   0}, { 49,   0,   0}},  /*  64 stage5_5_grad_input */
+    {{ 30,   0}, { 50,   0,   0}},  /*  65 stage5_conv3_grad_bias */
+    {{ 29,   0}, { 50,   0,   0}},  /*  66 stage5_conv3_grad_weight */
+    {{ 51,   0}, { 50,   0,   0}},  /*  67 stage5_conv3_grad_input */
+    {{ 52,   0}, { 51,   0,   0}},  /*  68 stage5_3_grad_input */
+    {{ 28,   0}, { 52,   0,   0}},  /*  69 stage5_conv2_grad_bias */
+    {{ 27,   0}, { 52,   0,   0}},  /*  70 stage5_conv2_grad_weight */
+    {{ 53,   0}, { 52,   0,   0}},  /*  71 stage5_conv2_grad_input */
+    {{ 54,   0}, { 53,   0,   0}},  /*  72 stage5_1_grad_input */
+    {{ 26,   0}, { 54,   0,   0}},  /*  73 stage5_conv1_grad_bias */
+    {{ 25,   0}, { 54,   0,   0}},  /*  74 stage5_conv1_grad_weight */
+    {{ 55,   0}, { 54,   0,   0}},  /*  75 stage5_conv1_grad_input */
+    {{ 56,   0}, { 55,   0,   0}},  /*  76 stage4_8_grad_input */
+    {{ 57,   0}, { 56,   0,   0}},  /*  77 stage4_7_grad_input */
+    {{ 24,   0}, { 57,   0,   0}},  /*  78 stage4_conv4_grad_bias */
+    {{ 23,   0}, { 57,   0,   0}},  /*  79 stage4_conv4_grad_weight */
+    {{ 58,   0}, { 57,   0,   0}},  /*  80 stage4_conv4_grad_input */
+    {{ 59,   0}, { 58,   0,   0}},  /*  81 stage4_5_grad_input */
+    {{ 22,   0}, { 59,   0,   0}},  /*  82 stage4_conv3_grad_bias */
+    {{ 21,   0}, { 59,   0,   0}},  /*  83 stage4_conv3_grad_weight */
+    {{ 60,   0}, { 59,   0,   0}},  /*  84 stage4_conv3_grad_input */
+    {{ 61,   0}, { 60,   0,   0}},  /*  85 stage4_3_grad_input */
+    {{ 20,   0}, { 61,   0,   0}},  /*  86 stage4_conv2_grad_bias */
+    {{ 19,   0}, { 61,   0,   0}},  /*  87 stage4_conv2_grad_weight */
+    {{ 62,   0}, { 61,   0,   0}},  /*  88 stage4_conv2_grad_input */
+    {{ 63,   0}, { 62,   0,   0}},  /*  89 stage4_1_grad_input */
+    {{ 18,   0}, { 63,   0,   0}},  /*  90 stage4_conv1_grad_bias */
+    {{ 17,   0}, { 63,   0,   0}},  /*  91 stage4_conv1_grad_weight */
+    {{ 64,   0}, { 63,   0,   0}},  /*  92 stage4_conv1_grad_input */
+    {{ 65,   0}, { 64,   0,   0}},  /*  93 stage3_8_grad_input */
+    {{ 66,   0}, { 65,   0,   0}},  /*  94 stage3_7_grad_input */
+    {{ 16,   0}, { 66,   0,   0}},  /*  95 stage3_conv4_grad_bias */
+    {{ 15,   0}, { 66,   0,   0}},  /*  96 stage3_conv4_grad_weight */
+    {{ 67,   0}, { 66,   0,   0}},  /*  97 stage3_conv4_grad_input */
+    {{ 68,   0}, { 67,   0,   0}},  /*  98 stage3_5_grad_input */
+    {{ 14,   0}, { 68,   0,   0}},  /*  99 stage3_conv3_grad_bias */
+    {{ 13,   0}, { 68,   0,   0}},  /* 100 stage3_conv3_grad_weight */
+    {{ 69,   0}, { 68,   0,   0}},  /* 101 stage3_conv3_grad_input */
+    {{ 70,   0}, { 69,   0,   0}},  /* 102 stage3_3_grad_input */
+    {{ 12,   0}, { 70,   0,   0}},  /* 103 stage3_conv2_grad_bias */
+    {{ 11,   0}, { 70,   0,   0}},  /* 104 stage3_conv2_grad_weight */
+    {{ 71,   0}, { 70,   0,   0}},  /* 105 stage3_conv2_grad_input */
+    {{ 72,   0}, { 71,   0,   0}},  /* 106 stage3_1_grad_input */
+    {{ 10,   0}, { 72,   0,   0}},  /* 107 stage3_conv1_grad_bias */
+    {{  9,   0}, { 72,   0,   0}},  /* 108 stage3_conv1_grad_weight */
+    {{ 73,   0}, { 72,   0,   0}},  /* 109 stage3_conv1_grad_input */
+    {{ 74,   0}, { 73,   0,   0}},  /* 110 stage2_4_grad_input */
+    {{ 75,   0}, { 74,   0,   0}},  /* 111 stage2_3_grad_input */
+    {{  8,   0}, { 75,   0,   0}},  /* 112 stage2_conv2_grad_bias */
+    {{  7,   0}, { 75,   0,   0}},  /* 113 stage2_conv2_grad_weight */
+    {{ 76,   0}, { 75,   0,   0}},  /* 114 stage2_conv2_grad_input */
+    {{ 77,   0}, { 76,   0,   0}},  /* 115 stage2_1_grad_input */
+    {{  6,   0}, { 77,   0,   0}},  /* 116 stage2_conv1_grad_bias */
+    {{  5,   0}, { 77,   0,   0}},  /* 117 stage2_conv1_grad_weight */
+    {{ 78,   0}, { 77,   0,   0}},  /* 118 stage2_conv1_grad_input */
+    {{ 79,   0}, { 78,   0,   0}},  /* 119 stage1_4_grad_input */
+    {{ 80,   0}, { 79,   0,   0}},  /* 120 stage1_3_grad_input */
+    {{  4,   0}, { 80,   0,   0}},  /* 121 stage1_conv2_grad_bias */
+    {{  3,   0}, { 80,   0,   0}},  /* 122 stage1_conv2_grad_weight */
+    {{ 81,   0}, { 80,   0,   0}},  /* 123 stage1_conv2_grad_input */
+    {{ 82,   0}, { 81,   0,   0}},  /* 124 stage1_1_grad_input */
+    {{  2,   0}, { 82,   0,   0}},  /* 125 stage1_conv1_grad_bias */
+    {{  1,   0}, { 82,   0,   0}},  /* 126 stage1_conv1_grad_weight */
 };
 
 enum { BACKWARD = 45, KERNELS = 127, GRADIENTS = 83 };
@@ -3436,13 +3436,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "vgg19", .source = "vgg19.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "vgg19", .source = "vgg19.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 45,
     .predict = predict_kernels, .predict_count = 42,
     .gradients = gradients_kernels, .gradients_count = 127,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "fashion-mnist", .epochs = 10, .seed = 1,
+    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(vgg19, facts)

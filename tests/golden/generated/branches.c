@@ -59,7 +59,7 @@ enum { TENSORS = 9 };
 struct branches {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[41];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[41];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -845,31 +845,31 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{10, 0}, {0, 0, 0}},  /* 16 loss_backward */
-    {{9, 0}, {10, 0, 0}},  /* 17 fc_grad_bias */
-    {{8, 0}, {10, 0, 0}},  /* 18 fc_grad_weight */
-    {{11, 0}, {10, 0, 0}},  /* 19 fc_grad_input */
-    {{12, 0}, {11, 0, 0}},  /* 20 dropout_10_grad_input */
-    {{13, 0}, {12, 0, 0}},  /* 21 avgpool_9_grad_input */
-    {{14, 0}, {13, 0, 0}},  /* 22 add_8_grad_input */
-    {{15, 0}, {13, 0, 0}},  /* 23 add_8_grad_input2 */
-    {{7, 0}, {14, 0, 0}},  /* 24 mix_grad_bias */
-    {{6, 0}, {14, 0, 0}},  /* 25 mix_grad_weight */
-    {{16, 0}, {14, 0, 0}},  /* 26 mix_grad_input */
-    {{15, 0}, {16, 0, 0}},  /* 27 concat_grad_input */
-    {{17, 0}, {16, 0, 0}},  /* 28 concat_grad_input2 */
-    {{18, 0}, {16, 0, 0}},  /* 29 concat_grad_input3 */
-    {{19, 0}, {18, 0, 0}},  /* 30 tanh_6_grad_input */
-    {{5, 0}, {19, 0, 0}},  /* 31 pooled_grad_weight */
-    {{20, 0}, {19, 0, 0}},  /* 32 pooled_grad_input */
-    {{15, 0}, {20, 0, 0}},  /* 33 maxpool_4_grad_input */
-    {{21, 0}, {17, 0, 0}},  /* 34 leaky_relu_3_grad_input */
-    {{4, 0}, {21, 0, 0}},  /* 35 one_grad_bias */
-    {{3, 0}, {21, 0, 0}},  /* 36 one_grad_weight */
-    {{15, 0}, {21, 0, 0}},  /* 37 one_grad_input */
-    {{22, 0}, {15, 0, 0}},  /* 38 relu_1_grad_input */
-    {{2, 0}, {22, 0, 0}},  /* 39 stem_grad_bias */
-    {{1, 0}, {22, 0, 0}},  /* 40 stem_grad_weight */
+    {{ 10,   0}, {  0,   0,   0}},  /*  16 loss_backward */
+    {{  9,   0}, { 10,   0,   0}},  /*  17 fc_grad_bias */
+    {{  8,   0}, { 10,   0,   0}},  /*  18 fc_grad_weight */
+    {{ 11,   0}, { 10,   0,   0}},  /*  19 fc_grad_input */
+    {{ 12,   0}, { 11,   0,   0}},  /*  20 dropout_10_grad_input */
+    {{ 13,   0}, { 12,   0,   0}},  /*  21 avgpool_9_grad_input */
+    {{ 14,   0}, { 13,   0,   0}},  /*  22 add_8_grad_input */
+    {{ 15,   0}, { 13,   0,   0}},  /*  23 add_8_grad_input2 */
+    {{  7,   0}, { 14,   0,   0}},  /*  24 mix_grad_bias */
+    {{  6,   0}, { 14,   0,   0}},  /*  25 mix_grad_weight */
+    {{ 16,   0}, { 14,   0,   0}},  /*  26 mix_grad_input */
+    {{ 15,   0}, { 16,   0,   0}},  /*  27 concat_grad_input */
+    {{ 17,   0}, { 16,   0,   0}},  /*  28 concat_grad_input2 */
+    {{ 18,   0}, { 16,   0,   0}},  /*  29 concat_grad_input3 */
+    {{ 19,   0}, { 18,   0,   0}},  /*  30 tanh_6_grad_input */
+    {{  5,   0}, { 19,   0,   0}},  /*  31 pooled_grad_weight */
+    {{ 20,   0}, { 19,   0,   0}},  /*  32 pooled_grad_input */
+    {{ 15,   0}, { 20,   0,   0}},  /*  33 maxpool_4_grad_input */
+    {{ 21,   0}, { 17,   0,   0}},  /*  34 leaky_relu_3_grad_input */
+    {{  4,   0}, { 21,   0,   0}},  /*  35 one_grad_bias */
+    {{  3,   0}, { 21,   0,   0}},  /*  36 one_grad_weight */
+    {{ 15,   0}, { 21,   0,   0}},  /*  37 one_grad_input */
+    {{ 22,   0}, { 15,   0,   0}},  /*  38 relu_1_grad_input */
+    {{  2,   0}, { 22,   0,   0}},  /*  39 stem_grad_bias */
+    {{  1,   0}, { 22,   0,   0}},  /*  40 stem_grad_weight */
 };
 
 enum { BACKWARD = 16, KERNELS = 41, GRADIENTS = 23 };
@@ -1203,13 +1203,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "branches", .source = "branches.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "branches", .source = "branches.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 14,
     .predict = predict_kernels, .predict_count = 14,
     .gradients = gradients_kernels, .gradients_count = 41,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "synthetic", .epochs = 10, .seed = 1,
+    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(branches, facts)

@@ -46,7 +46,7 @@ enum { TENSORS = 8 };
 struct perceptron {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[13];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[13];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -352,14 +352,14 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{9, 0}, {0, 0, 0}},  /* 5 loss_backward */
-    {{8, 0}, {9, 0, 0}},  /* 6 fc2_grad_weight */
-    {{10, 0}, {9, 0, 0}},  /* 7 fc2_grad_input */
-    {{11, 0}, {10, 0, 0}},  /* 8 silu_2_grad_input */
-    {{3, 4}, {11, 0, 0}},  /* 9 batchnorm_1_grad_scale */
-    {{12, 0}, {3, 4, 11}},  /* 10 batchnorm_1_grad_input */
-    {{2, 0}, {12, 0, 0}},  /* 11 fc1_grad_bias */
-    {{1, 0}, {12, 0, 0}},  /* 12 fc1_grad_weight */
+    {{  9,   0}, {  0,   0,   0}},  /*   5 loss_backward */
+    {{  8,   0}, {  9,   0,   0}},  /*   6 fc2_grad_weight */
+    {{ 10,   0}, {  9,   0,   0}},  /*   7 fc2_grad_input */
+    {{ 11,   0}, { 10,   0,   0}},  /*   8 silu_2_grad_input */
+    {{  3,   4}, { 11,   0,   0}},  /*   9 batchnorm_1_grad_scale */
+    {{ 12,   0}, {  3,   4,  11}},  /*  10 batchnorm_1_grad_input */
+    {{  2,   0}, { 12,   0,   0}},  /*  11 fc1_grad_bias */
+    {{  1,   0}, { 12,   0,   0}},  /*  12 fc1_grad_weight */
 };
 
 enum { BACKWARD = 5, KERNELS = 13, GRADIENTS = 13 };
@@ -586,13 +586,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "perceptron", .source = "perceptron.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "perceptron", .source = "perceptron.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 4,
     .predict = predict_kernels, .predict_count = 4,
     .gradients = gradients_kernels, .gradients_count = 13,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0, .seed = 1,
+    .data = "synthetic", .epochs = 10, .seed = 1,
+    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
 };
 
 CNN_TRAINER(perceptron, facts)

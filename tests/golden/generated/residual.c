@@ -86,7 +86,7 @@ enum { TENSORS = 32 };
 struct residual_net {
     struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[50];             /* 1: a kernel of gradients that rests, see mark_idle         */
+    unsigned char  idle[50];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
@@ -1279,37 +1279,37 @@ static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
-    {{33, 0}, {0, 0, 0}},  /* 19 loss_backward */
-    {{32, 0}, {33, 0, 0}},  /* 20 fc_grad_bias */
-    {{31, 0}, {33, 0, 0}},  /* 21 fc_grad_weight */
-    {{34, 0}, {33, 0, 0}},  /* 22 fc_grad_input */
-    {{35, 0}, {34, 0, 0}},  /* 23 global_avgpool_1_grad_input */
-    {{36, 0}, {35, 0, 0}},  /* 24 layer1_1_5_grad_input */
-    {{37, 0}, {36, 0, 0}},  /* 25 layer1_1_add_grad_input */
-    {{38, 0}, {36, 0, 0}},  /* 26 layer1_1_add_grad_input2 */
-    {{26, 27}, {37, 0, 0}},  /* 27 layer1_1_bn2_grad_scale */
-    {{39, 0}, {26, 27, 37}},  /* 28 layer1_1_bn2_grad_input */
-    {{25, 0}, {39, 0, 0}},  /* 29 layer1_1_conv2_grad_weight */
-    {{40, 0}, {39, 0, 0}},  /* 30 layer1_1_conv2_grad_input */
-    {{41, 0}, {40, 0, 0}},  /* 31 layer1_1_2_grad_input */
-    {{20, 21}, {41, 0, 0}},  /* 32 layer1_1_bn1_grad_scale */
-    {{42, 0}, {20, 21, 41}},  /* 33 layer1_1_bn1_grad_input */
-    {{19, 0}, {42, 0, 0}},  /* 34 layer1_1_conv1_grad_weight */
-    {{38, 0}, {42, 0, 0}},  /* 35 layer1_1_conv1_grad_input */
-    {{43, 0}, {38, 0, 0}},  /* 36 layer1_0_6_grad_input */
-    {{44, 0}, {43, 0, 0}},  /* 37 layer1_0_add_grad_input */
-    {{45, 0}, {43, 0, 0}},  /* 38 layer1_0_add_grad_input2 */
-    {{14, 15}, {45, 0, 0}},  /* 39 layer1_0_downsample_1_grad_scale */
-    {{46, 0}, {14, 15, 45}},  /* 40 layer1_0_downsample_1_grad_input */
-    {{13, 0}, {46, 0, 0}},  /* 41 layer1_0_downsample_0_grad_weight */
-    {{8, 9}, {44, 0, 0}},  /* 42 layer1_0_bn2_grad_scale */
-    {{47, 0}, {8, 9, 44}},  /* 43 layer1_0_bn2_grad_input */
-    {{7, 0}, {47, 0, 0}},  /* 44 layer1_0_conv2_grad_weight */
-    {{48, 0}, {47, 0, 0}},  /* 45 layer1_0_conv2_grad_input */
-    {{49, 0}, {48, 0, 0}},  /* 46 layer1_0_2_grad_input */
-    {{2, 3}, {49, 0, 0}},  /* 47 layer1_0_bn1_grad_scale */
-    {{50, 0}, {2, 3, 49}},  /* 48 layer1_0_bn1_grad_input */
-    {{1, 0}, {50, 0, 0}},  /* 49 layer1_0_conv1_grad_weight */
+    {{ 33,   0}, {  0,   0,   0}},  /*  19 loss_backward */
+    {{ 32,   0}, { 33,   0,   0}},  /*  20 fc_grad_bias */
+    {{ 31,   0}, { 33,   0,   0}},  /*  21 fc_grad_weight */
+    {{ 34,   0}, { 33,   0,   0}},  /*  22 fc_grad_input */
+    {{ 35,   0}, { 34,   0,   0}},  /*  23 global_avgpool_1_grad_input */
+    {{ 36,   0}, { 35,   0,   0}},  /*  24 layer1_1_5_grad_input */
+    {{ 37,   0}, { 36,   0,   0}},  /*  25 layer1_1_add_grad_input */
+    {{ 38,   0}, { 36,   0,   0}},  /*  26 layer1_1_add_grad_input2 */
+    {{ 26,  27}, { 37,   0,   0}},  /*  27 layer1_1_bn2_grad_scale */
+    {{ 39,   0}, { 26,  27,  37}},  /*  28 layer1_1_bn2_grad_input */
+    {{ 25,   0}, { 39,   0,   0}},  /*  29 layer1_1_conv2_grad_weight */
+    {{ 40,   0}, { 39,   0,   0}},  /*  30 layer1_1_conv2_grad_input */
+    {{ 41,   0}, { 40,   0,   0}},  /*  31 layer1_1_2_grad_input */
+    {{ 20,  21}, { 41,   0,   0}},  /*  32 layer1_1_bn1_grad_scale */
+    {{ 42,   0}, { 20,  21,  41}},  /*  33 layer1_1_bn1_grad_input */
+    {{ 19,   0}, { 42,   0,   0}},  /*  34 layer1_1_conv1_grad_weight */
+    {{ 38,   0}, { 42,   0,   0}},  /*  35 layer1_1_conv1_grad_input */
+    {{ 43,   0}, { 38,   0,   0}},  /*  36 layer1_0_6_grad_input */
+    {{ 44,   0}, { 43,   0,   0}},  /*  37 layer1_0_add_grad_input */
+    {{ 45,   0}, { 43,   0,   0}},  /*  38 layer1_0_add_grad_input2 */
+    {{ 14,  15}, { 45,   0,   0}},  /*  39 layer1_0_downsample_1_grad_scale */
+    {{ 46,   0}, { 14,  15,  45}},  /*  40 layer1_0_downsample_1_grad_input */
+    {{ 13,   0}, { 46,   0,   0}},  /*  41 layer1_0_downsample_0_grad_weight */
+    {{  8,   9}, { 44,   0,   0}},  /*  42 layer1_0_bn2_grad_scale */
+    {{ 47,   0}, {  8,   9,  44}},  /*  43 layer1_0_bn2_grad_input */
+    {{  7,   0}, { 47,   0,   0}},  /*  44 layer1_0_conv2_grad_weight */
+    {{ 48,   0}, { 47,   0,   0}},  /*  45 layer1_0_conv2_grad_input */
+    {{ 49,   0}, { 48,   0,   0}},  /*  46 layer1_0_2_grad_input */
+    {{  2,   3}, { 49,   0,   0}},  /*  47 layer1_0_bn1_grad_scale */
+    {{ 50,   0}, {  2,   3,  49}},  /*  48 layer1_0_bn1_grad_input */
+    {{  1,   0}, { 50,   0,   0}},  /*  49 layer1_0_conv1_grad_weight */
 };
 
 enum { BACKWARD = 19, KERNELS = 50, GRADIENTS = 51 };
@@ -1757,13 +1757,14 @@ static const cnn_kernel gradients_kernels[] = {
 };
 
 static const cnn_facts facts = {
-    .name = "residual_net", .source = "residual.net", .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS,
-    .schedule = "textbook loops (-O0)",
+    .name = "residual_net", .source = "residual.net",
+    .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
     .layers = layer_table, .layer_count = 19,
     .predict = predict_kernels, .predict_count = 18,
     .gradients = gradients_kernels, .gradients_count = 50,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .lr = 0.05, .momentum = 0.9, .weight_decay = 0.0001, .nesterov = 1, .seed = 1,
+    .data = "synthetic", .epochs = 10, .seed = 1,
+    .lr = 0.05, .momentum = 0.9, .weight_decay = 0.0001, .nesterov = 1,
 };
 
 CNN_TRAINER(residual_net, facts)
