@@ -20,7 +20,7 @@
 /* $name in a text stands for the default that the network's train block gives. */
 static const struct argp_option all_options[] = {
     {"data", CNN_DATA, "DATA", 0,
-     "fashion-mnist, synthetic, or a folder with the four IDX files of MNIST (default: $data)", 0},
+     "fashion-mnist, mnist, synthetic, or a folder with the four IDX files of MNIST (default: $data)", 0},
     {"epochs", CNN_EPOCHS, "N", 0, "Passes over the training set (default: $epochs)", 0},
     {"lr", CNN_LR, "RATE", 0, "Learning rate of SGD, above 0 (default: $lr)", 0},
     {"momentum", CNN_MOMENTUM, "FACTOR", 0, "Momentum of SGD, 0 or more (default: $momentum)", 0},

@@ -216,7 +216,7 @@ int cnn_make_folder(const char *path)
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(part, 0777) != 0 && errno != EEXIST) {
-            cnn_error("%s: the folder cannot be made: %s", part, strerror(errno));
+            cnn_error("%s: the folder cannot be made: %s\nchoose another one", part, strerror(errno));
             return 0;
         }
         *slash = '/';
@@ -224,6 +224,6 @@ int cnn_make_folder(const char *path)
     struct stat status;
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return 1;
-    cnn_error("%s: is not a folder", path);
+    cnn_error("%s: is not a folder\nchoose another name", path);
     return 0;
 }

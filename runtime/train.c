@@ -51,7 +51,9 @@ static int lock_folder(Run *run)
 {
     run->lock = open(run->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (run->lock < 0) {
-        cnn_error("%s: the folder cannot be opened: %s", run->out, strerror(errno));
+        cnn_error("%s: the folder cannot be opened: %s\n%s", run->out, strerror(errno), run->s->options.resume ?
+                  "there is no run to resume: leave out --resume, or name its folder with --out" :
+                  "choose another one with --out");
         return 0;
     }
     if (flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
@@ -104,7 +106,7 @@ static int initialise(cnn_session *s)
     if (loaded == 0)
         cnn_error("%s: none of its tensors has the name and shape of one of %s\n'info' lists its layers",
                   s->options.init, s->facts->name);
-    else if (loaded > 0 && loaded < s->network->tensors())
+    else if (loaded > 0 && loaded < s->network->tensors() && s->options.skip.count == 0)
         cnn_warn("%s: %d of %d tensors were loaded; the others begin at random", s->options.init, loaded,
                  s->network->tensors());
     return loaded > 0;
