@@ -24,8 +24,8 @@ where that is larger: the gradient of a bias that batch normalisation removes is
             rounding of a kink, and where a float takes the other side, a gradient jumps, in PyTorch as in ours. The
             sensitivity is the larger of PyTorch's own error in float, and what double precision makes of parameters
             that are disturbed by as much as storing them in float does. Networks without batch normalisation have no
-            such protection and rarely need it; where rounding does cross a kink, up to three draws of first values
-            are tried: a defect would show in each. Gradients and momenta that are smaller than
+            such protection and rarely need it, and max-pooling has kinks too; where rounding does cross one, up to
+            four draws of first values are tried: a defect would show in each. Gradients and momenta that are smaller than
             a hundredth of the network's largest are measured with that hundredth: they are what is left of sums
             that cancel.
 
@@ -53,7 +53,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "random"))
 from run import Loaded, Update, command                         # noqa: E402
 
 RATES = 1e-3, 0.9, 1e-2
-DOUBLE, FLOAT, FACTOR, DRAWS = 1e-8, 1e-4, 10, 3
+DOUBLE, FLOAT, FACTOR, CALM, DRAWS = 1e-8, 1e-4, 10, 1e-3, 4
 COLUMNS = ["forward", "loss", "gradients", "statistics", "steps"]
 
 
@@ -235,7 +235,7 @@ class Comparison:
             single, noise = self.in_float(*(functools.partial(first, draw=draw) for first in (fill_calm,
                                                                                               fill_disturbed)))
             allowed = {name: max(FACTOR * noise[name], FLOAT) for name in COLUMNS}
-            if all(error <= allowed[name] for name, (error, _) in single.items()):
+            if noise["steps"] < CALM and all(error <= allowed[name] for name, (error, _) in single.items()):
                 break
         self.judge("float", single, allowed)
         return (self.parameters, max(error for error, _ in double.values()),

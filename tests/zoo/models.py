@@ -350,7 +350,7 @@ ZOO = [
     torchvision_case("vgg16", 2, 32, {"height": 32, "batch": 1}, hidden=16),
     torchvision_case("vgg11_bn", 4, 32, {"height": 32, "batch": 2}, hidden=16),
     torchvision_case("squeezenet1_0", 2, 63, {"height": 37, "batch": 1}),
-    torchvision_case("googlenet", 4, 64, 48),
+    torchvision_case("googlenet", 4, 48, 48),
     torchvision_case("resnet18", 4, 64, {"height": 33, "batch": 2}),
     torchvision_case("resnet34", 4, 64, {"height": 33, "batch": 2}),
     torchvision_case("resnet50", 4, 64, 33),
