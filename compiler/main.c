@@ -72,19 +72,23 @@ static bool run(Arena *arena, Diag *diag, const Options *o)
 }
 
 /* `cnnc explain` lists the operators; `cnnc explain conv` tells all about one. */
-static bool explain(Diag *diag, const char *keyword)
+static bool explain(Arena *arena, Diag *diag, const char *keyword)
 {
-    if (keyword) {
-        const Op *op = find_op(keyword);
-        if (op)
-            explain_operator(stdout, op);
-        else
-            error_plain(diag, "there is no operator '%s'\ncnnc explain lists them", keyword);
-        return op != NULL;
+    LIST(const char *) keywords = {0};
+    for (int i = 0; op_at(i); i++) {
+        APPEND(arena, &keywords, op_at(i)->keyword);
+        if (!keyword)
+            printf("%-16s %s\n", op_at(i)->keyword, op_at(i)->summary);
     }
-    for (int i = 0; op_at(i); i++)
-        printf("%-16s %s\n", op_at(i)->keyword, op_at(i)->summary);
-    return true;
+    const Op *op = keyword ? find_op(keyword) : NULL;
+    const char *nearest = keyword && !op ? nearest_name(keyword, keywords.items, keywords.count) : NULL;
+    if (op)
+        explain_operator(stdout, op);
+    else if (nearest)
+        error_plain(diag, "there is no operator '%s'\ndid you mean '%s'?", keyword, nearest);
+    else if (keyword)
+        error_plain(diag, "there is no operator '%s'\ncnnc explain lists them", keyword);
+    return op || !keyword;
 }
 
 int main(int argc, char **argv)
@@ -94,7 +98,7 @@ int main(int argc, char **argv)
     Options options;
     bool good = parse_options(arena, argc, argv, &options);                     /* options.c */
     if (good)
-        good = options.command == COMMAND_EXPLAIN ? explain(&diag, options.input) : run(arena, &diag, &options);
+        good = options.command == COMMAND_EXPLAIN ? explain(arena, &diag, options.input) : run(arena, &diag, &options);
     if (good && fflush(stdout) != 0) {
         error_plain(&diag, "standard output cannot be written\nis the disk full, or the reader gone?");
         good = false;

@@ -174,7 +174,7 @@ Source *source_read(Arena *arena, Diag *diag, const char *path)
         return NULL;
     }
     if (file < 0) {
-        error_plain(diag, "cannot read %s: %s", path, strerror(errno));
+        error_plain(diag, "cannot read %s: %s\ncheck its name and its permissions", path, strerror(errno));
         return NULL;
     }
     Source *s = read_open(arena, diag, path, file);
