@@ -21,8 +21,8 @@ static const struct argp_option option_table[] = {
     {0, 0, 0, 0, "Output", 1},
     {"output", 'o', "FILE", 0, "x.c: write C, and x.h beside it; x: compile and link a trainer; -: C to standard output "
                                "(default: the network file's name with .c)", 0},
-    {0, 'c', 0, 0, "Compile to an object file (default name.o)", 0},
-    {"shared", KEY_SHARED, 0, 0, "Compile to a shared library (default libname.so)", 0},
+    {0, 'c', 0, 0, "Compile to an object file (default name.o), with its header beside it", 0},
+    {"shared", KEY_SHARED, 0, 0, "Compile to a shared library (default libname.so), with its header beside it", 0},
     {0, 'f', "syntax-only", 0, "Check the network and write nothing", 0},
     {"dump", KEY_DUMP, "STAGE", 0, "Print a stage and stop: tree, graph, step or memory", 0},
     {0, 0, 0, 0, "Network", 2},

@@ -88,9 +88,9 @@ Test(cnnc, c_and_header)
 
 Test(cnnc, object_library_and_program)
 {
-    GOOD("object", "$cnnc -c net.net", "net.o");
-    GOOD("object_named", "$cnnc -c net.net -o a.obj", "a.obj");
-    GOOD("shared", "$cnnc --shared net.net", "libnet.so");
+    GOOD("object", "$cnnc -c net.net", "net.h net.o");
+    GOOD("object_named", "$cnnc -c net.net -o a.obj", "a.h a.obj");
+    GOOD("shared", "$cnnc --shared net.net", "libnet.so net.h");
     GOOD("program", "$cnnc net.net -o a.out && test -x a.out", "a.out");
     GOOD("gcc", "$cnnc --cc=gcc net.net -o run && ./run info > /dev/null", "run");
     GOOD("double", "$cnnc --double net.net -o run && ./run info > /dev/null", "run");
@@ -107,12 +107,12 @@ Test(cnnc, standard_output)
 
 Test(cnnc, verbose_prints_the_commands)
 {
-    Outcome o = expect_good("verbose", "$cnnc -v --target generic -c net.net", "net.o");
+    Outcome o = expect_good("verbose", "$cnnc -v --target generic -c net.net", "net.h net.o");
     expect_text(o.err, " -O3 ");
     expect_text(o.err, "perceptron.c");
     cr_expect(strstr(o.err, "-march") == NULL, "generic has no -march:\n%s", o.err);
     outcome_free(&o);
-    o = expect_good("verbose_gcc", "$cnnc -v --cc=gcc --target x86-64-v3 --double -c net.net", "net.o");
+    o = expect_good("verbose_gcc", "$cnnc -v --cc=gcc --target x86-64-v3 --double -c net.net", "net.h net.o");
     cr_expect(strncmp(o.err, "gcc ", 4) == 0, "%s", o.err);
     expect_text(o.err, "-march=x86-64-v3");
     expect_text(o.err, "-DREAL=double");
@@ -209,7 +209,7 @@ Test(cnnc, values_of_options)
 Test(cnnc, places_that_cannot_be_written)
 {
     expect_bad("no_folder", "$cnnc net.net -o none/x.c", "cannot be written: No such file", "");
-    expect_bad("no_folder_object", "$cnnc -c net.net -o none/x.o", "x.o", "");
+    expect_bad("no_folder_object", "$cnnc -c net.net -o none/x.o", "none/x.h", "");
     expect_bad("over_input", "$cnnc net.net -o net.net", "would overwrite the network file", "");
     expect_bad("over_input_link", "ln -s net.net link.c; $cnnc net.net -o link.c", "would overwrite", "link.c");
     expect_bad("header_over_input", "cp net.net x.h; $cnnc x.h -o x.c; s=$?; cmp net.net x.h || exit 9; exit $s",
@@ -268,7 +268,7 @@ Test(cnnc, runtime_and_quotes)
     expect_bad("no_runtime", "cp $cnnc tmp/cnnc; tmp/cnnc -c net.net; s=$?; rm tmp/cnnc; exit $s",
                "include/cnn.h cannot be read", "");
     GOOD("quotes", "$cnnc -v -c net.net -o \"it's a \\$.o\" 2> tmp/line && grep -qF \"'it'\\''s a \\$.o.\" tmp/line &&"
-         "rm tmp/line", "it's a $.o");
+         "rm tmp/line", "it's a $.h it's a $.o");
 }
 
 /* C is written where no compiler is installed. */
