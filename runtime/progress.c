@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { LINE = 512, BAR = 20 };
+enum { LINE = 512, LONGEST_BAR = 30, SHORTEST_BAR = 5, WIDE = 100 };   /* columns */
 
 /* Columns of the terminal on stderr; 80 where it does not say. */
 static int terminal_width(void)
@@ -43,6 +43,29 @@ __attribute__((format(printf, 3, 4))) static void append(char line[LINE], int wi
     va_end(values);
 }
 
+/* " [=====>    ]" in what is left of the line; nothing where that is too little to see a movement. */
+static void append_bar(char line[LINE], int width, double share)
+{
+    int room = width - (int)strlen(line) - 4;
+    int length = room > LONGEST_BAR ? LONGEST_BAR : room;
+    if (length < SHORTEST_BAR)
+        return;
+    int filled = (int)(share * length);
+    char bar[LONGEST_BAR + 1] = "";
+    for (int i = 0; i < length; i++)
+        bar[i] = i < filled - 1 ? '=' : i == filled - 1 ? '>' : ' ';
+    bar[length] = '\0';
+    append(line, width, " [%s]", bar);
+}
+
+static void append_time(char line[LINE], int width, long left)
+{
+    if (left >= 3600)
+        append(line, width, "  %ld:%02ld:%02ld left", left / 3600, left / 60 % 60, left % 60);
+    else
+        append(line, width, "  %ld:%02ld left", left / 60, left % 60);
+}
+
 /* Shows that `done` steps are done, ten times a second at most. `figures` is "loss 0.6120  accuracy 0.7711" or "". */
 void cnn_progress_show(cnn_progress *p, long done, const char *figures)
 {
@@ -51,24 +74,19 @@ void cnn_progress_show(cnn_progress *p, long done, const char *figures)
         return;
     p->drawn = now;
 
-    static const char full[] = "===================>", empty[] = "                    ";
-    char line[LINE] = "";
-    int width = terminal_width(), filled = p->total > 0 ? (int)(BAR * done / p->total) : BAR;
-    append(line, width, "%s", p->label);
-    if (width >= 100)
-        append(line, width, " [%s%s]", full + BAR - filled, empty + filled);
-    append(line, width, "  %*ld/%ld", snprintf(NULL, 0, "%ld", p->total), done, p->total);
-    append(line, width, *figures ? "  %s" : "%s", figures);
+    char line[LINE] = "", rest[LINE] = "";
+    int width = terminal_width();
+    append(rest, width, "  %*ld/%ld", snprintf(NULL, 0, "%ld", p->total), done, p->total);
+    append(rest, width, *figures ? "  %s" : "%s", figures);
     double speed = elapsed > 0 ? (double)(done - p->first) / elapsed : 0;
     if (speed > 0) {
-        long left = (long)((double)(p->total - done) / speed + 0.5);
         if (p->pictures > 0)
-            append(line, width, "  %.0f pictures/s", speed * p->pictures);
-        if (left >= 3600)
-            append(line, width, "  %ld:%02ld:%02ld left", left / 3600, left / 60 % 60, left % 60);
-        else
-            append(line, width, "  %ld:%02ld left", left / 60, left % 60);
+            append(rest, width, width >= WIDE ? "  %.0f pictures/s" : "  %.0f/s", speed * p->pictures);
+        append_time(rest, width, (long)((double)(p->total - done) / speed + 0.5));
     }
+    append(line, width, "%s", p->label);
+    append_bar(line, width - (int)strlen(rest), p->total > 0 ? (double)done / (double)p->total : 1);
+    append(line, width, "%s", rest);
     fprintf(stderr, "\r%s\033[K", line);
     fflush(stderr);
 }

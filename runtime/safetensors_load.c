@@ -38,6 +38,8 @@ static int same_shape(const cnn_tensor *t, json_t *shape)
 /* A comparison of the items with the file. `entries` receives what is to be loaded: dtype NULL for what is not. */
 typedef struct {
     int missing, unexpected, shape, type;
+    int passed;                 /* missing or of another shape, and allowed to be */
+    int list_passed;            /* print rows of these too */
     int shown;                  /* rows printed so far; -1: only count */
 } Difference;
 
@@ -56,10 +58,12 @@ static void compare_item(const cnn_safetensors *f, const cnn_stored *item, const
     memset(e, 0, sizeof *e);
     print_shape(wanted, t, NULL);
     if (!cnn_safetensors_has(f, name)) {
-        if (!t->integer && !(allow & CNN_ALLOW_MISSING)) {
-            d->missing++;
+        if (t->integer)
+            return;
+        int pass = (allow & CNN_ALLOW_MISSING) != 0;
+        *(pass ? &d->passed : &d->missing) += 1;
+        if (!pass || d->list_passed)
             show(d, "missing", name, wanted);
-        }
         return;
     }
     if (!cnn_safetensors_entry(f, name, json_object_get(f->header, name), e))
@@ -68,10 +72,10 @@ static void compare_item(const cnn_safetensors *f, const cnn_stored *item, const
         print_shape(found, NULL, e->shape);
         snprintf(both, sizeof both, "%s in the network, %s in the file", wanted, found);
         e->dtype = NULL;
-        if (!(allow & CNN_ALLOW_SHAPE)) {
-            d->shape++;
+        int pass = (allow & CNN_ALLOW_SHAPE) != 0;
+        *(pass ? &d->passed : &d->shape) += 1;
+        if (!pass || d->list_passed)
             show(d, "shape", name, both);
-        }
     } else if (e->dtype->kind != (t->integer ? 'i' : 'f')) {
         snprintf(both, sizeof both, "%s numbers in the network, %s in the file", t->integer ? "integer" : "real",
                  e->dtype->name);
@@ -201,6 +205,18 @@ static int read_and_set(const cnn_safetensors *f, const cnn_stored *items, int c
     return ok ? loaded : -1;
 }
 
+/* Names what was allowed to differ: it is not loaded, which may not be what was meant. */
+static void list_passed(const cnn_safetensors *f, const cnn_stored *items, int count, unsigned allow,
+                        cnn_entry *entries, int passed)
+{
+    Difference d = {.list_passed = 1};
+
+    cnn_warn("%s: %d of %d tensors were not loaded and begin at random", f->path, passed, count);
+    compare(f, items, count, allow, entries, &d);
+    if (passed > ROWS)
+        cnn_note("... and %d more", passed - ROWS);
+}
+
 int cnn_safetensors_load(cnn_safetensors *f, const cnn_stored *items, int count, unsigned allow)
 {
     cnn_entry *entries = calloc((size_t)count + 1, sizeof *entries);
@@ -219,9 +235,12 @@ int cnn_safetensors_load(cnn_safetensors *f, const cnn_stored *items, int count,
             compare(f, items, count, allow, entries, &d);
             if (wrong > ROWS)
                 cnn_note("... and %d more", wrong - ROWS);
-            cnn_note("help: give the weights of this very network, compiled with the same settings");
+            cnn_note("help: give the weights of this very network, compiled with the same settings; train --init takes "
+                     "others, with --skip for what is meant to differ");
         } else {
             loaded = read_and_set(f, items, count, entries);
+            if (loaded > 0 && d.passed)
+                list_passed(f, items, count, allow, entries, d.passed);
         }
     }
     free(entries);

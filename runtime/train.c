@@ -97,7 +97,7 @@ static int freeze(cnn_session *s)
     return matched;
 }
 
-/* Weights of --init may be of another network: what fits is taken, and what is left says so. */
+/* Weights of --init may be of another network: what fits is taken, and what is left is named. */
 static int initialise(cnn_session *s)
 {
     if (s->options.init == NULL)
@@ -106,9 +106,6 @@ static int initialise(cnn_session *s)
     if (loaded == 0)
         cnn_error("%s: none of its tensors has the name and shape of one of %s\n'info' lists its layers",
                   s->options.init, s->facts->name);
-    else if (loaded > 0 && loaded < s->network->tensors() && s->options.skip.count == 0)
-        cnn_warn("%s: %d of %d tensors were loaded; the others begin at random", s->options.init, loaded,
-                 s->network->tensors());
     return loaded > 0;
 }
 
