@@ -114,7 +114,7 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     if (o->kind == OUTPUT_OBJECT)
         add_word(c, "-c");
     if (o->kind == OUTPUT_SHARED)
-        add_words(arena, c, "-shared -fPIC");
+        add_words(arena, c, "-shared -fPIC -Wl,--exclude-libs,ALL");       /* the runtime stays inside */
     if (o->kind == OUTPUT_PROGRAM)
         add_words(arena, c, arena_printf(arena, "-DCNN_MAIN -DCNN_TARGET=\"%s\"", o->target->name));
     if (o->kind == OUTPUT_PROGRAM)

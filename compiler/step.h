@@ -2,7 +2,7 @@
  *
  * step.c builds three programs from a layer graph: PROGRAM_PREDICT (forward), PROGRAM_TRAIN (forward, loss, backward)
  * and PROGRAM_UPDATE (one optimiser step). memory.c places their tensors in one arena. unit.c writes each
- * distinct kernel once as a C function and each program as a function that calls them in order.
+ * kernel as a C function, shared by the programs that run it, and each program as a function that calls them in order.
  */
 #ifndef STEP_H
 #define STEP_H

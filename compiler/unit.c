@@ -49,14 +49,14 @@ static void write_layer_table(Emitter *e, const Graph *g)
             if ((int)strlen(cell[i][c]) > width[c])
                 width[c] = (int)strlen(cell[i][c]);
     }
-    raw(e, " *   %-*s  %-*s  %-*s  %-*s  %10s  %13s  %4s", width[0], "layer", width[1], "operator", width[2], "input",
-        width[3], "output", "parameters", "MFLOP forward", "line");
+    raw(e, " *   %-*s  %-*s  %-*s  %-*s  %10s  %7s  %4s", width[0], "layer", width[1], "operator", width[2], "input",
+        width[3], "output", "parameters", "MFLOP", "line");
     for (int i = 1; i < g->layers.count; i++) {
         const Layer *l = g->layers.items[i];
         int64_t parameters = 0;
         for (int j = 0; j < l->param_count; j++)
             parameters += l->param[j].trainable ? l->param[j].count : 0;
-        raw(e, " *   %-*s  %-*s  %-*s  %-*s  %10lld  %13.1f  %4d", width[0], cell[i][0], width[1], cell[i][1],
+        raw(e, " *   %-*s  %-*s  %-*s  %-*s  %10lld  %7.1f  %4d", width[0], cell[i][0], width[1], cell[i][1],
             width[2], cell[i][2], width[3], cell[i][3], (long long)parameters,
             2e-6 * (double)l->macs * g->batch, line_of(l));
     }
@@ -69,7 +69,7 @@ static void write_head(Emitter *e, const Graph *g, const Unit *u)
     write_layer_table(e, g);
     raw(e, " *");
     raw(e, " * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;");
-    raw(e, " * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. FLOP: a multiply-add is 2.");
+    raw(e, " * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.");
     raw(e, " * Every sum is added up by one thread in one order, so the number of threads does not change any result.");
     raw(e, " * Compile with: clang %s -c %s.c   (cnn.h and libcnn.a come with cnnc)", u->flags, g->name);
     raw(e, " */");
