@@ -5,7 +5,7 @@
 #
 # Four passes over the first STEPS / 4 batches (STEPS=200 in the environment), shuffled anew each time; "first" and
 # "last" are the mean training loss of the first and of the last pass, and the accuracies are those of the last. LeNet's
-# sigmoids need some thousand steps to leave their plateau, and get them. Widths and pictures are such that each network
+# sigmoids stay on their plateau for 500 steps, and LeNet gets four epochs of the whole training set. Widths and pictures are such that each network
 # takes a minute or two in the textbook code; the runtime resizes the pictures. Two networks train at a time, a thread
 # each, and print their rows as they end.
 #
@@ -15,7 +15,7 @@ set -u
 
 # network                batch  picture  parameters of the network (- none)  options of the trainer
 networks='
-lenet                    32     1x28x28  -                           --lr=0.9 --epochs=40
+lenet                    256    1x28x28  -                           --lr=0.9 --limit-batches=234
 d2l/softmax_regression   32     1x28x28  -
 d2l/mlp                  32     1x28x28  -
 d2l/mlp_batchnorm        32     1x28x28  -
