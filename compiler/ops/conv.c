@@ -3,7 +3,7 @@
  * Dive into Deep Learning 7.2-7.4; groups: Krizhevsky et al. 2012, section 3.2; depthwise: Howard et al. 2017,
  * section 3.1; dilation: Yu and Koltun 2016, section 2.
  */
-#include "../op.h"
+#include "helpers.h"
 
 enum { CHANNELS, KERNEL, STRIDE, PAD, DILATION, GROUPS, BIAS };
 
@@ -179,32 +179,12 @@ static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_{n,i,j} dY[n,k,i,j
 
 static void conv_forward(Program *p, const Layer *l)
 {
-    Kernel *k = add_kernel(p, &forward, l);
-    reads(k, "X", activation_of(p, l->input[0]));
-    reads(k, "W", param_of(p, l, "weight"));
-    if (l->attr[BIAS].n[0])
-        reads(k, "b", param_of(p, l, "bias"));
-    writes(k, "Y", activation_of(p, l));
+    forward_weighted(p, l, &forward);
 }
 
 static void conv_backward(Program *p, const Layer *l)
 {
-    Tensor *dY = gradient_of(p, l);
-    if (l->attr[BIAS].n[0]) {
-        Kernel *k = add_kernel(p, &grad_bias, l);
-        reads(k, "dY", dY);
-        writes(k, "db", param_gradient_of(p, l, "bias"));
-    }
-    Kernel *k = add_kernel(p, &grad_weight, l);
-    reads(k, "X", activation_of(p, l->input[0]));
-    reads(k, "dY", dY);
-    writes(k, "dW", param_gradient_of(p, l, "weight"));
-    if (needs_gradient(p, l->input[0])) {
-        k = add_kernel(p, &grad_input, l);
-        reads(k, "W", param_of(p, l, "weight"));
-        reads(k, "dY", dY);
-        contributes(p, k, "dX", l->input[0]);
-    }
+    backward_weighted(p, l, &grad_bias, &grad_weight, &grad_input);
 }
 
 const Op op_conv = {

@@ -84,3 +84,39 @@ void pass_gradient(Program *p, const Layer *l, const KernelDef *copy)
     reads(k, "dY", gradient_of(p, l));
     contributes(p, k, "dX", in);
 }
+
+static bool has_bias(const Layer *l)
+{
+    return l->param_count > 1;
+}
+
+void forward_weighted(Program *p, const Layer *l, const KernelDef *forward)
+{
+    Kernel *k = add_kernel(p, forward, l);
+    reads(k, "X", activation_of(p, l->input[0]));
+    reads(k, "W", param_of(p, l, "weight"));
+    if (has_bias(l))
+        reads(k, "b", param_of(p, l, "bias"));
+    writes(k, "Y", activation_of(p, l));
+}
+
+void backward_weighted(Program *p, const Layer *l, const KernelDef *grad_bias, const KernelDef *grad_weight,
+                       const KernelDef *grad_input)
+{
+    Tensor *dY = gradient_of(p, l);
+    if (has_bias(l)) {
+        Kernel *k = add_kernel(p, grad_bias, l);
+        reads(k, "dY", dY);
+        writes(k, "db", param_gradient_of(p, l, "bias"));
+    }
+    Kernel *k = add_kernel(p, grad_weight, l);
+    reads(k, "X", activation_of(p, l->input[0]));
+    reads(k, "dY", dY);
+    writes(k, "dW", param_gradient_of(p, l, "weight"));
+    if (needs_gradient(p, l->input[0])) {
+        k = add_kernel(p, grad_input, l);
+        reads(k, "W", param_of(p, l, "weight"));
+        reads(k, "dY", dY);
+        contributes(p, k, "dX", l->input[0]);
+    }
+}

@@ -30,4 +30,9 @@ void  let_number(Emitter *, const Kernel *, const char *name, double);
 /* Gradient rule of operators that only pass values on: the gradient is a view, or else the kernel copies it. */
 void  pass_gradient(Program *, const Layer *, const KernelDef *copy);
 
+/* Step rules of operators with a weight and perhaps a bias (conv, linear): Y from X, W, b; db, dW and dX from dY. */
+void  forward_weighted(Program *, const Layer *, const KernelDef *forward);
+void  backward_weighted(Program *, const Layer *, const KernelDef *grad_bias, const KernelDef *grad_weight,
+                        const KernelDef *grad_input);
+
 #endif

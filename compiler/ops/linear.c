@@ -104,32 +104,12 @@ static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_n dY[n,k]", .textb
 
 static void linear_forward(Program *p, const Layer *l)
 {
-    Kernel *k = add_kernel(p, &forward, l);
-    reads(k, "X", activation_of(p, l->input[0]));
-    reads(k, "W", param_of(p, l, "weight"));
-    if (l->attr[BIAS].n[0])
-        reads(k, "b", param_of(p, l, "bias"));
-    writes(k, "Y", activation_of(p, l));
+    forward_weighted(p, l, &forward);
 }
 
 static void linear_backward(Program *p, const Layer *l)
 {
-    Tensor *dY = gradient_of(p, l);
-    if (l->attr[BIAS].n[0]) {
-        Kernel *k = add_kernel(p, &grad_bias, l);
-        reads(k, "dY", dY);
-        writes(k, "db", param_gradient_of(p, l, "bias"));
-    }
-    Kernel *k = add_kernel(p, &grad_weight, l);
-    reads(k, "X", activation_of(p, l->input[0]));
-    reads(k, "dY", dY);
-    writes(k, "dW", param_gradient_of(p, l, "weight"));
-    if (needs_gradient(p, l->input[0])) {
-        k = add_kernel(p, &grad_input, l);
-        reads(k, "W", param_of(p, l, "weight"));
-        reads(k, "dY", dY);
-        contributes(p, k, "dX", l->input[0]);
-    }
+    backward_weighted(p, l, &grad_bias, &grad_weight, &grad_input);
 }
 
 const Op op_linear = {
