@@ -2,7 +2,7 @@
  *
  * Dive into Deep Learning 3.1 and 5.1. W is [out][in], as in PyTorch.
  */
-#include "../op.h"
+#include "helpers.h"
 
 enum { FEATURES, BIAS };
 
