@@ -10,7 +10,8 @@ statistics, over three training steps (the protocol is at the head of tests/gold
 the largest value of its tensor; where that is less, to 1e-3, and among gradients and momenta to 1e-2 of the largest of
 that step: the gradient of a bias that batch normalisation removes is a sum of such that cancel.
 
-    double  1e-11: the same formulas, other orders of summing
+    double  1e-9: the same formulas, other orders of summing; batch norm over few values multiplies 1e-16 by up to 1e5
+            (seed 301: 1.8e-11), while a wrong formula is wrong by 1e-6 and more
     float   3e-5: the same at 6e-8 a rounding, some hundred of them
 
 A float and a double network can differ rightly where rounding decides: next to a relu's kink, between two candidates
@@ -36,7 +37,7 @@ import torch
 from generate import file_of, generate
 from network import Model, make
 
-TOLERANCE = {"float": 3e-5, "double": 1e-11}
+TOLERANCE = {"float": 3e-5, "double": 1e-9}
 NEAR_KINK = {"float": 1e-6, "double": 1e-13}
 NOISE = {"float": 1e-5, "double": 1e-3}
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
