@@ -9,9 +9,13 @@
 
 #include "cnnc.h"
 
+#include "layout.h"
+#include "target.h"
+
 typedef struct Program Program;
 typedef struct Kernel Kernel;
 typedef struct Emitter Emitter;
+typedef struct FastKernel FastKernel;   /* kernels/kernels.h */
 
 /* ---- step.c: tensors and kernels --------------------------------------------------------------------------------- */
 
@@ -34,8 +38,10 @@ typedef struct Tensor {
     const Layer   *layer;
     const char    *name;        /* C expression at the call: conv1, d_conv1, net->value.conv1_weight */
     int            rank;
-    int64_t        dim[5];      /* batch first for what has one                                 */
+    int64_t        dim[5];      /* logical sizes, batch first for what has one                  */
+    Layout         layout;      /* how they lie in memory: layout.c                             */
     struct Tensor *storage;     /* itself, or the tensor whose memory this one is a view of     */
+    int64_t        slice;       /* of a view of some channels: the first one's number in storage */
     bool           written;     /* gradients: a kernel has written it, so the next one adds     */
     bool           lasts;       /* looked at after the last kernel: alive to the end            */
     int            first, last; /* lifetime: indices into program->kernels, both included       */
@@ -50,6 +56,7 @@ typedef struct {
     bool        random;         /* takes (uint64_t seed, uint64_t step) before its tensors      */
     bool        flat;           /* one function `suffix` for every size: (count, flat arrays, const cnn_update *) */
     void      (*textbook)(Emitter *, const Kernel *);   /* writes the function's body           */
+    const FastKernel *const *fast;      /* ways to compute it at -O2, best first, NULL at the end; NULL: none */
 } KernelDef;
 
 typedef enum { OPERAND_READ, OPERAND_WRITE, OPERAND_UPDATE } Access;    /* UPDATE: reads and writes */
@@ -60,10 +67,33 @@ typedef struct {
     Access      access;
 } Operand;
 
-enum { MAX_OPERANDS = 12 };
+enum { MAX_OPERANDS = 16 };
+
+/* How a fast kernel works on its shape: chosen by its family's cost model, shown by --dump=schedule, written above the
+ * generated function. The meaning of the numbers is the family's; 0 where it has no use for one. */
+typedef struct {
+    int         pixels, blocks; /* register tile: output pixels x vectors of channels           */
+    int         rows;           /* cache block, in the family's unit                            */
+    int         chunks;         /* pieces that are shared among threads, or that a sum is split into: fixed here, so
+                                 * that results do not depend on the number of threads          */
+    const char *text;           /* "tile 14 pixels x 2 vectors, planes shared among threads"    */
+} Schedule;
+
+/* What a fast kernel does to each vector of its output before it is stored, in this order; fuse.c sets it, and
+ * store_pixel (kernels/store.c) writes it. Each needs operands of the roles named. */
+enum {
+    FUSE_SCALE = 1,             /* v = v * fold_scale[c] + fold_shift[c]: folded batch norm (prediction)         */
+    FUSE_ADD   = 2,             /* v += A[n][c][i][j]: the other branch of a residual block                      */
+    FUSE_RELU  = 4,             /* v = max(v, 0)                                                                 */
+    FUSE_MASK  = 8,             /* v = M[n][c][i][j] > 0 ? v : 0: gradient of the ReLU whose output M is         */
+    FUSE_STATS = 16,            /* after a plane: its mean and squares about it, for a batch norm behind (kernels/store.c) */
+};
 
 struct Kernel {
-    const KernelDef *def;
+    const KernelDef  *def;
+    const FastKernel *fast;     /* NULL: textbook loops                                         */
+    Schedule          schedule;
+    unsigned          fuses;    /* FUSE_*                                                       */
     const Layer     *layer;
     int              index;     /* in program->kernels                                          */
     int              part;      /* which input of the layer, for kernels made once an input     */
@@ -78,6 +108,7 @@ struct Program {
     const Graph   *graph;
     Arena         *arena;
     ProgramMode    mode;
+    const Target  *target;      /* whom fast kernels are written for; NULL at -O0               */
     LIST(Kernel *) kernels;
     LIST(Tensor *) tensors;
     int            backward_from;       /* index of the first backward kernel (PROGRAM_TRAIN)   */

@@ -1,0 +1,93 @@
+/* kernels.h - families of fast kernels: one file a family, and what they share.
+ *
+ * A family computes one or more kernels of the step program (a convolution's forward pass, say) for a range of shapes.
+ * It is chosen by schedule.c, which asks the KernelDef's candidates in order; the first whose `fits` says yes plans the
+ * kernel. To add one: write a file here, declare its FastKernel below, and name it in the KernelDef's list of candidates
+ * (ops/). tests/test_fast.c compares every family with the textbook.
+ *
+ * The code that a family writes
+ * - works on the layouts of layout.h. Arrays are declared with their physical sizes: real X[16][4][58][58][16].
+ * - works on vectors: `vec` is L = $L reals; load(p) and store(p, v) move one, splat(x) fills one, `zero` is all zeros.
+ *   The same text serves every target and -DREAL=double (a `vec` always has L elements).
+ * - runs inside one parallel region: EVERY thread calls the function. What must happen once stands inside a loop that
+ *   `parallel(e)` or `parallel_over(e, loops)` precedes ("#pragma omp for", static, with a barrier at its end).
+ *   Top-level statements only declare. Every element is computed by one thread in an order that does not depend on how
+ *   many there are; sums over the batch are split into schedule.chunks and added in order of the chunks.
+ * - writes borders and spare lanes of its outputs as zeros (clear_border); may rely on them in its inputs.
+ * - keeps accumulators in fixed-size local arrays whose loops are unrolled completely (unrolled()), within
+ *   target->registers.
+ * - compiles without warnings under clang and gcc, and says in comments what each loop level is for.
+ */
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include "../op.h"
+
+struct FastKernel {
+    const char *name;                           /* of the algorithm: "direct", "winograd"                             */
+    unsigned    fuses;                          /* the FUSE_* that its store can do                                   */
+    bool      (*fits)(const Kernel *, const Target *);          /* NULL: any shape                                    */
+    /* Fills kernel->schedule; may ask for scratch tensors (scratch_of). Called once, before fusion. NULL: nothing. */
+    void      (*plan)(Program *, Kernel *);
+    /* Zeros around the picture that the operand must have, beyond what its layout has anyway. NULL: none. */
+    Border    (*border)(const Kernel *, const Operand *);
+    /* The layout it wants of an operand where it is not the usual one (blocked pictures, rows, filters). NULL: usual. */
+    LayoutKind (*layout)(const Kernel *, const Operand *);
+    /* Writes the function's body. */
+    void      (*body)(Emitter *, const Kernel *);
+};
+
+/* ---- the families ------------------------------------------------------------------------------------------------ */
+
+extern const FastKernel *const conv_forward_families[], *const conv_grad_input_families[],
+                        *const conv_grad_weight_families[], *const conv_grad_bias_families[];   /* kernels/conv.c    */
+extern const FastKernel *const linear_forward_families[], *const linear_grad_input_families[],
+                        *const linear_grad_weight_families[], *const linear_grad_bias_families[];
+extern const FastKernel *const maxpool_forward_families[], *const maxpool_grad_input_families[];
+extern const FastKernel *const avgpool_forward_families[], *const avgpool_grad_input_families[];
+extern const FastKernel *const adaptive_avgpool_forward_families[], *const adaptive_avgpool_grad_input_families[];
+extern const FastKernel *const global_avgpool_forward_families[], *const global_avgpool_grad_input_families[];
+extern const FastKernel *const batchnorm_train_families[], *const batchnorm_predict_families[],
+                        *const batchnorm_grad_scale_families[], *const batchnorm_grad_input_families[];
+extern const FastKernel *const map_families[];          /* element-wise operators, forward and backward: map.c       */
+extern const FastKernel *const add_forward_families[], *const add_grad_input_families[];
+extern const FastKernel *const concat_forward_families[], *const concat_grad_input_families[];
+extern const FastKernel *const flatten_forward_families[], *const flatten_grad_input_families[];
+extern const FastKernel *const dropout_forward_families[], *const dropout_grad_input_families[];
+extern const FastKernel *const loss_forward_families[], *const loss_backward_families[];
+
+/* ---- operands ---------------------------------------------------------------------------------------------------- */
+
+const Operand *operand_of(const Kernel *, const char *role);    /* aborts when there is none                          */
+bool           has_operand(const Kernel *, const char *role);
+int64_t        blocks_of(int64_t channels, int lanes);          /* ceil(channels / lanes)                             */
+
+/* A tensor that only this kernel uses while it runs (partial sums, packed filters), written and read by it: in the
+ * arena under `name`, as a real array of these very sizes; bound to the kernel as an operand of that role. */
+Tensor        *scratch_of(Program *, Kernel *, const char *role, int rank, const int64_t *dims);
+
+/* C text of a pixel's first lane in the operand of this role: pixel(e, k, "X", "n", "cb", "i * 2 + r", "j") ->
+ * "X[n][cb][i * 2 + r + 1][j + 1]" for a border of 1. In a LAYOUT_PLAIN picture: of the element, block = channel. */
+const char    *pixel(Emitter *, const Kernel *, const char *role, const char *n, const char *block, const char *i,
+                     const char *j);
+
+/* ---- statements -------------------------------------------------------------------------------------------------- */
+
+/* Beside those of step.h. `parallel(e)` shares the next loop; this one the next `loops` loops, which must be nested
+ * without anything between them. */
+void parallel_over(Emitter *, int loops);
+void unrolled(Emitter *, const char *variable, int64_t count);  /* a loop that is unrolled completely                 */
+void step_loop(Emitter *, const char *variable, int64_t count, int64_t step);   /* for (int v = 0; v < count; v += step) */
+
+/* Stores the vector expression `value` as output pixel (n, block, i, j) of operand Y or dX (`role`), after all that
+ * kernel->fuses asks for, and after adding what is there where kernel->adds. */
+void store_pixel(Emitter *, const Kernel *, const char *role, const char *value, const char *n, const char *block,
+                 const char *i, const char *j);
+
+/* "clear_border(Y[n][kb], ...);" for one plane of the operand; nothing where it has no border or the kernel adds. */
+void clear_border(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
+
+/* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS, where asked for. */
+void plane_statistics(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
+
+#endif
