@@ -56,6 +56,11 @@ extern const FastKernel *const flatten_forward_families[], *const flatten_grad_i
 extern const FastKernel *const dropout_forward_families[], *const dropout_grad_input_families[];
 extern const FastKernel *const loss_forward_families[], *const loss_backward_families[];
 
+/* ---- what families ask of a layer (defined beside its attributes, in ops/) --------------------------------------- */
+
+bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands        */
+int64_t        conv_groups(const Layer *);
+
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
 const Operand *operand_of(const Kernel *, const char *role);    /* aborts when there is none                          */

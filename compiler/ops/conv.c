@@ -3,19 +3,25 @@
  * Dive into Deep Learning 7.2-7.4; groups: Krizhevsky et al. 2012, section 3.2; depthwise: Howard et al. 2017,
  * section 3.1; dilation: Yu and Koltun 2016, section 2.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { CHANNELS, KERNEL, STRIDE, PAD, DILATION, GROUPS, BIAS };
 
-static bool window_of(const Layer *l, Window *w)
+bool conv_window(const Layer *l, Window *w)
 {
     return window_resolve(l, KERNEL, STRIDE, PAD, DILATION, -1, w);
+}
+
+int64_t conv_groups(const Layer *l)
+{
+    return l->attr[GROUPS].n[0];
 }
 
 static bool conv_shape(Layer *l)
 {
     const Shape *in = &l->input[0]->output;
-    int64_t groups = l->attr[GROUPS].n[0], channels = l->attr[CHANNELS].n[0];
+    int64_t groups = conv_groups(l), channels = l->attr[CHANNELS].n[0];
     if (in->rank != 3) {
         layer_error(l, -1, "conv needs a picture, but %s features reach it\nput conv before flatten",
                     shape_text(l->graph->arena, in));
@@ -27,7 +33,7 @@ static bool conv_shape(Layer *l)
         return false;
     }
     Window w;
-    if (!window_of(l, &w))
+    if (!conv_window(l, &w))
         return false;
     l->output = (Shape){3, {channels, w.out[0], w.out[1]}};
     return true;
@@ -36,8 +42,8 @@ static bool conv_shape(Layer *l)
 static void conv_params(Layer *l)
 {
     Window w;
-    window_of(l, &w);
-    int64_t channels = l->attr[CHANNELS].n[0], groups = l->attr[GROUPS].n[0];
+    conv_window(l, &w);
+    int64_t channels = l->attr[CHANNELS].n[0], groups = conv_groups(l);
     int64_t fan_in = l->input[0]->output.dim[0] / groups * w.kernel[0] * w.kernel[1];
     int64_t fan_out = channels * w.kernel[0] * w.kernel[1];
     add_param(l, "weight", PARAM_WEIGHT, 4,
@@ -55,10 +61,10 @@ static int64_t conv_macs(const Layer *l)
 static char *conv_describe(Arena *arena, const Layer *l)
 {
     Window w;
-    window_of(l, &w);
+    conv_window(l, &w);
     char *text = arena_printf(arena, "%lld, %s", (long long)l->attr[CHANNELS].n[0], window_text(arena, &w));
-    if (l->attr[GROUPS].n[0] > 1)
-        text = arena_printf(arena, "%s, groups %lld", text, (long long)l->attr[GROUPS].n[0]);
+    if (conv_groups(l) > 1)
+        text = arena_printf(arena, "%s, groups %lld", text, (long long)conv_groups(l));
     return text;
 }
 
@@ -67,8 +73,8 @@ static char *conv_describe(Arena *arena, const Layer *l)
 /* Binds the sizes, and the index of a direction's input pixel: $ih = i * stride - before + r * dilation. */
 static void let_sizes(Emitter *e, const Layer *l, Window *w)
 {
-    window_of(l, w);
-    int64_t groups = l->attr[GROUPS].n[0];
+    conv_window(l, w);
+    int64_t groups = conv_groups(l);
     let_int(e, "K", l->output.dim[0]);
     let_int(e, "C", l->input[0]->output.dim[0] / groups);
     let_window(e, w);
