@@ -166,7 +166,7 @@ Test(cnnc, help_and_version)
 
 Test(cnnc, overrides_reach_the_code)
 {
-    Outcome o = expect_good("overrides", "$cnnc -D classes=7 -D hidden=9 --input 11 --batch 13 net.net -o -", "");
+    Outcome o = expect_good("overrides", "$cnnc -O0 -D classes=7 -D hidden=9 --input 11 --batch 13 net.net -o -", "");
     expect_text(o.out, "cnnc -O0 -D classes=7 -D hidden=9 --input 11 --batch 13 net.net");
     expect_text(o.out, "{\"fc1.weight\", 2, {9, 11}, 99, 1, 0}");
     expect_text(o.out, "{\"fc2.weight\", 2, {7, 9}, 63, 1, 0}");

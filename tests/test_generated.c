@@ -77,7 +77,7 @@ Test(generated, small_networks_compile_without_a_warning)
 {
     char *folder = scratch_folder("generated_warnings");
     for (int i = 0; network_file(i); i++) {
-        EXPECT_RUN(0, "%s/cnnc %s -o %s/x.c", BUILD, network_file(i), folder);
+        EXPECT_RUN(0, "%s/cnnc -O0 %s -o %s/x.c", BUILD, network_file(i), folder);
         expect_no_warnings(folder, "x", "-O1");
     }
     free(folder);
@@ -87,7 +87,7 @@ Test(generated, every_example_compiles_without_a_warning, .timeout = 300)
 {
     char *folder = scratch_folder("generated_examples");
     for (int i = 0; any_network_file(i); i++) {
-        EXPECT_RUN(0, "%s/cnnc --batch 2 %s -o %s/x.c", BUILD, any_network_file(i), folder);
+        EXPECT_RUN(0, "%s/cnnc -O0 --batch 2 %s -o %s/x.c", BUILD, any_network_file(i), folder);
         for (const char *const *cc = (const char *const[]){"clang-19", "gcc", NULL}; *cc; cc++)
             if (have(*cc))
                 EXPECT_RUN(0, "%s -std=c11 -Wall -Wextra -Werror -fopenmp -fsyntax-only -I%s/include %s/x.c", *cc, BUILD,
@@ -100,7 +100,7 @@ Test(generated, headers_are_good_c_plus_plus_and_stand_alone)
 {
     char *folder = scratch_folder("generated_headers");
     for (int i = 0; network_file(i); i++) {
-        EXPECT_RUN(0, "%s/cnnc %s -o %s/x.c", BUILD, network_file(i), folder);
+        EXPECT_RUN(0, "%s/cnnc -O0 %s -o %s/x.c", BUILD, network_file(i), folder);
         EXPECT_RUN(0, "printf '#include \"x.h\"\\n#include \"x.h\"\\nint x;\\n' > %s/y.c", folder);
         EXPECT_RUN(0, "clang-19 -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I%s/include %s/y.c", BUILD, folder);
         if (have("g++"))
@@ -115,9 +115,9 @@ Test(generated, output_depends_on_nothing_but_the_input)
 {
     char *folder = scratch_folder("generated_twice"), today[3][32];
     EXPECT_RUN(0, "cd %s && mkdir a b b/deep && cp $OLDPWD/tests/golden/branches.net a && cp a/branches.net b/deep", folder);
-    EXPECT_RUN(0, "%s/cnnc -D classes=7 %s/a/branches.net -o %s/a/x.c", BUILD, folder, folder);
+    EXPECT_RUN(0, "%s/cnnc -O0 -D classes=7 %s/a/branches.net -o %s/a/x.c", BUILD, folder, folder);
     EXPECT_RUN(0, "cnnc=$(realpath %s/cnnc) && cd %s/b/deep && HOME=/nowhere LANG=C TZ=UTC+5 $cnnc "
-                  "-D classes=7 $PWD/../deep/branches.net -o ../x.c", BUILD, folder);
+                  "-O0 -D classes=7 $PWD/../deep/branches.net -o ../x.c", BUILD, folder);
     EXPECT_RUN(0, "cd %s && cmp a/x.c b/x.c && cmp a/x.h b/x.h", folder);
     time_t now = time(NULL);
     strftime(today[0], sizeof today[0], "%Y-%m-%d", localtime(&now));
@@ -164,7 +164,7 @@ Test(generated, no_label_clashes_with_generated_code)
     size_t room = 1 << 16;
     char *names = calloc(room, 1), *network = NULL, *copy;
     for (const char *const *golden = (const char *const[]){"perceptron", "windows", NULL}; *golden; golden++) {
-        EXPECT_RUN(0, "%s/cnnc tests/golden/%s.net -o %s/x.c", BUILD, *golden, folder);
+        EXPECT_RUN(0, "%s/cnnc -O0 tests/golden/%s.net -o %s/x.c", BUILD, *golden, folder);
         for (const char *const *file = (const char *const[]){"x.c", "x.h", NULL}; *file; file++) {
             char *text = expect_file(folder, *file);
             collect_identifiers(text, names, room);
@@ -190,7 +190,7 @@ Test(generated, no_label_clashes_with_generated_code)
     fclose(f);
     write_whole(path, network, length);
     cr_expect(layers > 150, "only %d names were found", layers);
-    EXPECT_RUN(0, "%s/cnnc %s -o %s/x.c", BUILD, path, folder);
+    EXPECT_RUN(0, "%s/cnnc -O0 %s -o %s/x.c", BUILD, path, folder);
     expect_no_warnings(folder, "x", "-fsyntax-only");
     char *text = expect_file(folder, "x.c");
     cr_expect(strstr(text, "{\"net.weight\", 2, {2, 2}, 4, 1, 0}") || strstr(text, "{\"net.weight\", 1,"), "net.weight");

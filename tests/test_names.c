@@ -254,7 +254,7 @@ Test(names, awkward_labels_compile)
         fprintf(f, "    %s: batchnorm;\n    dropped%zu: dropout(0.1);\n", labels[i], i);
     fputs("    linear(3);\n    train { batch = 2; }\n}\n", f);
     fclose(f);
-    Outcome o = run_command("%s/cnnc '%s' -o '%s/awkward.c' && for cc in clang-19 gcc; do $cc -std=gnu11 -Wall -Wextra "
+    Outcome o = run_command("%s/cnnc -O0 '%s' -o '%s/awkward.c' && for cc in clang-19 gcc; do $cc -std=gnu11 -Wall -Wextra "
                             "-Werror -Iruntime -fsyntax-only '%s/awkward.c' || exit 1; done", BUILD, path, folder, folder);
     cr_assert_eq(o.status, 0, "%s", o.err);
     outcome_free(&o);
