@@ -1,14 +1,15 @@
 """Random networks live against PyTorch: generated code and a PyTorch model from one description must agree.
 
-    python tests/random/run.py [--cnnc build/cnnc] [--count 300] [--first 1] [--jobs 2]     compares fresh networks
+    python tests/random/run.py [--cnnc build/cnnc] [--level 0|2] [--count 300] [--first 1]     compares fresh networks
     python tests/random/run.py --write tests/random 3 7 11 ...                              NAME.net and NAME.ref
 
 Each network is compiled twice: in float at -O1 with -Wall -Wextra -Werror (by clang, every third by gcc, and every
 tenth with the flags that cnnc itself gives), and in double with checks of undefined behaviour, array bounds among
-them. Compared are all values of the logits in both modes, the loss, every gradient, momenta, parameters and running
-statistics, over three training steps (the protocol is at the head of tests/golden/make.py). An error is relative to
-the largest value of its tensor; where that is less, to 1e-3, and among gradients and momenta to 1e-2 of the largest of
-that step: the gradient of a bias that batch normalisation removes is a sum of such that cancel.
+them. Fast code (--level 2) is compiled as cnnc does it, every third by gcc. Compared are all values of the logits in
+both modes, the loss, every gradient, momenta, parameters and running statistics, over three training steps (the
+protocol is at the head of tests/golden/make.py). An error is relative to the largest value of its tensor; where that
+is less, to 1e-3, and among gradients and momenta to 1e-2 of the largest of that step: the gradient of a bias that
+batch normalisation removes is a sum of such that cancel.
 
     double  1e-9: the same formulas, other orders of summing; batch norm over few values multiplies 1e-16 by up to 1e5
             (seed 301: 1.8e-11), while a wrong formula is wrong by 1e-6 and more
@@ -98,19 +99,21 @@ def command(*words):
     return done
 
 
-def compile_network(cnnc, folder, seed, precision):
-    """The path of a shared library."""
+def compile_network(cnnc, level, folder, seed, precision):
+    """The path of a shared library. Fast code wants its target's flags: it is always compiled through cnnc."""
     name = os.path.join(folder, f"random{seed}")
     library = f"{name}_{precision}.so"
-    if precision == "float" and seed % 10 == 0:
-        command(cnnc, "--shared", name + ".net", "-o", library)
+    if level != "-O0" or (precision == "float" and seed % 10 == 0):
+        double = ["--double"] if precision == "double" else []
+        compiler = ["--cc=gcc"] if level != "-O0" and seed % 3 == 0 else []
+        command(cnnc, level, *double, *compiler, "--shared", name + ".net", "-o", library)
         return library
     here = os.path.dirname(cnnc)
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{here}/include"]
     compiler = "gcc" if precision == "float" and seed % 3 == 0 else "clang-19"
     flags += {"float": ["-O1"],
               "double": ["-O0", "-DREAL=double", "-fsanitize=undefined", "-fsanitize-trap=all"]}[precision]
-    command(cnnc, name + ".net", "-o", name + ".c")
+    command(cnnc, level, name + ".net", "-o", name + ".c")
     archive = os.path.join(here, "libcnn-double.a" if precision == "double" else "libcnn.a")
     command(compiler, *flags, name + ".c", archive, "-lm", "-o", library)
     return library
@@ -198,7 +201,7 @@ def filled(network):
     return state
 
 
-def compare(cnnc, folder, seed):
+def compare(cnnc, level, folder, seed):
     """("passed" | "in double" | "failed" | "left out", a line, the operators used)"""
     network = generate(seed)
     answers, model = reference(network, torch.float64)
@@ -210,7 +213,7 @@ def compare(cnnc, folder, seed):
     state, notes = filled(network), []
     for precision in precisions:
         tolerance = TOLERANCE[precision]
-        library = compile_network(cnnc, folder, seed, precision)
+        library = compile_network(cnnc, level, folder, seed, precision)
         loaded = Loaded(library, network.name, precision == "double")
         expected = [(key, tuple(tensor.shape)) for key, tensor in state.items()]
         if loaded.state_dict() != expected:
@@ -227,22 +230,22 @@ def compare(cnnc, folder, seed):
     return "passed" if len(precisions) == 2 else "in double", ", ".join(notes), model.keywords()
 
 
-def work(pipe, cnnc, folder, seed):
+def work(pipe, cnnc, level, folder, seed):
     try:
-        pipe.send(compare(cnnc, folder, seed))
+        pipe.send(compare(cnnc, level, folder, seed))
     except Exception as problem:            # whatever a seed does wrong is that seed's line
         last = traceback.extract_tb(problem.__traceback__)[-1]
         place = f"{os.path.basename(last.filename)}:{last.lineno}"
         pipe.send(("failed", f"{type(problem).__name__}: {problem} ({place})", []))
 
 
-def outcomes(cnnc, folder, count, first, jobs):
+def outcomes(cnnc, level, folder, count, first, jobs):
     """Yields (seed, kind, line, operators) until `count` networks are compared, each in a process: it may crash."""
     fork, running, seed, compared = multiprocessing.get_context("fork"), {}, first, 0
     while compared < count or running:
         while len(running) < jobs and compared + len(running) < count:
             here, there = fork.Pipe(duplex=False)
-            process = fork.Process(target=work, args=(there, cnnc, folder, seed))
+            process = fork.Process(target=work, args=(there, cnnc, level, folder, seed))
             process.start()
             there.close()
             running[here] = seed, process
@@ -264,8 +267,8 @@ def run(options):
     with tempfile.TemporaryDirectory() as folder:
         where = options.keep or folder
         os.makedirs(where, exist_ok=True)
-        for seed, kind, line, keywords in outcomes(os.path.abspath(options.cnnc), where, options.count, options.first,
-                                                   options.jobs):
+        for seed, kind, line, keywords in outcomes(os.path.abspath(options.cnnc), "-O" + options.level, where,
+                                                   options.count, options.first, options.jobs):
             counts[kind] += 1
             for keyword in set(keywords):
                 used[keyword] = used.get(keyword, 0) + 1
@@ -302,6 +305,7 @@ def write(folder, seeds):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Random networks against PyTorch; the head of this file says how.")
     parser.add_argument("--cnnc", default=os.path.join(ROOT, "build", "cnnc"))
+    parser.add_argument("--level", choices=["0", "2"], default="0", help="0: the textbook; 2: fast code")
     parser.add_argument("--count", type=int, default=300, help="networks to compare")
     parser.add_argument("--first", type=int, default=1, help="first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())

@@ -1,6 +1,6 @@
 """Every network of the zoo live against PyTorch: logits, loss, every gradient, running statistics, SGD's steps.
 
-    python tests/zoo/compare.py [--cnnc build/cnnc] [--jobs 2] [NAME ...]      exit status 1 when a network differs
+    python tests/zoo/compare.py [--cnnc build/cnnc] [--level 0|2] [--jobs 2] [NAME ...]      exit status 1 if one differs
 
 A NAME is a path below dsl-examples without .net, or a part of one: d2l, resnet18, torchvision/resnet18. The networks
 and their sizes are in models.py.
@@ -124,10 +124,10 @@ def ours(net, size, keys):
             yield now, name, net.get("get_momentum" if now == "momentum" else "get", name)
 
 
-def compile_network(case, size, cnnc, folder):
-    """Writes the C, and returns its text and a function that compiles it: library(real) is a path.
+def compile_network(case, size, cnnc, folder, level="-O0"):
+    """Writes the textbook's C, and returns its text and a function that compiles this level's: library(real) is a path.
 
-    -O1: these loops run for a second, and to compile them at cnnc's own -O3 takes ten times as long.
+    The textbook at -O1: its loops run for a second, and to compile them at cnnc's own -O3 takes ten times as long.
     """
     source = os.path.join(folder, case.name + ".c")
     command(cnnc, "-O0", *size.flags(), os.path.join(ROOT, case.file), "-o", source)
@@ -136,6 +136,10 @@ def compile_network(case, size, cnnc, folder):
     def library(real):
         archive = os.path.join(here, "libcnn-double.a" if real == "double" else "libcnn.a")
         path = os.path.join(folder, f"{case.name}_{real}.so")
+        if level != "-O0":
+            double = ["--double"] if real == "double" else []
+            command(cnnc, level, *double, "--shared", *size.flags(), os.path.join(ROOT, case.file), "-o", path)
+            return path
         command("clang-19", "-std=gnu11", "-O1", "-march=native", "-ffp-contract=fast", f"-DREAL={real}", "-fPIC",
                 "-shared", f"-I{here}/include", source, archive, "-lm", "-o", path)
         return path
@@ -182,9 +186,9 @@ def errors(expected, actual, floor=0.0):
 
 class Comparison:
     """One network: `complaints` are lines about what differs."""
-    def __init__(self, case, cnnc, folder):
+    def __init__(self, case, cnnc, level, folder):
         self.case, self.size, self.complaints = case, case.live, []
-        self.generated, self.library = compile_network(case, self.size, cnnc, folder)
+        self.generated, self.library = compile_network(case, self.size, cnnc, folder, level)
         self.model = case.model(self.size, self.generated)
         self.parameters = sum(p.numel() for p in self.model.parameters())
         fill_calm.normalised = {f"{path}.{kind}" for path, module in self.model.named_modules()
@@ -244,24 +248,24 @@ class Comparison:
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 
-def work(pipe, case, cnnc):
+def work(pipe, case, cnnc, level):
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            pipe.send(Comparison(case, cnnc, folder).run())
+            pipe.send(Comparison(case, cnnc, level, folder).run())
     except Exception as problem:            # whatever goes wrong in a network is that network's line
         last = traceback.extract_tb(problem.__traceback__)[-1]
         where = f"({os.path.basename(last.filename)}:{last.lineno})"
         pipe.send((0, float("inf"), {}, {}, [f"{type(problem).__name__}: {problem} {where}"]))
 
 
-def outcomes(cases, cnnc, jobs):
+def outcomes(cases, cnnc, level, jobs):
     """Yields (case, what Comparison.run returns) in the order of `cases`. A process each: a crash is a failure."""
     fork, waiting, running, done, turn = multiprocessing.get_context("fork"), list(cases), {}, {}, 0
     while turn < len(cases):
         while waiting and len(running) < jobs:
             here, there = fork.Pipe(duplex=False)
-            process = fork.Process(target=work, args=(there, waiting[0], cnnc))
+            process = fork.Process(target=work, args=(there, waiting[0], cnnc, level))
             process.start()
             there.close()
             running[here] = waiting.pop(0), process
@@ -290,7 +294,8 @@ def main(options):
     failed, began = [], time.monotonic()
     print(row("", ["", "double", "float", "", "", "", "", "sensitivity", "", ""]))
     print(row("network", ["parameters", "all", *COLUMNS, "forward", "gradients", "steps"]), flush=True)
-    for case, (count, double, single, noise, complaints) in outcomes(cases, options.cnnc, options.jobs):
+    for case, (count, double, single, noise, complaints) in outcomes(cases, options.cnnc, "-O" + options.level,
+                                                                    options.jobs):
         print(row(case.path, [f"{count:,}", f"{double:.1e}", *(number(single, name) for name in COLUMNS),
                               *(number(noise, name) for name in ("forward", "gradients", "steps"))]), flush=True)
         for line in complaints:
@@ -304,6 +309,7 @@ def main(options):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The zoo against PyTorch.")
     parser.add_argument("--cnnc", default="build/cnnc")
+    parser.add_argument("--level", choices=["0", "2"], default="0", help="0: the textbook; 2: fast code")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("names", nargs="*")
     sys.exit(main(parser.parse_args()))
