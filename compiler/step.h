@@ -87,6 +87,7 @@ enum {
     FUSE_RELU  = 4,             /* v = max(v, 0)                                                                 */
     FUSE_MASK  = 8,             /* v = M[n][c][i][j] > 0 ? v : 0: gradient of the ReLU whose output M is         */
     FUSE_STATS = 16,            /* after a plane: its mean and squares about it, for a batch norm behind (kernels/store.c) */
+    FUSE_GATE  = 32,            /* batch norm's gradients, on load: dY counts only where a ReLU behind let Y pass */
 };
 
 struct Kernel {

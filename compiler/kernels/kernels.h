@@ -48,7 +48,8 @@ extern const FastKernel *const avgpool_forward_families[], *const avgpool_grad_i
 extern const FastKernel *const adaptive_avgpool_forward_families[], *const adaptive_avgpool_grad_input_families[];
 extern const FastKernel *const global_avgpool_forward_families[], *const global_avgpool_grad_input_families[];
 extern const FastKernel *const batchnorm_train_families[], *const batchnorm_predict_families[],
-                        *const batchnorm_grad_scale_families[], *const batchnorm_grad_input_families[];
+                        *const batchnorm_grad_scale_families[], *const batchnorm_grad_families[],
+                        *const batchnorm_fold_families[];
 extern const FastKernel *const map_families[];          /* element-wise operators, forward and backward: map.c       */
 extern const FastKernel *const add_forward_families[], *const add_grad_input_families[];
 extern const FastKernel *const concat_forward_families[], *const concat_grad_input_families[];
@@ -60,6 +61,14 @@ extern const FastKernel *const loss_forward_families[], *const loss_backward_fam
 
 bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands        */
 int64_t        conv_groups(const Layer *);
+void           let_batchnorm(Emitter *, const Kernel *);        /* $M values a channel, $others M - 1, $eps, $momentum    */
+
+/* For fuse.c. Prediction: adds the kernel that computes fold_scale and fold_shift (operands 4 and 5, or 5 and 6 with a
+ * bias) of a FUSE_SCALE, which stands for the batch norm and for the convolution's bias (NULL: it has none). */
+Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);
+/* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of its own dY.
+ * The ReLU must be the batch norm's only user, with nothing added between them; it is done for every kernel that reads dY. */
+void           gate_batchnorm(Program *, Kernel *k, Tensor *relu_gradient);
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
