@@ -19,7 +19,7 @@ extern char **environ;
 /* What the C compiler is given for this target. */
 static const char *compiler_flags(Arena *arena, const Options *o)
 {
-    return arena_printf(arena, "%s%s%s%s", common_flags, *o->target->flags ? " " : "", o->target->flags,
+    return arena_printf(arena, "%s%s%s%s", common_flags(o->level), *o->target->flags ? " " : "", o->target->flags,
                         o->double_precision ? " -DREAL=double" : "");
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op.h"
+#include "kernels/kernels.h"
 #include "unit.h"
 
 typedef enum {
@@ -20,6 +20,7 @@ typedef struct { const char *name, *value; } Binding;
 struct Emitter {
     Arena        *arena;
     const char   *owner;        /* whose templates these are: named when one is wrong  */
+    bool          region;       /* inside a parallel region: loops are shared, not forked */
     LIST(Node)    nodes;
     LIST(Binding) bindings;
 };
@@ -82,7 +83,8 @@ static const char *bound_value(const Emitter *e, const char *name, size_t length
 static size_t name_length(const char *text)
 {
     size_t n = 0;
-    while ((text[n] >= 'a' && text[n] <= 'z') || (text[n] >= 'A' && text[n] <= 'Z') || text[n] == '_')
+    while ((text[n] >= 'a' && text[n] <= 'z') || (text[n] >= 'A' && text[n] <= 'Z') || text[n] == '_' ||
+           (n > 0 && text[n] >= '0' && text[n] <= '9'))
         n++;
     return n;
 }
@@ -139,9 +141,36 @@ void comment(Emitter *e, const char *template)
     add_node(e, NODE_COMMENT, arena_printf(e->arena, "/* %s */", substitute(e, template)));
 }
 
+void in_region(Emitter *e)
+{
+    e->region = true;
+}
+
 void parallel(Emitter *e)
 {
-    add_node(e, NODE_PRAGMA, "#pragma omp parallel for");
+    add_node(e, NODE_PRAGMA, e->region ? "#pragma omp for schedule(static)" : "#pragma omp parallel for");
+}
+
+void parallel_over(Emitter *e, int loops)
+{
+    add_node(e, NODE_PRAGMA, loops == 1 ? "#pragma omp for schedule(static)"
+                                        : arena_printf(e->arena, "#pragma omp for collapse(%d) schedule(static)", loops));
+}
+
+void unrolled(Emitter *e, const char *variable, int64_t count)
+{
+    add_node(e, NODE_PRAGMA, arena_printf(e->arena, "#pragma GCC unroll %lld", (long long)(count > 1 ? count : 1)));
+    loop(e, variable, count);
+}
+
+void step_loop(Emitter *e, const char *variable, int64_t count, int64_t step)
+{
+    if (step == 1) {
+        loop(e, variable, count);
+        return;
+    }
+    add_node(e, NODE_LOOP, arena_printf(e->arena, "for (int %s = 0; %s < %lld; %s += %lld)", variable, variable,
+                                        (long long)count, variable, (long long)step));
 }
 
 void loop(Emitter *e, const char *variable, int64_t count)

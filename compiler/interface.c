@@ -18,6 +18,45 @@
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
+/* The sizes of a parameter's array; a counter is an array of one. */
+static int stored_dims(const Parameter *param, const Unit *u, int64_t dims[MAX_PHYSICAL_RANK])
+{
+    const int64_t one = 1;
+    int rank = param->rank ? param->rank : 1;
+    return laid_dims(rank, param->rank ? param->dim : &one, parameter_layout(rank, u->train->target), dims);
+}
+
+static int64_t stored_count(const Parameter *param, const Unit *u)
+{
+    int64_t dims[MAX_PHYSICAL_RANK], count = 1;
+    for (int i = stored_dims(param, u, dims) - 1; i >= 0; i--)
+        count *= dims[i];
+    return count;
+}
+
+/* -O2: how each tensor lies in memory, for cnn_lay and cnn_unlay. */
+static void write_layout_table(Emitter *e, const Graph *g, const Unit *u)
+{
+    raw(e, "/* Elements in memory, zeros in spare lanes included. */");
+    raw(e, "static const size_t tensor_room[TENSORS] = {");
+    FOR_TENSORS(g, l, param, index)
+        raw(e, "    %lld,", (long long)stored_count(param, u));
+    raw(e, "};\n");
+    raw(e, "/* Sizes in PyTorch's order K, C, taps; lanes of K and of C side by side (cnn.h). */");
+    raw(e, "static const cnn_layout layout_table[TENSORS] = {");
+    FOR_TENSORS(g, l, param, index) {
+        const int64_t *d = param->dim;
+        int lanes = u->train->target->lanes;
+        if (param->rank == 4)
+            raw(e, "    {%lld, %lld, %lld, %d, %d},", (long long)d[0], (long long)d[1], (long long)(d[2] * d[3]), lanes,
+                d[1] < lanes ? (int)d[1] : lanes);
+        else
+            raw(e, "    {%lld, %lld, 1, 1, %d},", param->rank == 2 ? (long long)d[0] : 1LL,
+                param->rank ? (long long)d[param->rank - 1] : 1LL, lanes);
+    }
+    raw(e, "};\n");
+}
+
 static void write_tables(Emitter *e, const Graph *g)
 {
     raw(e, "/* Name, rank, shape, elements, trainable, integer. */");
@@ -41,12 +80,16 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     let(e, "net", "%s", g->name);
     let_int(e, "count", tensor_count(g));
     let_int(e, "arena", (predict > train ? predict : train) / 4);
-    raw(e, "/* Parameters and buffers in PyTorch's layout and state_dict order. */");
+    raw(e, u->train->target ? "/* Parameters and buffers in state_dict order: filters K/L x C/l x R x S x l x L with l = min(C, L), rows filled up to\n"
+                              " * whole vectors. Spare lanes hold zeros. NAME_get and NAME_set speak PyTorch's layout. */"
+                            : "/* Parameters and buffers in PyTorch's layout and state_dict order. */");
     raw(e, "struct tensors {");
     FOR_TENSORS(g, l, param, index) {
-        const char *dims = param->rank ? dims_text(g->arena, param->rank, param->dim, "[", "]") : "[1]";
-        const char *member = arena_printf(g->arena, "%s%s;", param->symbol, dims);
-        raw(e, "    real %-40s /* %d: %s.%s */", member, index, l->name, param->name);
+        int64_t physical[MAX_PHYSICAL_RANK];
+        int rank = stored_dims(param, u, physical);
+        const char *member = arena_printf(g->arena, "%s%s;", param->symbol, dims_text(g->arena, rank, physical, "[", "]"));
+        raw(e, "    %sreal %-40s /* %d: %s.%s */", u->train->target ? "_Alignas(64) " : "", member, index, l->name,
+            param->name);
     }
     raw(e, "};\n");
     line(e, "enum { TENSORS = $count };");
@@ -63,30 +106,34 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */");
     raw(e, "};\n");
     write_tables(e, g);
+    if (u->train->target)
+        write_layout_table(e, g, u);
 }
 
 /* ---- initialisation ---------------------------------------------------------------------------------------------- */
 
 /* One statement that gives the tensor its first values; PyTorch's defaults unless train { } names another recipe. */
-static void write_initial_value(Emitter *e, const Graph *g, const Parameter *param, const char *name, int index)
+static void write_initial_value(Emitter *e, const Graph *g, const Unit *u, const Parameter *param, const char *name,
+                                int index)
 {
     Arena *arena = g->arena;
     double fan_in = (double)param->fan_in, fan_out = (double)param->fan_out;
     const char *call = NULL, *why = "";
+    const char *to = u->train->target ? "plain" : arena_printf(arena, "at(&net->value, %d)", index);
     if (param->role == PARAM_WEIGHT && strcmp(g->train.init, "xavier") == 0) {
-        call = arena_printf(arena, "cnn_fill_uniform(at(&net->value, %d), %lld, %.9g, seed, %d);", index,
+        call = arena_printf(arena, "cnn_fill_uniform(%s, %lld, %.9g, seed, %d);", to,
                             (long long)param->count, sqrt(6 / (fan_in + fan_out)), index);
         why = arena_printf(arena, ", Xavier: sqrt(6 / (%.0f + %.0f))", fan_in, fan_out);
     } else if (param->role == PARAM_WEIGHT && strcmp(g->train.init, "kaiming") == 0) {
-        call = arena_printf(arena, "cnn_fill_normal(at(&net->value, %d), %lld, %.9g, seed, %d);", index,
+        call = arena_printf(arena, "cnn_fill_normal(%s, %lld, %.9g, seed, %d);", to,
                             (long long)param->count, sqrt(2 / fan_in), index);
         why = arena_printf(arena, ", Kaiming: sqrt(2 / %.0f)", fan_in);
     } else if (param->role == PARAM_WEIGHT || param->role == PARAM_BIAS) {
-        call = arena_printf(arena, "cnn_fill_uniform(at(&net->value, %d), %lld, %.9g, seed, %d);", index,
+        call = arena_printf(arena, "cnn_fill_uniform(%s, %lld, %.9g, seed, %d);", to,
                             (long long)param->count, 1 / sqrt(fan_in), index);
         why = arena_printf(arena, ", 1 / sqrt(%.0f)", fan_in);
     } else if (param->role == PARAM_SCALE || param->role == PARAM_VARIANCE) {
-        call = arena_printf(arena, "cnn_fill(at(&net->value, %d), %lld, 1);", index, (long long)param->count);
+        call = arena_printf(arena, "cnn_fill(%s, %lld, 1);", to, (long long)param->count);
     }
     const char *comment = arena_printf(arena, "/* %s%s */", name, why);
     bool wide = call && strlen(comment) + (strlen(call) < 64 ? 64 : strlen(call)) > 115;
@@ -94,6 +141,8 @@ static void write_initial_value(Emitter *e, const Graph *g, const Parameter *par
         raw(e, "    %s\n    %s", comment, call);
     else if (call)
         raw(e, "    %-64s %s", call, comment);
+    if (call && u->train->target)
+        raw(e, "    %s_set(net, %d, plain);", g->name, index);
 }
 
 /* A layer whose output nobody uses gets no gradient: its tensors stay as they are, as PyTorch leaves them. */
@@ -111,20 +160,52 @@ static void freeze_unused(Emitter *e, const Graph *g, const Program *train)
             raw(e, "    net->frozen[%d] = 1;    /* nothing uses the output of %s */", index, l->name);
 }
 
-static void write_new_and_free(Emitter *e, const Graph *g, const Program *train)
+static void write_new_body(Emitter *e, const Graph *g, const Unit *u)
 {
-    line(e, "$net *${net}_new(uint64_t seed)\n{");
     line(e, "    $net *net = calloc(1, sizeof *net);");
     raw(e, "    if (!net)\n        return NULL;");
     raw(e, "    net->seed = seed;");
     raw(e, "    net->arena = aligned_alloc(64, (sizeof(real) * ARENA + 63) / 64 * 64);");
     raw(e, "    if (!net->arena) {\n        free(net);\n        return NULL;\n    }");
     FOR_TENSORS(g, l, param, index)
-        write_initial_value(e, g, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
-    freeze_unused(e, g, train);
+        write_initial_value(e, g, u, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
+}
+
+/* -O2: rooms are aligned and lie on huge pages; values are drawn in PyTorch's order and then laid out. */
+static void write_fast_new_body(Emitter *e, const Graph *g, const Unit *u)
+{
+    int64_t largest = 1;
+    FOR_TENSORS(g, l, param, index)
+        largest = param->count > largest ? param->count : largest;
+    raw(e, "    const size_t plain_size = sizeof(real) * %lld;", (long long)largest);
+    line(e, "    $net *net = cnn_room(sizeof *net);");
+    raw(e, "    real *arena = cnn_room(sizeof(real) * ARENA), *plain = cnn_room(plain_size);");
+    raw(e, "    if (!net || !arena || !plain) {");
+    raw(e, "        cnn_room_free(net, sizeof *net);");
+    raw(e, "        cnn_room_free(arena, sizeof(real) * ARENA);");
+    raw(e, "        cnn_room_free(plain, plain_size);\n        return NULL;\n    }");
+    raw(e, "    net->seed = seed;\n    net->arena = arena;");
+    FOR_TENSORS(g, l, param, index)
+        write_initial_value(e, g, u, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
+    raw(e, "    cnn_room_free(plain, plain_size);");
+}
+
+static void write_new_and_free(Emitter *e, const Graph *g, const Unit *u)
+{
+    line(e, "$net *${net}_new(uint64_t seed)\n{");
+    if (u->train->target)
+        write_fast_new_body(e, g, u);
+    else
+        write_new_body(e, g, u);
+    freeze_unused(e, g, u->train);
     raw(e, "    return net;\n}\n");
     line(e, "void ${net}_free($net *net)\n{");
-    raw(e, "    if (net)\n        free(net->arena);\n    free(net);\n}\n");
+    if (u->train->target) {
+        raw(e, "    if (net)\n        cnn_room_free(net->arena, sizeof(real) * ARENA);");
+        raw(e, "    cnn_room_free(net, sizeof *net);\n}\n");
+    } else {
+        raw(e, "    if (net)\n        free(net->arena);\n    free(net);\n}\n");
+    }
 }
 
 /* ---- accessors --------------------------------------------------------------------------------------------------- */
@@ -136,7 +217,7 @@ static const char *four_sizes(const Graph *g, const Shape *s)
                         (long long)(s->rank == 3 ? s->dim[1] : 1), (long long)(s->rank == 3 ? s->dim[2] : 1));
 }
 
-static void write_accessors(Emitter *e, const Graph *g)
+static void write_accessors(Emitter *e, const Graph *g, bool fast)
 {
     let(e, "input", "%s", four_sizes(g, &g->input->output));
     let(e, "output", "%s", four_sizes(g, &g->output->output));
@@ -153,8 +234,12 @@ static void write_accessors(Emitter *e, const Graph *g)
         let(e, "verb", "%s", copies[i][0]);
         let(e, "member", "%s", copies[i][1]);
         line(e, out ? "void ${net}_$verb(const $net *net, int i, real *out)\n{" : "void ${net}_$verb($net *net, int i, const real *in)\n{");
-        line(e, out ? "    memcpy(out, (const char *)&net->$member + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
-                    : "    memcpy(at(&net->$member, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
+        if (fast)
+            line(e, out ? "    cnn_unlay(&layout_table[i], out, (const real *)((const char *)&net->$member + tensor_offset[i]));\n}\n"
+                        : "    cnn_lay(&layout_table[i], at(&net->$member, i), in);\n}\n");
+        else
+            line(e, out ? "    memcpy(out, (const char *)&net->$member + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
+                        : "    memcpy(at(&net->$member, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
     }
     line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n    mark_idle(net);\n}\n");
     line(e, "uint64_t ${net}_get_step(const $net *net)\n{\n    return net->step;\n}\n");
@@ -164,19 +249,30 @@ static void write_accessors(Emitter *e, const Graph *g)
 
 /* ---- layers, kernels and facts ----------------------------------------------------------------------------------- */
 
+/* Where a layer's output lies after predict, as NCHW: at -O2 only what was kept does. */
+static const char *output_place(const Graph *g, const Unit *u, const Layer *l)
+{
+    const Program *p = u->predict;
+    const Tensor *t = p->kept ? p->kept[l->index] : p->activation[l->index];
+    if (p->target && !t)
+        return "GONE";
+    return t->storage->kind == TENSOR_INPUT ? "SEEN" : arena_printf(g->arena, "%lld", (long long)t->storage->offset / 4);
+}
+
 static void write_layers(Emitter *e, const Graph *g, const Unit *u)
 {
     raw(e, "/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;");
     raw(e, " * SEEN: it is the picture itself). */");
     raw(e, "#define SEEN ((size_t)-1)");
+    if (u->predict->target)
+        raw(e, "#define GONE ((size_t)-2)       /* not kept: compile with --keep-layers */");
     raw(e, "static const cnn_layer layer_table[] = {");
     for (int i = 1; i < g->layers.count; i++) {
         const Layer *l = g->layers.items[i];
         int64_t parameters = 0;
         for (int j = 0; j < l->param_count; j++)
             parameters += l->param[j].trainable ? l->param[j].count : 0;
-        const Tensor *t = u->predict->activation[l->index]->storage;
-        const char *place = t->kind == TENSOR_INPUT ? "SEEN" : arena_printf(g->arena, "%lld", (long long)t->offset / 4);
+        const char *place = output_place(g, u, l);
         raw(e, "    {\"%s\", \"%s\", %d, {%s}, %lld, %lld, %.17g, %s},", l->name, layer_operator(g->arena, l),
             l->output.rank + 1, four_sizes(g, &l->output), (long long)(shape_count(&l->output) * g->batch),
             (long long)parameters, (double)l->macs * g->batch, place);
@@ -184,6 +280,8 @@ static void write_layers(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "};\n");
     line(e, "const real *${net}_output(const $net *net, int layer)\n{");
     raw(e, "    size_t offset = layer_table[layer].offset;");
+    if (u->predict->target)
+        raw(e, "    if (offset == GONE)\n        return NULL;");
     raw(e, "    return offset == SEEN ? net->pictures : net->arena + offset;\n}\n");
 }
 
@@ -218,8 +316,8 @@ static void write_facts(Emitter *e, const Graph *g, const Unit *u)
     write_kernel_names(e, u->train, "gradients_kernels");
     raw(e, "static const cnn_facts facts = {");
     raw(e, "    .name = \"%s\", .source = %s,", g->name, quoted(g->arena, base_name(g->source->path)));
-    raw(e, "    .version = \"%s\", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = \"textbook loops (-O0)\",",
-        CNNC_VERSION);
+    raw(e, "    .version = \"%s\", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = \"%s\",",
+        CNNC_VERSION, u->train->target ? "blocked and fused (-O2)" : "textbook loops (-O0)");
     raw(e, "    .layers = layer_table, .layer_count = %d,", g->layers.count - 1);
     raw(e, "    .predict = predict_kernels, .predict_count = %d,", u->predict->kernels.count);
     raw(e, "    .gradients = gradients_kernels, .gradients_count = %d,", u->train->kernels.count);
@@ -237,8 +335,8 @@ void write_interface(Emitter *e, const Graph *g, const Unit *u)
 {
     let(e, "net", "%s", g->name);
     raw(e, "/* ---- interface ---- */\n");
-    write_new_and_free(e, g, u->train);
-    write_accessors(e, g);
+    write_new_and_free(e, g, u);
+    write_accessors(e, g, u->train->target != NULL);
     write_layers(e, g, u);
     write_facts(e, g, u);
 }
@@ -281,7 +379,8 @@ static void write_declarations(Emitter *e)
         " * dropout does nothing. */",
         "void ${net}_predict($net *, const cnn_real *x, cnn_real *logits);",
         "",
-        "/* Output of layer i (from 0, as listed in the .c) after ${net}_predict, valid until the next call. */",
+        "/* Output of layer i (from 0, as listed in the .c) after ${net}_predict, valid until the next call. NULL when it was not",
+        " * kept: at -O2 only --keep-layers does. */",
         "const cnn_real *${net}_output(const $net *, int i);",
         "",
         "/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.",

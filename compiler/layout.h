@@ -34,11 +34,16 @@ enum { MAX_PHYSICAL_RANK = 6 };
 
 struct Tensor;
 struct Program;
+struct Target;
 
 /* The sizes of the C array that holds it; returns their number. A view of some channels has its storage's sizes. */
 int     physical_dims(const struct Tensor *, int64_t dims[MAX_PHYSICAL_RANK]);
 int64_t physical_count(const struct Tensor *);          /* elements, zeros included                              */
 int64_t slice_offset(const struct Tensor *);            /* of a view of some channels: elements before its first */
+
+/* How a parameter (given by its sizes) lies in memory for a target; NULL: plain, -O0. Returns as physical_dims. */
+Layout  parameter_layout(int rank, const struct Target *);
+int     laid_dims(int rank, const int64_t *dims, Layout, int64_t physical[MAX_PHYSICAL_RANK]);
 
 /* Requires: kernels chosen by schedule.c and joined by fuse.c. Establishes: a layout for every tensor, wide enough
  * borders, and conversion kernels where a textbook kernel meets blocked tensors. */

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "fuse.h"
 #include "op.h"
+#include "schedule.h"
 
 /* layer graph -> step programs -> arena -> C -> files */
 static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Graph *graph)
@@ -13,9 +15,18 @@ static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Grap
         return false;
     Program *program[3];
     for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_UPDATE; mode++) {
-        program[mode] = build_program(graph, (ProgramMode)mode);               /* step.c    */
+        program[mode] = build_program(graph, (ProgramMode)mode, o->level ? &o->tuning : NULL);     /* step.c */
+        if (o->level) {
+            schedule_kernels(program[mode]);                                    /* schedule.c, kernels/ */
+            fuse_kernels(program[mode]);                                        /* fuse.c    */
+            choose_layouts(program[mode]);                                      /* layout.c  */
+        }
         if (mode != PROGRAM_UPDATE)
             plan_memory(program[mode]);                                         /* memory.c  */
+        if (o->dump == DUMP_SCHEDULE && o->level)
+            dump_schedule(stdout, program[mode]);
+        if (o->dump == DUMP_FUSE && o->level)
+            dump_fusions(stdout, program[mode]);
         if (o->dump == DUMP_STEP)
             dump_program(stdout, program[mode]);
         if (o->dump == DUMP_MEMORY && mode != PROGRAM_UPDATE)
@@ -24,7 +35,7 @@ static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Grap
     if (o->dump != DUMP_NOTHING)
         return true;
     Unit unit = {program[PROGRAM_PREDICT], program[PROGRAM_TRAIN], program[PROGRAM_UPDATE], o->summary,
-                 header_name(arena, o, graph->name), common_flags};
+                 header_name(arena, o, graph->name), common_flags(o->level)};
     char *source = emit_source(arena, graph, &unit);                            /* unit.c    */
     char *header = emit_header(arena, graph, &unit);                            /* interface.c */
     return write_output(arena, diag, o, graph->name, source, header);           /* driver.c  */

@@ -16,17 +16,14 @@ enum {
     PLAN_LIMIT = 20000,         /* more tensors than this are laid end to end: planning is O(n^2) */
 };
 
-static bool in_arena(const Tensor *t)
+bool in_arena(const Tensor *t)
 {
     return t->kind == TENSOR_ACTIVATION || t->kind == TENSOR_GRADIENT || t->kind == TENSOR_SAVED;
 }
 
 int64_t tensor_bytes(const Tensor *t)
 {
-    int64_t count = 1;
-    for (int d = 0; d < t->rank; d++)
-        count *= t->dim[d];
-    int64_t bytes = count * (t->type == TYPE_BYTE ? 1 : 4);
+    int64_t bytes = physical_count(t) * (t->type == TYPE_BYTE ? 1 : 4);
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
@@ -34,10 +31,12 @@ static void find_lifetimes(Program *p)
 {
     for (int i = 0; i < p->kernels.count; i++)
         for (int o = 0; o < p->kernels.items[i]->operand_count; o++) {
-            Tensor *t = p->kernels.items[i]->operand[o].tensor->storage;
+            Tensor *view = p->kernels.items[i]->operand[o].tensor, *t = view->storage;
             if (t->first < 0)
                 t->first = i;
-            t->last = i;
+            if (view->first < 0)
+                view->first = i;
+            view->last = t->last = i;
         }
     for (int i = 0; i < p->tensors.count; i++)
         if (p->tensors.items[i]->lasts)

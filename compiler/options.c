@@ -11,11 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuse.h"
 #include "unit.h"
 
 const char *argp_program_version = "cnnc " CNNC_VERSION;
 
-enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE, KEY_SMALLEST };
+enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE, KEY_SMALLEST,
+       KEY_SCHEDULE, KEY_KEEP };
 
 static const struct argp_option option_table[] = {
     {0, 0, 0, 0, "Output", 1},
@@ -24,15 +26,19 @@ static const struct argp_option option_table[] = {
     {0, 'c', 0, 0, "Compile to an object file (default name.o), with its header beside it", 0},
     {"shared", KEY_SHARED, 0, 0, "Compile to a shared library (default libname.so), with its header beside it", 0},
     {0, 'f', "syntax-only", 0, "Check the network and write nothing", 0},
-    {"dump", KEY_DUMP, "STAGE", 0, "Print a stage and stop: tree, graph, step or memory", 0},
+    {"dump", KEY_DUMP, "STAGE", 0, "Print a stage and stop: tree, graph, step, memory; at -O2 schedule and fuse", 0},
     {0, 0, 0, 0, "Network", 2},
     {0, 'D', "NAME=VALUE", 0, "Give a parameter of the network a value, e.g. -D classes=100", 0},
     {"input", KEY_INPUT, "CxHxW", 0, "Size of one picture, e.g. 1x96x96, or a number of features", 0},
     {"batch", KEY_BATCH, "N", 0, "Pictures a step (default: the train block's, or 32)", 0},
     {"smallest-input", KEY_SMALLEST, 0, 0, "With show: print only the smallest square picture that the network takes", 0},
     {0, 0, 0, 0, "Code", 3},
-    {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read (the default, and the only level of this version)", 0},
+    {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read (default); 2: fast: blocked layouts, fused kernels", 0},
     {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3 or generic", 0},
+    {0, 'f', "no-fuse[=NAME]", 0, "-O2: join no kernels, or not by this fusion; --dump=fuse lists them", 0},
+    {0, 'f', "no-winograd", 0, "-O2: convolve as the definition says", 0},
+    {"schedule", KEY_SCHEDULE, "RULE", 0, "-O2: choose an algorithm, e.g. conv1.forward=direct, or *.forward=direct", 0},
+    {"keep-layers", KEY_KEEP, 0, 0, "-O2: prediction keeps every layer's output (predict --dump)", 0},
     {"double", KEY_DOUBLE, 0, 0, "Compute in double precision (trainers: an entry-wise gradcheck)", 0},
     {"cc", KEY_CC, "PROGRAM", 0, "C compiler (default: the first of clang-19, clang, gcc that is installed)", 0},
     {0, 'v', 0, 0, "Print the commands that are run", 0},
@@ -84,11 +90,11 @@ static void parse_define(Parsing *p, struct argp_state *state, const char *text)
 
 static Dump parse_dump(struct argp_state *state, const char *text)
 {
-    static const char *const names[] = {"", "tree", "graph", "step", "memory"};
+    static const char *const names[] = {"", "tree", "graph", "step", "memory", "schedule", "fuse"};
     for (int i = 1; i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(names[i], text) == 0)
             return (Dump)i;
-    argp_error(state, "--dump: there is no stage '%s'; there are tree, graph, step and memory", text);
+    argp_error(state, "--dump: there is no stage '%s'; there are tree, graph, step, memory, schedule and fuse", text);
     return DUMP_NOTHING;
 }
 
@@ -96,6 +102,23 @@ static Dump parse_dump(struct argp_state *state, const char *text)
 static void summarise(Parsing *p, const char *flag, const char *value)
 {
     p->options->summary = arena_printf(p->arena, "%s %s%s", p->options->summary, flag, value);
+}
+
+/* -fno-winograd, -fno-fuse, -fno-fuse=relu: what -O2 leaves out. */
+static void parse_feature(Parsing *p, struct argp_state *state, const char *text)
+{
+    Tuning *t = &p->options->tuning;
+    if (strcmp(text, "no-winograd") == 0)
+        t->no_winograd = true;
+    else if (strcmp(text, "no-fuse") == 0)
+        t->no_fuse = ~0u;
+    else if (strncmp(text, "no-fuse=", 8) == 0 && fusion_named(text + 8))
+        t->no_fuse |= fusion_named(text + 8);
+    else if (strncmp(text, "no-fuse=", 8) == 0)
+        argp_error(state, "-f%s: there is no fusion '%s'; there are %s", text, text + 8, fusion_names);
+    else
+        argp_error(state, "there is no -f%s; there are -fsyntax-only, -fno-winograd, -fno-fuse and -fno-fuse=NAME", text);
+    summarise(p, "-f", text);
 }
 
 static void parse_word(Parsing *p, struct argp_state *state, const char *word)
@@ -126,8 +149,10 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case 'c': o->kind = OUTPUT_OBJECT; break;
     case KEY_SHARED: o->kind = OUTPUT_SHARED; break;
     case 'f':
-        if (strcmp(text, "syntax-only") != 0)
-            argp_error(state, "there is no -f%s; there is -fsyntax-only", text);
+        if (strcmp(text, "syntax-only") != 0) {
+            parse_feature(p, state, text);
+            break;
+        }
         o->kind = OUTPUT_NOTHING;
         break;
     case KEY_DUMP: o->dump = parse_dump(state, text); break;
@@ -140,9 +165,12 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         summarise(p, "--batch ", text);
         break;
     case 'O':
-        if (strcmp(text, "0") != 0)
-            argp_error(state, "-O%s is not there yet: this version writes the textbook, -O0", text);
+        if (strcmp(text, "0") != 0 && strcmp(text, "2") != 0)
+            argp_error(state, "there is no -O%s; there are -O0, the textbook, and -O2, fast", text);
+        o->level = *text - '0';
         break;
+    case KEY_SCHEDULE: APPEND(p->arena, &o->tuning.algorithms, text); summarise(p, "--schedule=", text); break;
+    case KEY_KEEP: o->tuning.keep_layers = true; summarise(p, "--keep-layers", ""); break;
     case KEY_TARGET:
         if (!(o->target = find_target(text)))
             argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3 and generic", text);
@@ -197,7 +225,8 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
                         "  = help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
         return false;
     }
-    o->summary = arena_printf(arena, "cnnc -O0%s %s", o->summary, base_name(o->input));
+    o->summary = arena_printf(arena, "cnnc -O%d%s %s", o->level, o->summary, base_name(o->input));
+    o->tuning.target = o->target;
     settle_output(arena, o, p.output);
     return true;
 }

@@ -3,11 +3,11 @@
 #define OPTIONS_H
 
 #include "cnnc.h"
-#include "target.h"
+#include "step.h"
 
 typedef enum { COMMAND_COMPILE, COMMAND_SHOW, COMMAND_EXPLAIN } Command;
 typedef enum { OUTPUT_C, OUTPUT_OBJECT, OUTPUT_SHARED, OUTPUT_PROGRAM, OUTPUT_NOTHING } OutputKind;
-typedef enum { DUMP_NOTHING, DUMP_TREE, DUMP_GRAPH, DUMP_STEP, DUMP_MEMORY } Dump;
+typedef enum { DUMP_NOTHING, DUMP_TREE, DUMP_GRAPH, DUMP_STEP, DUMP_MEMORY, DUMP_SCHEDULE, DUMP_FUSE } Dump;
 
 typedef struct {
     Command       command;
@@ -15,7 +15,9 @@ typedef struct {
     const char   *output;       /* -o, or the default for the kind                                          */
     OutputKind    kind;
     Dump          dump;
+    int           level;        /* -O: 0 textbook, 2 fast                                                   */
     const Target *target;
+    Tuning        tuning;       /* of -O2                                                                   */
     const char   *cc;           /* NULL: the first of clang-19, clang, gcc that there is                    */
     bool          verbose;      /* print the commands that are run                                          */
     bool          double_precision;

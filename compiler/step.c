@@ -15,7 +15,8 @@
 static Tensor *new_tensor(Program *p, TensorKind kind, const Layer *l, const char *name, int rank, const int64_t *dims)
 {
     Tensor *t = NEW(p->arena, Tensor);
-    *t = (Tensor){.kind = kind, .layer = l, .name = name, .rank = rank, .storage = t, .first = -1, .last = -1};
+    *t = (Tensor){.kind = kind, .layer = l, .name = name, .rank = rank, .storage = t, .first = -1, .last = -1,
+                  .number = p->tensors.count};
     memcpy(t->dim, dims, sizeof *dims * (size_t)rank);
     APPEND(p->arena, &p->tensors, t);
     return t;
@@ -33,7 +34,8 @@ Tensor *activation_of(Program *p, const Layer *l)
     Tensor **slot = &p->activation[l->index];
     if (!*slot) {
         *slot = batch_tensor(p, l == p->graph->input ? TENSOR_INPUT : TENSOR_ACTIVATION, l, l->symbol);
-        (*slot)->lasts = p->mode == PROGRAM_PREDICT;    /* NAME_output shows every layer's */
+        bool kept = p->mode == PROGRAM_PREDICT && !p->tuning;           /* NAME_output shows every layer's */
+        (*slot)->lasts = kept || (p->tuning && l == p->graph->output);  /* the logits are copied at the end */
     }
     return *slot;
 }
@@ -51,9 +53,12 @@ static const Parameter *find_param(const Layer *l, const char *name)
 static Tensor *parameter_tensor(Program *p, TensorKind kind, const Layer *l, const char *name, const char *place)
 {
     const Parameter *param = find_param(l, name);
-    const char *expression = arena_printf(p->arena, "net->%s.%s", place, param->symbol);
+    Tensor **slot = &p->parameter[3 * param->index + (kind - TENSOR_PARAMETER)];
     const int64_t one = 1;
-    return new_tensor(p, kind, l, expression, param->rank ? param->rank : 1, param->rank ? param->dim : &one);
+    if (!*slot)
+        *slot = new_tensor(p, kind, l, arena_printf(p->arena, "net->%s.%s", place, param->symbol),
+                           param->rank ? param->rank : 1, param->rank ? param->dim : &one);
+    return *slot;
 }
 
 Tensor *param_of(Program *p, const Layer *l, const char *name)
@@ -294,12 +299,17 @@ bool check_trainable(const Graph *g)
     return false;
 }
 
-Program *build_program(const Graph *graph, ProgramMode mode)
+Program *build_program(const Graph *graph, ProgramMode mode, const Tuning *tuning)
 {
     Program *p = NEW(graph->arena, Program);
-    *p = (Program){.graph = graph, .arena = graph->arena, .mode = mode};
+    *p = (Program){.graph = graph, .arena = graph->arena, .mode = mode, .tuning = tuning,
+                   .target = tuning ? tuning->target : NULL};
     p->activation = NEW_ARRAY(p->arena, Tensor *, graph->layers.count);
     p->gradient = NEW_ARRAY(p->arena, Tensor *, graph->layers.count);
+    int parameters = 0;
+    for (int i = 0; i < graph->layers.count; i++)
+        parameters += graph->layers.items[i]->param_count;
+    p->parameter = NEW_ARRAY(p->arena, Tensor *, 3 * parameters + 1);
     p->needs_gradient = NEW_ARRAY(p->arena, bool, graph->layers.count);
     if (mode == PROGRAM_UPDATE) {
         add_update(p);

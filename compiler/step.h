@@ -35,6 +35,7 @@ typedef enum {
 typedef struct Tensor {
     TensorKind     kind;
     ElementType    type;
+    int            number;      /* in program->tensors                                          */
     const Layer   *layer;
     const char    *name;        /* C expression at the call: conv1, d_conv1, net->value.conv1_weight */
     int            rank;
@@ -101,20 +102,34 @@ struct Kernel {
     Operand          operand[MAX_OPERANDS];
     int              operand_count;
     bool             adds;      /* its gradient output is added to what is there: bound as $set */
+    const char       *function; /* its C function\'s name; NULL until kernel_text.c shares one among equal kernels (-O2) */
 };
 
 typedef enum { PROGRAM_PREDICT, PROGRAM_TRAIN, PROGRAM_UPDATE } ProgramMode;
+
+/* How programs for -O2 are made: what the command line says of it. NULL in its place: the textbook, -O0. */
+typedef struct {
+    const Target      *target;
+    unsigned           no_fuse; /* FUSION_* that are switched off: fuse.h                        */
+    bool               no_winograd;
+    bool               keep_layers;     /* prediction keeps every layer's output (NAME_output)   */
+    LIST(const char *) algorithms;      /* --schedule: "conv1.forward=direct"                    */
+} Tuning;
 
 struct Program {
     const Graph   *graph;
     Arena         *arena;
     ProgramMode    mode;
+    const Tuning  *tuning;      /* NULL at -O0                                                  */
     const Target  *target;      /* whom fast kernels are written for; NULL at -O0               */
     LIST(Kernel *) kernels;
     LIST(Tensor *) tensors;
     int            backward_from;       /* index of the first backward kernel (PROGRAM_TRAIN)   */
     Tensor       **activation;          /* by layer index; NULL until asked for                 */
     Tensor       **gradient;            /* by layer index; NULL where nobody needs it           */
+    Tensor       **kept;                /* by layer index: outputs that can be looked at after predict, as NCHW; NULL at
+                                         * -O0, where all can                                   */
+    Tensor       **parameter;           /* by kind (value, gradient, momentum) and index in state_dict order */
     Tensor        *labels;
     bool          *needs_gradient;      /* by layer index: something at or above it learns      */
     int64_t        arena_bytes;         /* memory.c                                             */
@@ -122,7 +137,7 @@ struct Program {
 
 /* A network can be compiled when it ends in one score a class and something in it learns; false after an error. */
 bool     check_trainable(const Graph *);
-Program *build_program(const Graph *, ProgramMode);
+Program *build_program(const Graph *, ProgramMode, const Tuning *);
 void     dump_program(FILE *, const Program *);          /* dump_program.c */
 
 /* For operators. A tensor is made when it is first asked for. */
@@ -153,11 +168,13 @@ void    backward_elementwise(Program *, const Layer *, const KernelDef *, Needs)
 
 extern const KernelDef loss_forward, loss_backward;     /* ops/cross_entropy.c: added by build_program           */
 extern const KernelDef sgd_update;                      /* ops/sgd.c                                             */
+extern const KernelDef convert_layout;                  /* kernels/convert.c: added by layout.c                  */
 
 /* ---- memory.c: lifetimes -> offsets ------------------------------------------------------------------------------ */
 
 void    plan_memory(Program *);         /* requires a complete program; establishes first, last, offset, arena_bytes */
 int64_t tensor_bytes(const Tensor *);
+bool    in_arena(const Tensor *);       /* an activation, a gradient of one, or saved for the backward pass      */
 void    dump_memory(FILE *, const Program *);
 
 /* ---- emit.c: the writer ------------------------------------------------------------------------------------------ */
@@ -174,6 +191,7 @@ void     line(Emitter *, const char *format);           /* one line of C, after 
 void     loop(Emitter *, const char *variable, int64_t count);          /* for (int v = 0; v < count; v++)          */
 void     loop_between(Emitter *, const char *variable, const char *from, const char *to);       /* templates        */
 void     parallel(Emitter *);                           /* the next loop's iterations are shared among threads      */
+void     in_region(Emitter *);                          /* all that follows is called by every thread of a region    */
 void     when(Emitter *, const char *condition);        /* if (condition)                                           */
 void     otherwise(Emitter *);                          /* } else {   (ends the `when` body)                        */
 void     function(Emitter *);                           /* a function's body follows; its signature stands before  */

@@ -2,7 +2,7 @@
 #ifndef TARGET_H
 #define TARGET_H
 
-typedef struct {
+typedef struct Target {
     const char *name;           /* as in --target=                                              */
     const char *summary;
     const char *flags;          /* for the C compiler, beside common_flags                      */
@@ -10,7 +10,7 @@ typedef struct {
     int         registers;      /* vector registers                                             */
 } Target;
 
-extern const char common_flags[];       /* for every target: fused multiply-add allowed, no -ffast-math */
+const char *common_flags(int level);    /* for every target: fused multiply-add allowed, no -ffast-math */
 
 const Target *find_target(const char *name);    /* NULL: unknown; "native" detects this machine's        */
 

@@ -59,6 +59,8 @@ const char *first_line(Arena *arena, const Graph *g, const Unit *u, char suffix,
 /* "conv1_forward"; a second kernel of the same layer and kind is "concat_copy2". */
 const char *kernel_function(Arena *arena, const Program *p, const Kernel *k)
 {
+    if (k->function)
+        return k->function;
     if (k->def->flat)
         return k->def->suffix;
     int ordinal = 1;
@@ -85,4 +87,27 @@ int tensor_index(const Tensor *of)
         if (strcmp(of->layer->param[i].symbol, symbol) == 0)
             return of->layer->param[i].index;
     abort();
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
+
+/* "head(a, b, c)tail", broken after commas so that no line passes LINE_WIDTH; lines after the first start below `a`. */
+void wrapped(Emitter *e, const char *head, const char *const *items, int count, const char *tail)
+{
+    Arena *arena = emitter_arena(e);
+    int margin = (int)strlen(head);
+    const char *text = head;
+    int column = margin;
+    for (int i = 0; i < count; i++) {
+        const char *item = arena_printf(arena, "%s%s", items[i], i + 1 < count ? "," : tail);
+        int width = (int)strlen(item);
+        if (i > 0 && column + 1 + width > LINE_WIDTH) {
+            text = arena_printf(arena, "%s\n%*s%s", text, margin, "", item);
+            column = margin + width;
+        } else {
+            text = arena_printf(arena, "%s%s%s", text, i > 0 ? " " : "", item);
+            column += (i > 0) + width;
+        }
+    }
+    raw(e, "%s", text);
 }

@@ -1,36 +1,14 @@
-/* unit.c - the whole generated .c: head comment, tensors, one function a kernel, one function a program.
+/* unit.c - the whole generated .c: head comment, helpers, tensors, functions of kernels, programs.
  *
  * Requires: programs placed by memory.c. Establishes: C11 that compiles without warnings and depends on nothing but
- * its input: no dates, no absolute paths. The public functions around the programs are written by interface.c.
+ * its input: no dates, no absolute paths. Kernels are written by kernel_text.c, programs by program_text.c, and the
+ * public functions around them by interface.c.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "op.h"
 #include "unit.h"
-
-/* ---- lines ------------------------------------------------------------------------------------------------------- */
-
-/* "head(a, b, c)tail", broken after commas so that no line passes LINE_WIDTH; lines after the first start below `a`. */
-static void wrapped(Emitter *e, const char *head, const char *const *items, int count, const char *tail)
-{
-    Arena *arena = emitter_arena(e);
-    int margin = (int)strlen(head);
-    const char *text = head;
-    int column = margin;
-    for (int i = 0; i < count; i++) {
-        const char *item = arena_printf(arena, "%s%s", items[i], i + 1 < count ? "," : tail);
-        int width = (int)strlen(item);
-        if (i > 0 && column + 1 + width > LINE_WIDTH) {
-            text = arena_printf(arena, "%s\n%*s%s", text, margin, "", item);
-            column = margin + width;
-        } else {
-            text = arena_printf(arena, "%s%s%s", text, i > 0 ? " " : "", item);
-            column += (i > 0) + width;
-        }
-    }
-    raw(e, "%s", text);
-}
 
 /* ---- head comment ------------------------------------------------------------------------------------------------ */
 
@@ -75,149 +53,63 @@ static void write_head(Emitter *e, const Graph *g, const Unit *u)
     raw(e, " */");
 }
 
-/* ---- kernels ----------------------------------------------------------------------------------------------------- */
-
-static const char *element_type(const Tensor *t)
-{
-    return t->type == TYPE_REAL ? "real" : t->type == TYPE_INT32 ? "int32_t" : "unsigned char";
-}
-
-static const char *parameter_text(Arena *arena, const KernelDef *def, const Operand *o)
-{
-    const char *constant = o->access == OPERAND_READ ? "const " : "";
-    if (def->flat)
-        return arena_printf(arena, "%sreal *%s", constant, o->role);
-    return arena_printf(arena, "%s%s %s%s", constant, element_type(o->tensor), o->role,
-                        dims_text(arena, o->tensor->rank, o->tensor->dim, "[", "]"));
-}
-
-static void write_signature(Emitter *e, const Program *p, const Kernel *k)
-{
-    Arena *arena = p->arena;
-    const char *items[MAX_OPERANDS + 4];
-    int count = 0;
-    if (k->def->flat)
-        items[count++] = "size_t count";
-    if (k->def->random) {
-        items[count++] = "uint64_t seed";
-        items[count++] = "uint64_t step";
-    }
-    for (int i = 0; i < k->operand_count; i++)
-        items[count++] = parameter_text(arena, k->def, &k->operand[i]);
-    if (k->def->flat)
-        items[count++] = "const cnn_update *u";
-    wrapped(e, arena_printf(arena, "static void %s(", kernel_function(arena, p, k)), items, count, ")");
-}
-
-/* A formula's indices without spaces: "X[n,c,i + r - 2]" -> "X[n,c,i+r-2]". */
-static const char *dense_indices(Arena *arena, const char *formula)
-{
-    char *dense = arena_copy(arena, formula, strlen(formula)), *to = dense;
-    for (int depth = 0; *formula; formula++) {
-        depth += (*formula == '[') - (*formula == ']');
-        if (depth == 0 || *formula != ' ')
-            *to++ = *formula;
-    }
-    *to = 0;
-    return dense;
-}
-
-/* "X 256x1x28x28   W 6x1x5x5", broken between operands. */
-static void write_shapes(Emitter *e, const Kernel *k)
-{
-    Arena *arena = emitter_arena(e);
-    const char *text = " *";
-    for (int i = 0; i < k->operand_count; i++) {
-        const char *shape = arena_printf(arena, "%s %s", k->operand[i].role, tensor_shape(arena, k->operand[i].tensor));
-        if (strlen(text) + 3 + strlen(shape) > LINE_WIDTH) {
-            raw(e, "%s", text);
-            text = " *";
-        }
-        text = arena_printf(arena, "%s   %s", text, shape);
-    }
-    raw(e, "%s", text);
-}
-
-static void write_kernel_comment(Emitter *e, Emitter *body, const Program *p, const Kernel *k)
-{
-    Arena *arena = p->arena;
-    const Layer *l = k->layer;
-    const char *title = !l->op ? "loss" : arena_printf(arena, "%s: %s", l->name, layer_operator(arena, l));
-    const char *place = arena_printf(arena, "%s:%d", comment_text(arena, base_name(l->graph->source->path)), line_of(l));
-    if (k->def->flat)
-        raw(e, "/* one optimiser step for one tensor");
-    else
-        raw(e, "/* %-80s %35s", title, place);
-    const char *formula = k->def->formula;
-    if (!formula)
-        formula = k->index >= p->backward_from ? l->op->grad : l->op->formula;
-    for (const char *from = dense_indices(arena, substitute(body, formula)); from; ) {
-        const char *stop = strchr(from, '\n');
-        raw(e, " *   %.*s", (int)(stop ? stop - from : (long)strlen(from)), from);
-        from = stop ? stop + 1 : NULL;
-    }
-    if (!k->def->flat)
-        write_shapes(e, k);
-    raw(e, " */");
-}
-
-static void write_kernel(Emitter *e, const Program *p, const Kernel *k)
-{
-    Emitter *body = emitter_new(p->arena);
-    emitter_begin(body, arena_printf(p->arena, "operator %s, kernel %s", k->layer->op ? k->layer->op->keyword : "loss",
-                                     k->def->suffix));
-    let_int(body, "N", p->graph->batch);
-    let(body, "set", k->adds ? "+=" : "=");
-    function(body);      /* its signature is written below, once the body has bound the names in its formula */
-    k->def->textbook(body, k);
-    end(body, 1);
-    write_kernel_comment(e, body, p, k);
-    write_signature(e, p, k);
-    append_body(e, body);
-    raw(e, "%s", "");
-}
-
-/* True when the training program has this layer's kernel too, so that one function serves both programs. */
-static bool shared_with_training(const Program *train, const int *first, const Kernel *k)
-{
-    if (first[k->layer->index] < 0)
-        return false;
-    for (int i = first[k->layer->index]; i < train->backward_from && train->kernels.items[i]->layer == k->layer; i++)
-        if (train->kernels.items[i]->def == k->def)
-            return true;
-    return false;
-}
-
-static void write_kernels(Emitter *e, const Graph *g, const Unit *u)
-{
-    int *first = NEW_ARRAY(g->arena, int, g->layers.count);
-    memset(first, -1, sizeof *first * (size_t)g->layers.count);
-    raw(e, "/* ---- forward ---- */\n");
-    for (int i = 0; i < u->train->kernels.count; i++) {
-        const Kernel *k = u->train->kernels.items[i];
-        if (i == u->train->backward_from)
-            raw(e, "/* ---- backward ---- */\n");
-        if (i < u->train->backward_from && k->layer->op && first[k->layer->index] < 0)
-            first[k->layer->index] = i;
-        write_kernel(e, u->train, k);
-    }
-    bool titled = false;
-    for (int i = 0; i < u->predict->kernels.count; i++) {
-        const Kernel *k = u->predict->kernels.items[i];
-        if (shared_with_training(u->train, first, k))
-            continue;
-        if (!titled)
-            raw(e, "/* ---- forward, where prediction differs from training ---- */\n");
-        titled = true;
-        write_kernel(e, u->predict, k);
-    }
-    raw(e, "/* ---- update ---- */\n");
-    write_kernel(e, u->update, u->update->kernels.items[0]);
-}
-
 /* ---- small functions that kernels call, written only where one does ---------------------------------------------- */
 
 typedef struct { const char *use, *definition; } Helper;
+
+/* Of fast code. A definition that uses another stands after it; each is written only where kernels use it. */
+static const Helper vector_helpers[] = {
+    {"mask ", "typedef __typeof__((vec){0} < (vec){0}) mask;       /* what comparing two vectors gives: -1 or 0 a lane */"},
+    {"zero", "static const vec zero = {0};"},
+    {"load(", "static inline vec load(const real *p) { return *(const vec *)p; }"},
+    {"store(", "static inline void store(real *p, vec v) { *(vec *)p = v; }"},
+    {"splat(", "static inline vec splat(real x) { return x - (vec){0}; }"},
+    {"choose(", "static inline vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }"},
+    {"larger(", "static inline vec larger(vec a, vec b) { return choose(a < b, b, a); }     /* NaN in a stays */"},
+    {"where_positive(", "static inline vec where_positive(vec a, vec b) { return choose(a <= 0, (vec){0}, b); }"},
+    {"clear_border(",
+     "/* Zeros around the picture of a plane whose first pixel, border included, is p. */\n"
+     "static inline void clear_border(real *p, int height, int width, int top, int bottom, int left, int right)\n"
+     "{\n"
+     "    const int row = left + width + right;\n"
+     "    for (int i = 0; i < top * row; i++)\n"
+     "        store(p + i * L, zero);\n"
+     "    for (int h = top; h < top + height; h++) {\n"
+     "        for (int j = 0; j < left; j++)\n"
+     "            store(p + (h * row + j) * L, zero);\n"
+     "        for (int j = left + width; j < row; j++)\n"
+     "            store(p + (h * row + j) * L, zero);\n"
+     "    }\n"
+     "    for (int i = (top + height) * row; i < (top + height + bottom) * row; i++)\n"
+     "        store(p + i * L, zero);\n"
+     "}"},
+};
+
+static const char flush_text[] =
+    "/* Denormal numbers slow arithmetic down a hundredfold and are worth nothing here: inside the parallel regions below they\n"
+    " * are flushed to zero, and each thread's mode is restored behind. */\n"
+    "#if defined __SSE__\n"
+    "#include <xmmintrin.h>\n"
+    "static inline unsigned flush_denormals(void)\n"
+    "{\n"
+    "    const unsigned mode = _mm_getcsr();\n"
+    "    _mm_setcsr(mode | 0x8040);\n"
+    "    return mode;\n"
+    "}\n"
+    "static inline void restore_denormals(unsigned mode) { _mm_setcsr(mode); }\n"
+    "#elif defined __aarch64__\n"
+    "static inline unsigned flush_denormals(void)\n"
+    "{\n"
+    "    unsigned long mode;\n"
+    "    __asm__ volatile(\"mrs %0, fpcr\" : \"=r\"(mode));\n"
+    "    __asm__ volatile(\"msr fpcr, %0\" : : \"r\"(mode | 1ul << 24));\n"
+    "    return (unsigned)mode;\n"
+    "}\n"
+    "static inline void restore_denormals(unsigned mode) { __asm__ volatile(\"msr fpcr, %0\" : : \"r\"((unsigned long)mode)); }\n"
+    "#else\n"
+    "static inline unsigned flush_denormals(void) { return 0; }\n"
+    "static inline void restore_denormals(unsigned mode) { (void)mode; }\n"
+    "#endif\n";
 
 static const Helper helpers[] = {
     {"inside(", "static inline int inside(int i, int n) { return i >= 0 && i < n; }"},
@@ -229,107 +121,32 @@ static const Helper helpers[] = {
                   "{ return sizeof x == sizeof(float) ? powf((float)x, (float)y) : pow(x, y); }"},
 };
 
-static void write_helpers(Emitter *e, const char *kernels)
+/* A helper is written when kernels or a helper behind it call it. */
+static void write_vector_helpers(Emitter *e, const char *kernels, const Target *target)
 {
+    enum { HELPERS = sizeof vector_helpers / sizeof *vector_helpers };
+    bool used[HELPERS];
+    for (int i = HELPERS - 1; i >= 0; i--) {
+        used[i] = strstr(kernels, vector_helpers[i].use) != NULL;
+        for (int k = i + 1; k < HELPERS && !used[i]; k++)
+            used[i] = used[k] && strstr(vector_helpers[k].definition, vector_helpers[i].use);
+    }
+    raw(e, "enum { L = %d };             /* lanes: channels side by side in a vector */", target->lanes);
+    raw(e, "typedef real vec __attribute__((vector_size(L * sizeof(real))));");
+    for (int i = 0; i < HELPERS; i++)
+        if (used[i])
+            raw(e, "%s", vector_helpers[i].definition);
+    raw(e, "\n%s", flush_text);
+}
+
+static void write_helpers(Emitter *e, const char *kernels, const Target *target)
+{
+    if (target)
+        write_vector_helpers(e, kernels, target);
     for (size_t i = 0; i < sizeof helpers / sizeof *helpers; i++)
         if (strstr(kernels, helpers[i].use))
             raw(e, "%s", helpers[i].definition);
     raw(e, "%s", "");
-}
-
-/* ---- programs ---------------------------------------------------------------------------------------------------- */
-
-static bool has_place(const Tensor *t)
-{
-    bool in_arena = t->kind == TENSOR_ACTIVATION || t->kind == TENSOR_GRADIENT || t->kind == TENSOR_SAVED;
-    return in_arena && t->storage == t && t->first >= 0;
-}
-
-static const char *place_text(Arena *arena, const Tensor *t)
-{
-    return t->offset ? arena_printf(arena, "void *%s = arena + %lld;", t->name, (long long)t->offset / 4)
-                     : arena_printf(arena, "void *%s = arena;", t->name);
-}
-
-/* One local pointer a tensor: where it lies in the arena. */
-static void write_places(Emitter *e, const Program *p)
-{
-    int width = 0;
-    for (int i = 0; i < p->tensors.count; i++)
-        if (has_place(p->tensors.items[i]) && (int)strlen(place_text(p->arena, p->tensors.items[i])) > width)
-            width = (int)strlen(place_text(p->arena, p->tensors.items[i]));
-    raw(e, "    real *arena = net->arena;");
-    raw(e, "    const void *input = x;");
-    for (int i = 0; i < p->tensors.count; i++) {
-        const Tensor *t = p->tensors.items[i];
-        if (!has_place(t))
-            continue;
-        const char *life = p->mode == PROGRAM_PREDICT ? ""
-                         : arena_printf(p->arena, ", kernels %d to %d", t->first, t->last);
-        raw(e, "    %-*s /* %s%s */", width, place_text(p->arena, t), tensor_shape(p->arena, t), life);
-    }
-}
-
-static void write_call(Emitter *e, const Program *p, const Kernel *k)
-{
-    const char *items[MAX_OPERANDS + 2];
-    int count = 0;
-    if (k->def->random) {
-        items[count++] = "net->seed";
-        items[count++] = "net->step";
-    }
-    for (int i = 0; i < k->operand_count; i++)
-        items[count++] = k->operand[i].tensor->name;
-    wrapped(e, arena_printf(p->arena, "    %s(%d, %s(", k->index < p->backward_from ? "RUN" : "BACK", k->index,
-                            kernel_function(p->arena, p, k)), items, count, "));");
-}
-
-static void write_calls(Emitter *e, const Program *p, int from, int to)
-{
-    for (int i = from; i < to; i++)
-        write_call(e, p, p->kernels.items[i]);
-}
-
-static void write_logits(Emitter *e, const Program *p)
-{
-    const Tensor *output = p->activation[p->graph->output->index];
-    raw(e, "    if (logits)");
-    raw(e, "        memcpy(logits, %s, sizeof(real) * %lld);", output->name,
-        (long long)(p->graph->batch * shape_count(&p->graph->output->output)));
-}
-
-static void write_gradients(Emitter *e, const Graph *g, const Program *p)
-{
-    raw(e, "/* Tensors that are never alive at the same time share memory: \"kernels a to b\" is a tensor's life. */");
-    raw(e, "real %s_gradients(%s *net, const real *x, const int32_t *labels, real *logits)\n{", g->name, g->name);
-    write_places(e, p);
-    raw(e, "\n    /* forward */");
-    write_calls(e, p, 0, p->backward_from);
-    write_logits(e, p);
-    raw(e, "    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */");
-    raw(e, "\n    /* backward */");
-    write_calls(e, p, p->backward_from, p->kernels.count);
-    raw(e, "    return mean_loss;\n}\n");
-}
-
-static void write_predict(Emitter *e, const Graph *g, const Program *p)
-{
-    raw(e, "/* Every layer keeps its output here, so that it can be looked at afterwards (%s_output). */", g->name);
-    raw(e, "void %s_predict(%s *net, const real *x, real *logits)\n{", g->name, g->name);
-    write_places(e, p);
-    raw(e, "    net->pictures = x;\n");
-    write_calls(e, p, 0, p->kernels.count);
-    write_logits(e, p);
-    raw(e, "}\n");
-}
-
-static void write_update(Emitter *e, const Graph *g)
-{
-    raw(e, "void %s_update(%s *net, const cnn_update *u)\n{", g->name, g->name);
-    raw(e, "    for (int i = 0; i < TENSORS; i++)");
-    raw(e, "        if (tensor_table[i].trainable && !net->frozen[i])");
-    raw(e, "            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);");
-    raw(e, "    net->step++;\n}\n");
 }
 
 char *emit_source(Arena *arena, const Graph *g, const Unit *u)
@@ -345,18 +162,10 @@ char *emit_source(Arena *arena, const Graph *g, const Unit *u)
     raw(e, "#ifndef _OPENMP             /* without -fopenmp everything runs in one thread */");
     raw(e, "#pragma GCC diagnostic ignored \"-Wunknown-pragmas\"\n#endif\n");
     raw(e, "typedef cnn_real real;      /* float; double under -DREAL=double */\n");
-    write_helpers(e, kernel_text);
+    write_helpers(e, kernel_text, u->train->target);
     write_state(e, g, u);
     append_body(e, kernels);
-    raw(e, "/* ---- programs ---- */\n");
-    raw(e, "/* Calls kernel i, and notes its time when a profile is being taken. */");
-    raw(e, "#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)");
-    raw(e, "/* The same for a backward kernel, which may rest while tensors are frozen. */");
-    raw(e, "#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)\n");
-    write_idle(e, g, u->train);
-    write_predict(e, g, u->predict);
-    write_gradients(e, g, u->train);
-    write_update(e, g);
+    write_programs(e, g, u);
     write_interface(e, g, u);
     return emitter_text(e);
 }

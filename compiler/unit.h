@@ -20,6 +20,15 @@ int  line_of(const Layer *);                                    /* of its statem
 int  tensor_count(const Graph *);                               /* parameters and buffers                           */
 int  tensor_index(const Tensor *of_parameter);                  /* its place in state_dict order                    */
 
+/* "head(a, b, c)tail", broken after commas so that no line passes LINE_WIDTH. */
+void wrapped(Emitter *, const char *head, const char *const *items, int count, const char *tail);
+
+/* kernel_text.c */
+void write_kernels(Emitter *, const Graph *, const Unit *);
+
+/* program_text.c */
+void write_programs(Emitter *, const Graph *, const Unit *);
+
 /* interface.c */
 void write_state(Emitter *, const Graph *, const Unit *);       /* struct tensors and struct <network>              */
 void write_interface(Emitter *, const Graph *, const Unit *);   /* new, free, get, set ... and the trainer's facts  */

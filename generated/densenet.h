@@ -44,7 +44,8 @@ void densenet_shape(int input[4], int output[4]);
  * dropout does nothing. */
 void densenet_predict(densenet *, const cnn_real *x, cnn_real *logits);
 
-/* Output of layer i (from 0, as listed in the .c) after densenet_predict, valid until the next call. */
+/* Output of layer i (from 0, as listed in the .c) after densenet_predict, valid until the next call. NULL when it was not
+ * kept: at -O2 only --keep-layers does. */
 const cnn_real *densenet_output(const densenet *, int i);
 
 /* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.

@@ -55,6 +55,19 @@ typedef struct {
 typedef struct { double *seconds; double last; } cnn_profile;
 void cnn_lap(cnn_profile *, int kernel);
 
+/* ---- layout.c: how fast code keeps a tensor ---------------------------------------------------------------------- */
+
+/* A tensor of K x C x taps elements, of which `k_lanes` neighbours in K and `c_lanes` in C lie side by side in memory:
+ *   [ceil(K / k_lanes)][ceil(C / c_lanes)][taps][c_lanes][k_lanes], zeros in what is left over.                      */
+typedef struct { size_t k, c, taps, k_lanes, c_lanes; } cnn_layout;
+
+void cnn_lay(const cnn_layout *, cnn_real *laid, const cnn_real *plain);
+void cnn_unlay(const cnn_layout *, cnn_real *plain, const cnn_real *laid);
+
+/* Zeroed room, aligned to 64 bytes and more, on huge pages where the system has them; NULL when memory is short. */
+void *cnn_room(size_t bytes);
+void  cnn_room_free(void *, size_t bytes);      /* NULL: nothing happens */
+
 /* ---- random.c: Philox 4x32-10 (Salmon et al. 2011), counter-based: the same numbers at any number of threads ----- */
 
 /* A number in [0, 1), a multiple of 2^-24, that depends on nothing but its four arguments. */

@@ -42,7 +42,7 @@ Graph *graph_from_file(Arena *arena, const char *path)
 
 Program *placed_program(const Graph *graph, ProgramMode mode)
 {
-    Program *p = build_program(graph, mode);
+    Program *p = build_program(graph, mode, NULL);
     if (mode != PROGRAM_UPDATE)
         plan_memory(p);
     return p;

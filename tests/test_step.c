@@ -28,7 +28,7 @@ static void for_every_network(ProgramMode mode, void (*check)(const Program *))
 {
     for (int i = 0; any_network_file(i); i++) {
         Arena *arena = arena_new();
-        check(build_program(graph_from_file(arena, any_network_file(i)), mode));
+        check(build_program(graph_from_file(arena, any_network_file(i)), mode, NULL));
         arena_free(arena);
     }
 }

@@ -172,14 +172,15 @@ static void grad_bias_body(Emitter *e, const Kernel *kernel)
     end(e, 1);
 }
 
-static const KernelDef forward = {"forward", .counts = true, .textbook = forward_body};
+static const KernelDef forward = {"forward", .counts = true, .textbook = forward_body, .fast = conv_forward_families};
 static const KernelDef grad_input = {
     "grad_input", "dX[n,c,ih,iw] = sum_{k,r,s} W[k,c,r,s] * dY[n,k,i,j]   for all i, j, r, s that meet at ih, iw",
-    .counts = true, .textbook = grad_input_body};
+    .counts = true, .textbook = grad_input_body, .fast = conv_grad_input_families};
 static const KernelDef grad_weight = {
     "grad_weight", "dW[k,c,r,s] = sum_{n,i,j} dY[n,k,i,j] * X[n,c,ih,iw]",
-    .counts = true, .textbook = grad_weight_body};
-static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_{n,i,j} dY[n,k,i,j]", .textbook = grad_bias_body};
+    .counts = true, .textbook = grad_weight_body, .fast = conv_grad_weight_families};
+static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_{n,i,j} dY[n,k,i,j]", .textbook = grad_bias_body,
+                                    .fast = conv_grad_bias_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

@@ -1,0 +1,327 @@
+/* kernel_text.c - each kernel of the step programs as one C function: comment, signature, body.
+ *
+ * Requires: programs placed by memory.c. Establishes: a function for every kernel. At -O0 a function belongs to one layer;
+ * at -O2 kernels whose functions would be the same text, comment aside, share one (kernel->function).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "op.h"
+#include "unit.h"
+
+/* ---- kernels ----------------------------------------------------------------------------------------------------- */
+
+static const char *element_type(const Tensor *t)
+{
+    return t->type == TYPE_REAL ? "real" : t->type == TYPE_INT32 ? "int32_t" : "unsigned char";
+}
+
+static const char *parameter_text(Arena *arena, const KernelDef *def, const Operand *o)
+{
+    const char *constant = o->access == OPERAND_READ ? "const " : "";
+    if (def->flat)
+        return arena_printf(arena, "%sreal *%s", constant, o->role);
+    int64_t dims[MAX_PHYSICAL_RANK];
+    int rank = physical_dims(o->tensor, dims);
+    return arena_printf(arena, "%s%s %s%s", constant, element_type(o->tensor), o->role,
+                        dims_text(arena, rank, dims, "[", "]"));
+}
+
+enum { MAX_PARAMETERS = MAX_OPERANDS + 4 };
+
+/* The texts of the function's parameters; their number. */
+static int parameters_of(const Program *p, const Kernel *k, const char *items[MAX_PARAMETERS])
+{
+    Arena *arena = p->arena;
+    int count = 0;
+    if (k->def->flat)
+        items[count++] = "size_t count";
+    if (k->def->random) {
+        items[count++] = "uint64_t seed";
+        items[count++] = "uint64_t step";
+    }
+    for (int i = 0; i < k->operand_count; i++)
+        items[count++] = parameter_text(arena, k->def, &k->operand[i]);
+    if (k->def->flat)
+        items[count++] = "const cnn_update *u";
+    return count;
+}
+
+static void write_signature(Emitter *e, const Program *p, const Kernel *k)
+{
+    const char *items[MAX_PARAMETERS];
+    int count = parameters_of(p, k, items);
+    wrapped(e, arena_printf(p->arena, "static void %s(", kernel_function(p->arena, p, k)), items, count, ")");
+}
+
+/* A formula's indices without spaces: "X[n,c,i + r - 2]" -> "X[n,c,i+r-2]". */
+static const char *dense_indices(Arena *arena, const char *formula)
+{
+    char *dense = arena_copy(arena, formula, strlen(formula)), *to = dense;
+    for (int depth = 0; *formula; formula++) {
+        depth += (*formula == '[') - (*formula == ']');
+        if (depth == 0 || *formula != ' ')
+            *to++ = *formula;
+    }
+    *to = 0;
+    return dense;
+}
+
+/* "X 256x1x28x28   W 6x1x5x5", broken between operands. */
+static void write_shapes(Emitter *e, const Kernel *k)
+{
+    Arena *arena = emitter_arena(e);
+    const char *text = " *";
+    for (int i = 0; i < k->operand_count; i++) {
+        const char *shape = arena_printf(arena, "%s %s", k->operand[i].role, tensor_shape(arena, k->operand[i].tensor));
+        if (strlen(text) + 3 + strlen(shape) > LINE_WIDTH) {
+            raw(e, "%s", text);
+            text = " *";
+        }
+        text = arena_printf(arena, "%s   %s", text, shape);
+    }
+    raw(e, "%s", text);
+}
+
+static void begin_body(Emitter *body, const Program *p, const Kernel *k)
+{
+    emitter_begin(body, arena_printf(p->arena, "operator %s, kernel %s", k->layer->op ? k->layer->op->keyword : "loss",
+                                     k->def->suffix));
+    let_int(body, "N", p->graph->batch);
+    let(body, "set", k->adds ? "+=" : "=");
+    if (p->target)
+        let_int(body, "L", p->target->lanes);
+}
+
+/* The formula's names are bound by the textbook body; a fast one may bind others. */
+static const char *formula_of(const Program *p, const Kernel *k)
+{
+    const char *formula = k->def->formula;
+    if (!formula)
+        formula = k->index >= p->backward_from ? k->layer->op->grad : k->layer->op->formula;
+    Emitter *names = emitter_new(p->arena);
+    begin_body(names, p, k);
+    k->def->textbook(names, k);
+    return dense_indices(p->arena, substitute(names, formula));
+}
+
+/* "Also: layer1.0.conv2, layer1.1.conv1", broken between layers. */
+static void write_users(Emitter *e, const char *users)
+{
+    Arena *arena = emitter_arena(e);
+    const char *text = " *   Also:";
+    while (*users) {
+        size_t length = strcspn(users, ",");
+        if (strlen(text) + 2 + length > LINE_WIDTH) {
+            raw(e, "%s", text);
+            text = " *        ";
+        }
+        text = arena_printf(arena, "%s %.*s%s", text, (int)length, users, users[length] ? "," : "");
+        users += length;
+        users += strspn(users, ", ");
+    }
+    raw(e, "%s", text);
+}
+
+/* How a fast kernel computes it. */
+static void write_schedule(Emitter *e, const Kernel *k)
+{
+    static const char *const fused[] = {"folded batch norm", "addition", "ReLU", "ReLU's gradient", "batch statistics"};
+    const char *text = k->fast->name;
+    if (k->schedule.text)
+        text = arena_printf(emitter_arena(e), "%s: %s", text, k->schedule.text);
+    for (int i = 0; i < 5; i++)
+        if (k->fuses & (1u << i))
+            text = arena_printf(emitter_arena(e), "%s; %s fused", text, fused[i]);
+    raw(e, " *   Schedule: %s", text);
+}
+
+static void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, const char *users)
+{
+    Arena *arena = p->arena;
+    const Layer *l = k->layer;
+    const char *title = !l->op ? "loss" : arena_printf(arena, "%s: %s", l->name, layer_operator(arena, l));
+    const char *place = arena_printf(arena, "%s:%d", comment_text(arena, base_name(l->graph->source->path)), line_of(l));
+    if (k->def->flat)
+        raw(e, "/* one optimiser step for one tensor");
+    else
+        raw(e, "/* %-80s %35s", title, place);
+    for (const char *from = formula_of(p, k); from; ) {
+        const char *stop = strchr(from, '\n');
+        raw(e, " *   %.*s", (int)(stop ? stop - from : (long)strlen(from)), from);
+        from = stop ? stop + 1 : NULL;
+    }
+    if (!k->def->flat)
+        write_shapes(e, k);
+    if (k->fast)
+        write_schedule(e, k);
+    if (*users)
+        write_users(e, users);
+    raw(e, " */");
+}
+
+static Emitter *kernel_body(const Program *p, const Kernel *k)
+{
+    Emitter *body = emitter_new(p->arena);
+    begin_body(body, p, k);
+    if (k->fast || (p->target && k->def->flat))
+        in_region(body);
+    function(body);
+    if (k->fast)
+        k->fast->body(body, k);
+    else
+        k->def->textbook(body, k);
+    end(body, 1);
+    return body;
+}
+
+static void write_kernel(Emitter *e, const Program *p, const Kernel *k)
+{
+    write_kernel_comment(e, p, k, "");
+    write_signature(e, p, k);
+    append_body(e, kernel_body(p, k));
+    raw(e, "%s", "");
+}
+
+/* True when the training program has this layer's kernel too, so that one function serves both programs. */
+static bool shared_with_training(const Program *train, const int *first, const Kernel *k)
+{
+    if (first[k->layer->index] < 0)
+        return false;
+    for (int i = first[k->layer->index]; i < train->backward_from && train->kernels.items[i]->layer == k->layer; i++)
+        if (train->kernels.items[i]->def == k->def)
+            return true;
+    return false;
+}
+
+/* -O0: a function a layer. */
+static void write_textbook_kernels(Emitter *e, const Graph *g, const Unit *u)
+{
+    int *first = NEW_ARRAY(g->arena, int, g->layers.count);
+    memset(first, -1, sizeof *first * (size_t)g->layers.count);
+    raw(e, "/* ---- forward ---- */\n");
+    for (int i = 0; i < u->train->kernels.count; i++) {
+        const Kernel *k = u->train->kernels.items[i];
+        if (i == u->train->backward_from)
+            raw(e, "/* ---- backward ---- */\n");
+        if (i < u->train->backward_from && k->layer->op && first[k->layer->index] < 0)
+            first[k->layer->index] = i;
+        write_kernel(e, u->train, k);
+    }
+    bool titled = false;
+    for (int i = 0; i < u->predict->kernels.count; i++) {
+        const Kernel *k = u->predict->kernels.items[i];
+        if (shared_with_training(u->train, first, k))
+            continue;
+        if (!titled)
+            raw(e, "/* ---- forward, where prediction differs from training ---- */\n");
+        titled = true;
+        write_kernel(e, u->predict, k);
+    }
+    raw(e, "/* ---- update ---- */\n");
+    write_kernel(e, u->update, u->update->kernels.items[0]);
+}
+
+/* ---- -O2: one function for all kernels that would have the same ---------------------------------------------------- */
+
+typedef struct {
+    const Program *p;
+    const Kernel  *first;       /* whose name the function bears                            */
+    Emitter       *body;
+    const char    *text;        /* parameters and body: what makes it the same function     */
+    uint32_t       hash;
+    const char    *users;       /* the other layers it serves                               */
+} Shared;
+
+typedef LIST(Shared) SharedList;
+
+static uint32_t hash_of(const char *text)
+{
+    uint32_t hash = 2166136261u;        /* FNV-1a */
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 16777619u;
+    return hash;
+}
+
+static const char *function_text(const Program *p, const Kernel *k, Emitter *body)
+{
+    const char *items[MAX_PARAMETERS], *text = "";
+    int count = parameters_of(p, k, items);
+    for (int i = 0; i < count; i++)
+        text = arena_printf(p->arena, "%s%s, ", text, items[i]);
+    return arena_printf(p->arena, "%s\n%s", text, emitter_text(body));
+}
+
+static const char *unused_name(const Program *p, const SharedList *list, const Kernel *k)
+{
+    const char *base = arena_printf(p->arena, "%s_%s", k->layer->symbol, k->def->suffix), *name = base;
+    if (k->def->flat)
+        return k->def->suffix;
+    for (int ordinal = 2, i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].first->function, name) == 0) {
+            name = arena_printf(p->arena, "%s%d", base, ordinal++);
+            i = -1;
+        }
+    return name;
+}
+
+static void share_kernel(SharedList *list, const Program *p, Kernel *k)
+{
+    Emitter *body = kernel_body(p, k);
+    const char *text = function_text(p, k, body);
+    uint32_t hash = hash_of(text);
+    for (int i = 0; i < list->count; i++) {
+        Shared *s = &list->items[i];
+        if (s->hash != hash || strcmp(s->text, text) != 0)
+            continue;
+        k->function = s->first->function;
+        if (s->first->layer != k->layer)
+            s->users = arena_printf(p->arena, "%s%s%s", s->users, *s->users ? ", " : "", k->layer->name);
+        return;
+    }
+    k->function = unused_name(p, list, k);
+    Shared s = {p, k, body, text, hash, ""};
+    APPEND(p->arena, list, s);
+}
+
+static void write_shared(Emitter *e, const Shared *s)
+{
+    write_kernel_comment(e, s->p, s->first, s->users);
+    write_signature(e, s->p, s->first);
+    append_body(e, s->body);
+    raw(e, "%s", "");
+}
+
+static void write_fast_kernels(Emitter *e, const Graph *g, const Unit *u)
+{
+    const Program *programs[] = {u->train, u->predict, u->update};
+    SharedList list = {0};
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < (i == 2 ? 1 : programs[i]->kernels.count); k++)
+            share_kernel(&list, programs[i], programs[i]->kernels.items[k]);
+    const Kernel *last = NULL;
+    for (int i = 0; i < list.count; i++) {
+        const Kernel *k = list.items[i].first;
+        bool train = list.items[i].p == u->train;
+        bool backward = train && k->index >= u->train->backward_from;
+        if (i == 0)
+            raw(e, "/* ---- forward ---- */\n");
+        else if (backward && last->index < u->train->backward_from)
+            raw(e, "/* ---- backward ---- */\n");
+        else if (list.items[i].p != list.items[i - 1].p)
+            raw(e, train ? "" : list.items[i].p == u->update ? "/* ---- update ---- */\n"
+                                : "/* ---- forward, where prediction differs from training ---- */\n");
+        write_shared(e, &list.items[i]);
+        last = k;
+    }
+    (void)g;
+}
+
+void write_kernels(Emitter *e, const Graph *g, const Unit *u)
+{
+    if (u->train->target)
+        write_fast_kernels(e, g, u);
+    else
+        write_textbook_kernels(e, g, u);
+}

@@ -1,0 +1,58 @@
+/* store.c - the last lines of a fast kernel: what is fused into its store, and the border around its output.
+ *
+ * Requires: kernel->fuses and the operands it names, set by fuse.c. Establishes: one place that knows the order of the
+ * fused steps (step.h), so that every family can do them.
+ */
+#include <string.h>
+
+#include "../unit.h"
+#include "kernels.h"
+
+static const Layout *layout_of(const Kernel *k, const char *role)
+{
+    const Tensor *t = operand_of(k, role)->tensor;
+    return t->rank == 4 && t->storage->rank == 4 ? &t->storage->layout : &t->layout;
+}
+
+void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *value, const char *n, const char *block,
+                 const char *i, const char *j)
+{
+    let(e, "value", "%s", substitute(e, value));
+    let(e, "place", "%s", substitute(e, pixel(e, k, role, n, block, i, j)));
+    let(e, "channels", "%s * %d", substitute(e, block), layout_of(k, role)->lanes);
+    if (k->fuses & FUSE_SCALE)
+        let(e, "value", "%s * load(&fold_scale[%s]) + load(&fold_shift[%s])", substitute(e, "$value"),
+            substitute(e, "$channels"), substitute(e, "$channels"));
+    if (k->adds)
+        let(e, "value", "load($place) + (%s)", substitute(e, "$value"));
+    if (k->fuses & FUSE_ADD)
+        let(e, "value", "%s + load(%s)", substitute(e, "$value"), substitute(e, pixel(e, k, "A", n, block, i, j)));
+    if (k->fuses & FUSE_RELU)
+        let(e, "value", "larger(%s, zero)", substitute(e, "$value"));
+    if (k->fuses & FUSE_MASK)
+        let(e, "value", "where_positive(load(%s), %s)", substitute(e, pixel(e, k, "M", n, block, i, j)),
+            substitute(e, "$value"));
+    let(e, "value", "%s", substitute(e, "$value"));
+    line(e, substitute(e, "store($place, $value);"));
+}
+
+void clear_border(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
+{
+    const Tensor *t = operand_of(k, role)->tensor;
+    const Layout *layout = layout_of(k, role);
+    const Border *b = &layout->border;
+    if (k->adds || layout->kind != LAYOUT_BLOCKED || (b->top | b->bottom | b->left | b->right) == 0)
+        return;
+    line(e, arena_printf(emitter_arena(e), "clear_border(%s[%s][%s][0][0], %lld, %lld, %lld, %lld, %lld, %lld);", role,
+                         substitute(e, n), substitute(e, block), (long long)t->dim[2], (long long)t->dim[3],
+                         (long long)b->top, (long long)b->bottom, (long long)b->left, (long long)b->right));
+}
+
+void plane_statistics(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
+{
+    if (!(k->fuses & FUSE_STATS))
+        return;
+    let(e, "plane", "%s", substitute(e, pixel(e, k, role, n, block, "0", "0")));
+    let(e, "partial", "partial[%s][%s]", substitute(e, n), substitute(e, block));
+    line(e, "plane_statistics($plane, $partial[0], $partial[1]);");
+}

@@ -1,0 +1,161 @@
+/* program_text.c - each step program as one C function: where its tensors lie, and the calls of its kernels in order.
+ *
+ * Requires: programs placed by memory.c, and functions named by kernel_text.c. Establishes: NAME_predict, NAME_gradients
+ * and NAME_update. At -O2 neighbouring fast kernels are called in one parallel region; textbook kernels, which fork their
+ * own, stand between regions.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "op.h"
+#include "unit.h"
+
+/* Whole tensors, and views of some channels, which have a name of their own. */
+static bool has_place(const Tensor *t)
+{
+    return in_arena(t->storage) && (t->storage == t || t->name != t->storage->name) && t->first >= 0;
+}
+
+static const char *place_text(Arena *arena, const Tensor *t)
+{
+    int64_t offset = t->storage->offset / 4 + slice_offset(t);
+    return offset ? arena_printf(arena, "void *%s = arena + %lld;", t->name, (long long)offset)
+                  : arena_printf(arena, "void *%s = arena;", t->name);
+}
+
+/* One local pointer a tensor: where it lies in the arena. */
+static void write_places(Emitter *e, const Program *p)
+{
+    int width = 0;
+    for (int i = 0; i < p->tensors.count; i++)
+        if (has_place(p->tensors.items[i]) && (int)strlen(place_text(p->arena, p->tensors.items[i])) > width)
+            width = (int)strlen(place_text(p->arena, p->tensors.items[i]));
+    raw(e, "    real *arena = net->arena;");
+    raw(e, "    const void *input = x;");
+    for (int i = 0; i < p->tensors.count; i++) {
+        const Tensor *t = p->tensors.items[i];
+        if (!has_place(t))
+            continue;
+        const char *life = p->mode == PROGRAM_PREDICT ? ""
+                         : arena_printf(p->arena, ", kernels %d to %d", t->first, t->last);
+        raw(e, "    %-*s /* %s%s */", width, place_text(p->arena, t), tensor_shape(p->arena, t), life);
+    }
+}
+
+static void write_call(Emitter *e, const Program *p, const Kernel *k, const char *margin)
+{
+    const char *items[MAX_OPERANDS + 2];
+    int count = 0;
+    if (k->def->random) {
+        items[count++] = "net->seed";
+        items[count++] = "net->step";
+    }
+    for (int i = 0; i < k->operand_count; i++)
+        items[count++] = k->operand[i].tensor->name;
+    wrapped(e, arena_printf(p->arena, "%s%s(%d, %s(", margin, k->index < p->backward_from ? "RUN" : "BACK", k->index,
+                            kernel_function(p->arena, p, k)), items, count, "));");
+}
+
+/* Fast kernels are called by every thread of a region, textbook kernels by one thread that forks its own. */
+static void write_calls(Emitter *e, const Program *p, int from, int to)
+{
+    bool inside = false;
+    for (int i = from; i < to; i++) {
+        const Kernel *k = p->kernels.items[i];
+        if (k->fast && !inside)
+            raw(e, "#pragma omp parallel\n    {\n        const unsigned mode = flush_denormals();");
+        if (!k->fast && inside)
+            raw(e, "        restore_denormals(mode);\n    }");
+        inside = k->fast != NULL;
+        if (i == p->backward_from && i > from)
+            raw(e, "\n%s/* backward */", inside ? "        " : "    ");
+        write_call(e, p, k, inside ? "        " : "    ");
+    }
+    if (inside)
+        raw(e, "        restore_denormals(mode);\n    }");
+}
+
+/* Rows may be longer than there are classes. */
+static void write_logits(Emitter *e, const Program *p)
+{
+    const Tensor *output = p->activation[p->graph->output->index];
+    int64_t batch = p->graph->batch, classes = shape_count(&p->graph->output->output);
+    raw(e, "    if (logits)");
+    if (physical_count(output) == batch * classes) {
+        raw(e, "        memcpy(logits, %s, sizeof(real) * %lld);", output->name, (long long)(batch * classes));
+        return;
+    }
+    raw(e, "        for (int n = 0; n < %lld; n++)", (long long)batch);
+    raw(e, "            memcpy(logits + %lld * n, (const real *)%s + %lld * n, sizeof(real) * %lld);", (long long)classes,
+        output->name, (long long)(physical_count(output) / batch), (long long)classes);
+}
+
+static void write_gradients(Emitter *e, const Graph *g, const Program *p)
+{
+    raw(e, "/* Tensors that are never alive at the same time share memory: \"kernels a to b\" is a tensor's life. */");
+    raw(e, "real %s_gradients(%s *net, const real *x, const int32_t *labels, real *logits)\n{", g->name, g->name);
+    write_places(e, p);
+    raw(e, "\n    /* forward */");
+    if (p->target) {            /* forward and backward in one region */
+        write_calls(e, p, 0, p->kernels.count);
+        write_logits(e, p);
+        raw(e, "    return *(real *)kept_loss_mean;\n}\n");
+        return;
+    }
+    write_calls(e, p, 0, p->backward_from);
+    write_logits(e, p);
+    raw(e, "    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */");
+    raw(e, "\n    /* backward */");
+    write_calls(e, p, p->backward_from, p->kernels.count);
+    raw(e, "    return mean_loss;\n}\n");
+}
+
+static void write_predict(Emitter *e, const Graph *g, const Program *p)
+{
+    if (!p->target || p->tuning->keep_layers)
+        raw(e, "/* Every layer keeps its output here, so that it can be looked at afterwards (%s_output). */", g->name);
+    raw(e, "void %s_predict(%s *net, const real *x, real *logits)\n{", g->name, g->name);
+    write_places(e, p);
+    raw(e, "    net->pictures = x;\n");
+    write_calls(e, p, 0, p->kernels.count);
+    write_logits(e, p);
+    raw(e, "}\n");
+}
+
+static void write_update(Emitter *e, const Graph *g, const Program *p)
+{
+    raw(e, "void %s_update(%s *net, const cnn_update *u)\n{", g->name, g->name);
+    if (p->target)
+        raw(e, "#pragma omp parallel");
+    raw(e, "    for (int i = 0; i < TENSORS; i++)");
+    raw(e, "        if (tensor_table[i].trainable && !net->frozen[i])");
+    raw(e, "            sgd_update(%s, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);",
+        p->target ? "tensor_room[i]" : "tensor_table[i].count");
+    raw(e, "    net->step++;\n}\n");
+}
+
+static void write_macros(Emitter *e, const Program *p)
+{
+    if (p->target) {
+        raw(e, "/* Notes the time of kernel i when a profile is being taken. */");
+        raw(e, "static inline void lap(cnn_profile *profile, int i)\n{");
+        raw(e, "#pragma omp master\n    if (profile)\n        cnn_lap(profile, i);\n}\n");
+        raw(e, "/* Calls kernel i. */");
+        raw(e, "#define RUN(i, call) do { call; lap(net->profile, i); } while (0)");
+    } else {
+        raw(e, "/* Calls kernel i, and notes its time when a profile is being taken. */");
+        raw(e, "#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)");
+    }
+    raw(e, "/* The same for a backward kernel, which may rest while tensors are frozen. */");
+    raw(e, "#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)\n");
+}
+
+void write_programs(Emitter *e, const Graph *g, const Unit *u)
+{
+    raw(e, "/* ---- programs ---- */\n");
+    write_macros(e, u->train);
+    write_idle(e, g, u->train);
+    write_predict(e, g, u->predict);
+    write_gradients(e, g, u->train);
+    write_update(e, g, u->update);
+}
