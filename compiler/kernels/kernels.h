@@ -57,6 +57,9 @@ extern const FastKernel *const flatten_forward_families[], *const flatten_grad_i
 extern const FastKernel *const dropout_forward_families[], *const dropout_grad_input_families[];
 extern const FastKernel *const loss_forward_families[], *const loss_backward_families[];
 
+extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
+extern const FastKernel depthwise_forward, depthwise_grad_input, depthwise_grad_weight;            /* depthwise.c */
+
 /* ---- what families ask of a layer (defined beside its attributes, in ops/) --------------------------------------- */
 
 bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands        */
@@ -84,6 +87,26 @@ Tensor        *scratch_of(Program *, Kernel *, const char *role, int rank, const
  * "X[n][cb][i * 2 + r + 1][j + 1]" for a border of 1. In a LAYOUT_PLAIN picture: of the element, block = channel. */
 const char    *pixel(Emitter *, const Kernel *, const char *role, const char *n, const char *block, const char *i,
                      const char *j);
+
+/* ---- tiles.c: sizes and index texts ------------------------------------------------------------------------------ */
+
+/* `count` pixels in the fewest tiles of at most `most`, as equal as can be: the size of the larger ones. */
+int64_t        even_tile(int64_t count, int64_t most);
+/* The same as one or two runs of equal tiles, the second one's a pixel smaller; returns the number of runs. */
+typedef struct { int64_t first, count, size; } Tiles;           /* first: the first tile's first pixel                */
+int            even_tiles(int64_t count, int64_t most, Tiles parts[2]);
+/* Opens the loop over a run's tiles: "for (tile ...) { const int VARIABLE = tile * 14 + 28;". */
+void           open_tiles(Emitter *, const char *variable, const Tiles *);
+
+/* Has the operand a border in memory? */
+bool           has_border(const Kernel *, const char *role);
+
+/* Into how many pieces to cut `rows` rows of each of `planes` planes for `wanted` pieces of work; at least 4 rows each. */
+int64_t        pieces_of(int64_t rows, int64_t planes, int64_t wanted);
+
+/* "i * 2", or "i" for 1. "i + r * 2 - 1" for index i, other r, factor 2, shift -1; zeros leave out their part. */
+const char    *times(Emitter *, const char *index, int64_t factor);
+const char    *sum_text(Emitter *, const char *index, const char *other, int64_t factor, int64_t shift);
 
 /* ---- statements -------------------------------------------------------------------------------------------------- */
 
