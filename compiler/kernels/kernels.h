@@ -115,6 +115,8 @@ const char    *sum_text(Emitter *, const char *index, const char *other, int64_t
 void parallel_over(Emitter *, int loops);
 void unrolled(Emitter *, const char *variable, int64_t count);  /* a loop that is unrolled completely                 */
 void step_loop(Emitter *, const char *variable, int64_t count, int64_t step);   /* for (int v = 0; v < count; v += step) */
+void step_between(Emitter *, const char *variable, const char *from, const char *to, int64_t step);     /* templates  */
+void block(Emitter *);          /* { ... }: names declared inside end with it                                         */
 
 /* Stores the vector expression `value` as output pixel (n, block, i, j) of operand Y or dX (`role`), after all that
  * kernel->fuses asks for, and after adding what is there where kernel->adds. */
