@@ -132,6 +132,7 @@ static void write_vector_helpers(Emitter *e, const char *kernels, const Target *
             used[i] = used[k] && strstr(vector_helpers[k].definition, vector_helpers[i].use);
     }
     raw(e, "enum { L = %d };             /* lanes: channels side by side in a vector */", target->lanes);
+    raw(e, "#pragma GCC diagnostic ignored \"-Wpsabi\"      /* no vec crosses to another file, whatever the ABI */");
     raw(e, "typedef real vec __attribute__((vector_size(L * sizeof(real))));");
     for (int i = 0; i < HELPERS; i++)
         if (used[i])
