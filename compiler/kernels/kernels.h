@@ -59,6 +59,7 @@ extern const FastKernel *const loss_forward_families[], *const loss_backward_fam
 
 extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
 extern const FastKernel depthwise_forward, depthwise_grad_input, depthwise_grad_weight;            /* depthwise.c */
+extern const FastKernel direct_forward, direct_rows_forward, direct_grad_input;         /* direct.c, direct_grad_input.c */
 
 /* ---- what families ask of a layer (defined beside its attributes, in ops/) --------------------------------------- */
 
