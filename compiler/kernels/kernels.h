@@ -130,4 +130,8 @@ void clear_border(Emitter *, const Kernel *, const char *role, const char *n, co
 /* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS, where asked for. */
 void plane_statistics(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
+/* partial[n][block] = each lane's mean over the operand's plane (n, block), and its sum of squares about that mean. Of
+ * rows (rank 2), the plane is the block in all images: partial[0][block]. */
+void statistics_of_plane(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
+
 #endif
