@@ -207,7 +207,7 @@ bool direct_has_planes(const Direct *d)
 typedef struct { const char *name; int64_t factor; } Term;
 
 /* "i * 2 + r - 1": a sum of terms and a constant. A name that is a number counts as a constant, NULL as nothing. */
-static const char *sum_text(Emitter *e, const Term *terms, int count, int64_t constant)
+static const char *index_text(Emitter *e, const Term *terms, int count, int64_t constant)
 {
     const char *text = "";
     for (int i = 0; i < count; i++) {
@@ -233,7 +233,7 @@ static const char *sum_text(Emitter *e, const Term *terms, int count, int64_t co
 
 static const char *block_text(Emitter *e, const char *block, int v)
 {
-    return sum_text(e, &(Term){block, 1}, 1, v);
+    return index_text(e, &(Term){block, 1}, 1, v);
 }
 
 /* A loop's variable, or "0" without a loop where there is one iteration; *depth counts the loops. */
@@ -289,7 +289,7 @@ static void start_sums(Emitter *e, const Place *p)
             let_int(e, "v", v);
             if (names->start)
                 let(e, "start", "load(&%s[%s])", names->start,
-                    sum_text(e, &(Term){p->block, p->d->lanes}, 1, v * p->d->lanes));
+                    index_text(e, &(Term){p->block, p->d->lanes}, 1, v * p->d->lanes));
             else
                 let(e, "start", "zero");
             line(e, "$sum$v$at = $start;");
@@ -317,11 +317,11 @@ static const char *filter_text(Emitter *e, const Place *p, int v, const char *in
     const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
     const char *taps;
     if (names->merged_taps)
-        taps = sum_text(e, (Term[]){{r, row->filter_step * p->d->filter_width}, {s, column->filter_step}}, 2,
+        taps = index_text(e, (Term[]){{r, row->filter_step * p->d->filter_width}, {s, column->filter_step}}, 2,
                         row->filter_first * p->d->filter_width + column->filter_first);
     else
-        taps = arena_printf(emitter_arena(e), "%s][%s", sum_text(e, &(Term){r, row->filter_step}, 1, row->filter_first),
-                            sum_text(e, &(Term){s, column->filter_step}, 1, column->filter_first));
+        taps = arena_printf(emitter_arena(e), "%s][%s", index_text(e, &(Term){r, row->filter_step}, 1, row->filter_first),
+                            index_text(e, &(Term){s, column->filter_step}, 1, column->filter_first));
     return arena_printf(emitter_arena(e), "%s[%s][%s][%s][%s]", names->filters, block_text(e, p->block, v), in_block, taps,
                         names->in_lane);
 }
@@ -352,9 +352,9 @@ static void add_products(Emitter *e, const Place *p)
                         line(e, "const vec w$v = load($from);");
                     }
                     int inner = loop_tile(e, p);
-                        const char *i = sum_text(e, (Term[]){{p->i, row->step}, {down(p), row->step}, {r, row->tap_step}}, 3,
+                        const char *i = index_text(e, (Term[]){{p->i, row->step}, {down(p), row->step}, {r, row->tap_step}}, 3,
                                                  row->first);
-                        const char *j = sum_text(e, (Term[]){{p->j, column->step}, {"t", column->step},
+                        const char *j = index_text(e, (Term[]){{p->j, column->step}, {"t", column->step},
                                                              {s, column->tap_step}}, 3, column->first);
                         let(e, "pixel", "%s[%s]", pixel(e, p->kernel, names->in, "n", group_block(e, p, block), i, j),
                             names->in_lane);
@@ -372,8 +372,8 @@ static void store_sums(Emitter *e, const Place *p)
     const DirectNames *names = p->d->names;
     const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
     int depth = loop_tile(e, p);
-        const char *i = sum_text(e, (Term[]){{p->i, row->out_step}, {down(p), row->out_step}}, 2, row->out_first);
-        const char *j = sum_text(e, (Term[]){{p->j, column->out_step}, {"t", column->out_step}}, 2, column->out_first);
+        const char *i = index_text(e, (Term[]){{p->i, row->out_step}, {down(p), row->out_step}}, 2, row->out_first);
+        const char *j = index_text(e, (Term[]){{p->j, column->out_step}, {"t", column->out_step}}, 2, column->out_first);
         for (int v = 0; v < p->blocks; v++) {
             let_int(e, "v", v);
             store_pixel(e, p->kernel, names->out, "$sum$v$at", "n", block_text(e, p->block, v), i, j);
@@ -453,12 +453,6 @@ static void emit_part(Emitter *e, Place p, int64_t block_rows)
     emit_rows(e, p, height - whole, arena_printf(arena, "%lld", (long long)whole), block_rows > 0);
     if (block_rows)
         end(e, 1);
-}
-
-static bool has_border(const Kernel *kernel, const char *role)
-{
-    const Border *b = &operand_of(kernel, role)->tensor->storage->layout.border;
-    return b->top | b->bottom | b->left | b->right;
 }
 
 /* The planes of `blocks` vectors of channels from `channels`: borders, then every part. */
