@@ -171,7 +171,6 @@ static void write_vector_helpers(Emitter *e, const char *kernels, const Target *
     raw(e, "enum { L = %d };             /* lanes: channels side by side in a vector */", target->lanes);
     raw(e, "#pragma GCC diagnostic ignored \"-Wpsabi\"      /* no vec crosses to another file, whatever the ABI */");
     raw(e, "typedef real vec __attribute__((vector_size(L * sizeof(real))));");
-    raw(e, "#pragma GCC diagnostic ignored \"-Wpsabi\"      /* vectors wider than a register are passed to inline functions only */");
     for (int i = 0; i < HELPERS; i++)
         if (used[i])
             raw(e, "%s", vector_helpers[i].definition);
