@@ -121,6 +121,17 @@ static bool has_statistics(const Kernel *k)
     return operand_of(k, "partial")->access == OPERAND_READ;
 }
 
+Tensor *leave_statistics(Kernel *k)
+{
+    k->schedule.blocks = 0;
+    k->schedule.text = "shared among threads; the convolution has stored the statistics";
+    for (int i = 0; ; i++)
+        if (k->operand[i].tensor == operand_of(k, "partial")->tensor) {
+            k->operand[i].access = OPERAND_READ;
+            return k->operand[i].tensor;
+        }
+}
+
 /* Mean and squares about it of the channel's values, from those of its planes, which are equal in size:
  * squares = sum of squares_n + plane * (mean_n - mean)^2. */
 static void merge_statistics(Emitter *e, const Kernel *k)

@@ -73,6 +73,9 @@ Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);
 /* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of its own dY.
  * The ReLU must be the batch norm's only user, with nothing added between them; it is done for every kernel that reads dY. */
 void           gate_batchnorm(Program *, Kernel *k, Tensor *relu_gradient);
+/* Training: the convolution before writes the statistics of the planes (FUSE_STATS), batch norm's forward kernel k only
+ * reads them. Returns k's operand "partial", for the convolution to write under that role. */
+Tensor        *leave_statistics(Kernel *k);
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
