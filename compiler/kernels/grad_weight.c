@@ -1,0 +1,438 @@
+/* grad_weight.c - direct weight gradient of a convolution on blocked pictures.
+ *
+ *   dW[k,c,r,s] = sum_{n,i,j} dY[n,k,i,j] * X[n,c,ih,iw]
+ *
+ * Lanes are output channels: each product is a vector of dY times one element of X, and no operand is transposed
+ * (Georganas et al. 2018, "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures", on the weight
+ * update). From the registers outwards:
+ * - a register tile holds the sums of some vectors of filters x some taps x some input channels;
+ * - a block of pixels, some rows of a picture or some small pictures, is added up in registers before they are stored.
+ *   It stays in the first cache while all tiles pass over it, and the next one is fetched meanwhile;
+ * - a task owns a rectangle of dW, filters x input channels, large enough that X and dY are not read too often;
+ * - where there are few tasks the pixels are split into chunks too. Each has sums of its own, added in order at the end.
+ * All of it follows from the shape alone, so that results do not depend on the number of threads.
+ *
+ * Requires: X with the convolution's padding as its border; one group, or groups of whole blocks. Establishes: dW, with
+ * zeros in its spare lanes because those of X and dY hold zeros.
+ */
+#include "../unit.h"
+#include "kernels.h"
+
+enum {
+    FIRST_CACHE = 28 * 1024,            /* bytes of it for a block of pixels                                          */
+    SECOND_CACHE = 384 * 1024,
+    SUMMED_PIXELS = 512,                /* small pictures: so many are added up between two stores, where caches allow */
+    WORK_PER_VECTOR = 64,               /* products for each vector that a task reads: enough to hide the memory      */
+    EVEN_TASKS = 16, MANY_TASKS = 48,   /* any number of threads shares a multiple of the one, or more than the other */
+};
+
+typedef struct {
+    Window  w;
+    int64_t batch, groups;
+    int64_t filters, channels;          /* blocks of output and of input channels in a group                          */
+    int64_t inner;                      /* input channels in a block of dW                                            */
+    int     lanes;
+} Problem;
+
+/* Sums in registers: vectors of filters x taps (rows x columns of the kernel, all or one of each) x input channels. */
+typedef struct { int64_t blocks, rows, columns, channels; } Tile;
+
+typedef struct {
+    Tile    tile;
+    int64_t blocks, channels;           /* of a task: blocks of filters and of input channels                         */
+    int64_t rows, images;               /* of a block of pixels: output rows of one picture, or all of some pictures  */
+    int64_t row_blocks, pixel_blocks;   /* blocks of pixels in a picture; in the batch                                */
+    int64_t chunks;
+} Plan;
+
+static Problem problem_of(const Kernel *k, int lanes)
+{
+    const Layer *l = k->layer;
+    const int64_t *weight = l->param[0].dim;
+    Problem p = {.batch = l->graph->batch, .groups = conv_groups(l), .lanes = lanes};
+    conv_window(l, &p.w);
+    p.filters = blocks_of(weight[0] / p.groups, lanes);
+    p.channels = blocks_of(weight[1], lanes);
+    p.inner = weight[1] < lanes ? weight[1] : lanes;
+    return p;
+}
+
+static bool fits(const Kernel *k, const Target *target)
+{
+    const int64_t *weight = k->layer->param[0].dim, groups = conv_groups(k->layer);
+    return groups == 1 || (weight[1] % target->lanes == 0 && weight[0] / groups % target->lanes == 0);
+}
+
+/* ---- plan -------------------------------------------------------------------------------------------------------- */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t pieces(int64_t count, int64_t size)
+{
+    return (count + size - 1) / size;
+}
+
+static int64_t count_sums(const Tile *t)
+{
+    return t->blocks * t->rows * t->columns * t->channels;
+}
+
+/* Cycles a product, roughly: two products a cycle that take four, two loads a cycle, and vectors from the second cache. */
+static double tile_cost(const Tile *t)
+{
+    double sums = (double)count_sums(t), blocks = (double)t->blocks;
+    double loads = sums / blocks + blocks, lines = blocks + (double)t->rows;
+    return ((sums > 8 ? sums : 8) + loads / 2 + lines + 2) / sums;
+}
+
+/* The cheapest tile whose sums, vectors of dY, broadcast element of X and one to spare are in registers together. */
+static Tile choose_tile(const Problem *p, int registers)
+{
+    const int64_t R = p->w.kernel[0], S = p->w.kernel[1];
+    Tile best = {1, 1, 1, 1};
+    for (int64_t blocks = 1; blocks <= 4; blocks++)
+        for (int shape = 0; shape < 4; shape++)
+            for (int64_t channels = 1; channels <= p->inner; channels++) {
+                Tile t = {blocks, shape & 2 ? R : 1, shape & 1 ? S : 1, channels};
+                bool divides = p->filters % blocks == 0 && p->inner % channels == 0;
+                if (divides && t.rows * t.columns <= registers && count_sums(&t) + blocks + 2 <= registers &&
+                    tile_cost(&t) < tile_cost(&best))
+                    best = t;
+            }
+    return best;
+}
+
+/* The next larger divisor of n that is a multiple of `unit`; `from` itself where there is none. */
+static int64_t larger_divisor(int64_t n, int64_t from, int64_t unit)
+{
+    for (int64_t d = from + unit; d <= n; d += unit)
+        if (n % d == 0)
+            return d;
+    return from;
+}
+
+/* Vectors of X that go with one output pixel: with several taps all pixels under a stride are read. */
+static int64_t vectors_under(const Problem *p)
+{
+    return p->w.kernel[0] * p->w.kernel[1] > 1 ? p->w.stride[0] * p->w.stride[1] : 1;
+}
+
+static void choose_task(const Problem *p, Plan *plan)
+{
+    plan->blocks = plan->tile.blocks;
+    plan->channels = 1;
+    for (;;) {
+        int64_t products = plan->blocks * plan->channels * p->inner * p->w.kernel[0] * p->w.kernel[1];
+        int64_t blocks = larger_divisor(p->filters, plan->blocks, plan->tile.blocks);
+        int64_t channels = larger_divisor(p->channels, plan->channels, 1);
+        bool grows[2] = {blocks > plan->blocks, channels > plan->channels};
+        if (products >= WORK_PER_VECTOR * (plan->blocks + plan->channels) || (!grows[0] && !grows[1]))
+            return;
+        if (grows[0] && (plan->blocks <= plan->channels || !grows[1]))
+            plan->blocks = blocks;
+        else
+            plan->channels = channels;
+    }
+}
+
+static void choose_pixels(const Problem *p, Plan *plan)
+{
+    int64_t height = p->w.out[0], width = p->w.out[1], vector = p->lanes * (int64_t)sizeof(float);
+    int64_t near = FIRST_CACHE / (vector * (plan->tile.blocks + vectors_under(p)));
+    plan->rows = even_tile(height, least(height, most(near / width, 1)));
+    plan->row_blocks = pieces(height, plan->rows);
+    plan->images = 1;
+    if (plan->row_blocks == 1) {
+        int64_t far = SECOND_CACHE / (vector * (plan->blocks + plan->channels * vectors_under(p)));
+        plan->images = even_tile(p->batch, least(p->batch, most(least(far, SUMMED_PIXELS) / (height * width), 1)));
+    }
+    plan->pixel_blocks = plan->row_blocks * pieces(p->batch, plan->images);
+}
+
+static void choose_chunks(const Problem *p, Plan *plan)
+{
+    int64_t tasks = p->groups * p->filters / plan->blocks * (p->channels / plan->channels);
+    plan->chunks = 1;
+    while (tasks * plan->chunks % EVEN_TASKS != 0 && tasks * plan->chunks < MANY_TASKS &&
+           plan->chunks * 2 <= plan->pixel_blocks)
+        plan->chunks *= 2;
+}
+
+static void make_plan(Program *program, Kernel *k)
+{
+    Problem p = problem_of(k, program->target->lanes);
+    Plan *plan = NEW(program->arena, Plan);
+    plan->tile = choose_tile(&p, program->target->registers);
+    choose_task(&p, plan);
+    choose_pixels(&p, plan);
+    choose_chunks(&p, plan);
+    const Tile *t = &plan->tile;
+    int64_t filters = p.groups * p.filters, taps = p.w.kernel[0] * p.w.kernel[1];
+    int64_t count = filters * p.channels * taps * p.inner * p.lanes;
+    if (plan->chunks > 1)
+        scratch_of(program, k, "partial", 2, (int64_t[]){plan->chunks, count});
+    k->schedule.more = plan;
+    k->schedule.pixels = (int)(t->rows * t->columns * t->channels);
+    k->schedule.blocks = (int)t->blocks;
+    k->schedule.rows = (int)(plan->rows * plan->images);
+    k->schedule.chunks = (int)plan->chunks;
+    k->schedule.text = arena_printf(program->arena, "tile %lld vectors x %lldx%lld taps x %lld channels, %lld %s a block, "
+                                    "%lld tasks, %lld chunks", (long long)t->blocks, (long long)t->rows,
+                                    (long long)t->columns, (long long)t->channels,
+                                    (long long)(plan->images > 1 ? plan->images : plan->rows),
+                                    plan->images > 1 ? "pictures" : "rows",
+                                    (long long)(filters / plan->blocks * (p.channels / plan->channels)),
+                                    (long long)plan->chunks);
+}
+
+/* Of X: what of the padding the windows reach. */
+static Border border(const Kernel *k, const Operand *o)
+{
+    Border b = {0, 0, 0, 0};
+    if (o->role[0] != 'X')
+        return b;
+    Window w;
+    conv_window(k->layer, &w);
+    int64_t beyond[2];
+    for (int d = 0; d < 2; d++)
+        beyond[d] = (w.out[d] - 1) * w.stride[d] + (w.kernel[d] - 1) * w.dilation[d] + 1 - w.before[d] - w.in[d];
+    return (Border){w.before[0], beyond[0] > 0 ? beyond[0] : 0, w.before[1], beyond[1] > 0 ? beyond[1] : 0};
+}
+
+/* ---- body: names ------------------------------------------------------------------------------------------------- */
+
+/* "i * 2 + r * 3 - 1": the input row (or column) under a tap; tap "0": the only one. */
+static const char *under_tap(Emitter *e, const Window *w, int d, const char *at, const char *tap)
+{
+    return sum_text(e, times(e, at, w->stride[d]), tap, tap[0] == '0' ? 0 : w->dilation[d], -w->before[d]);
+}
+
+/* Binds how filters, channels and taps are numbered inside a tile: $filter, $cb, $xb, $r, $s, $c. */
+static void let_places(Emitter *e, const Problem *p, const Plan *plan)
+{
+    const Tile *t = &plan->tile;
+    const char *kb = plan->blocks > t->blocks ? "kg + kb" : "kb", *cb = plan->channels > 1 ? "cg + cb" : "cb";
+    let(e, "filter", t->blocks > 1 ? "%s + v" : "%s", kb);
+    let(e, "cb", "%s", cb);
+    let(e, "xb", "%s", cb);
+    if (p->groups > 1)
+        let(e, "xb", plan->blocks > t->blocks ? "(%s) / %lld * %lld + %s" : "%s / %lld * %lld + %s", kb,
+            (long long)p->filters, (long long)p->channels, cb);
+    let(e, "r", p->w.kernel[0] > 1 ? "r" : "0");
+    let(e, "s", p->w.kernel[1] > 1 ? "s" : "0");
+    let(e, "c", p->inner == 1 ? "0" : t->channels == 1 ? "c" : t->channels == p->inner ? "t" : "c + t");
+}
+
+/* Binds $sum, one sum of the tile, and $sums, the declaration of all, set to zero. */
+static void let_sums(Emitter *e, const Tile *t)
+{
+    Arena *arena = emitter_arena(e);
+    const int64_t sizes[4] = {t->blocks, t->rows, t->columns, t->channels};
+    const char *const letters[4] = {"v", "r", "s", "t"};
+    const char *sum = "sum", *sums = "sum", *open = "", *close = "";
+    for (int d = 0; d < 4; d++)
+        if (sizes[d] > 1) {
+            sum = arena_printf(arena, "%s[%s]", sum, letters[d]);
+            sums = arena_printf(arena, "%s[%lld]", sums, (long long)sizes[d]);
+            open = arena_printf(arena, "%s{", open);
+            close = arena_printf(arena, "%s}", close);
+        }
+    let(e, "sum", "%s", sum);
+    let(e, "sums", "vec %s = %szero%s;", sums, open, close);
+}
+
+/* ---- body: loops ------------------------------------------------------------------------------------------------- */
+
+static int open_vectors(Emitter *e, const Tile *t)
+{
+    if (t->blocks == 1)
+        return 0;
+    unrolled(e, "v", t->blocks);
+    return 1;
+}
+
+/* The loops over a tile's taps and channels; their number. */
+static int open_elements(Emitter *e, const Tile *t)
+{
+    const struct { const char *variable; int64_t count; } loops[] = {
+        {"r", t->rows}, {"s", t->columns}, {"t", t->channels},
+    };
+    int depth = 0;
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
+        if (loops[i].count > 1) {
+            unrolled(e, loops[i].variable, loops[i].count);
+            depth++;
+        }
+    return depth;
+}
+
+/* What the tile will need of the next block of rows: each tile fetches it a little, so memory is never waited for. */
+static void prefetch_ahead(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+{
+    const Tile *t = &plan->tile;
+    const char *r = t->rows > 1 ? "0" : substitute(e, "$r");
+    const char *row = under_tap(e, &p->w, 0, p->w.stride[0] > 1 ? "(i + ahead)" : "i + ahead", r);
+    for (int64_t s = 0; s < least(p->w.stride[1], p->w.kernel[1]); s++) {
+        const char *column = under_tap(e, &p->w, 1, "j", arena_printf(emitter_arena(e), "%lld", (long long)s));
+        let(e, "ahead", "%s", pixel(e, k, "X", "n", substitute(e, "$xb"), row, column));
+        line(e, "prefetch($ahead);");
+    }
+    let(e, "ahead", "%s", pixel(e, k, "dY", "n", substitute(e, "$filter"), "i + ahead", "j"));
+    int depth = open_vectors(e, t);
+        line(e, "prefetch($ahead);");
+    end(e, depth);
+}
+
+/* All products of one pixel. */
+static void add_pixel(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+{
+    const Tile *t = &plan->tile;
+    let(e, "dy", "%s", pixel(e, k, "dY", "n", substitute(e, "$filter"), "i", "j"));
+    let(e, "x", "%s[%s]", pixel(e, k, "X", "n", substitute(e, "$xb"), under_tap(e, &p->w, 0, "i", substitute(e, "$r")),
+                                under_tap(e, &p->w, 1, "j", substitute(e, "$s"))), substitute(e, "$c"));
+    if (plan->row_blocks > 1)
+        prefetch_ahead(e, k, p, plan);
+    line(e, t->blocks > 1 ? "vec dy[$blocks];" : "const vec dy = load($dy);");
+    int depth = open_vectors(e, t);
+        if (depth)
+            line(e, "dy[v] = load($dy);");
+    end(e, depth);
+    depth = open_elements(e, t);
+        line(e, "const vec x = splat($x);");
+        int inside = open_vectors(e, t);
+            line(e, t->blocks > 1 ? "$sum += dy[v] * x;" : "$sum += dy * x;");
+    end(e, depth + inside);
+}
+
+/* One tile over one block of pixels. */
+static void add_tile(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+{
+    const Tile *t = &plan->tile;
+    line(e, "$sums");
+    bool whole = plan->row_blocks == 1;
+    if (plan->images > 1)
+        loop_between(e, "n", "$first_image", "$last_image");
+    loop_between(e, "i", whole ? "0" : "top", whole ? "$height" : "bottom");
+        loop(e, "j", p->w.out[1]);
+            add_pixel(e, k, p, plan);
+    end(e, 2 + (plan->images > 1));
+    int depth = open_vectors(e, t);
+    depth += open_elements(e, t);
+        line(e, "real *w = $dW[$filter][$cb][$r][$s][$c];");
+        line(e, plan->pixel_blocks > 1 ? "store(w, first ? $sum : load(w) + $sum);" : "store(w, $sum);");
+    end(e, depth);
+}
+
+/* The tiles of a task, each over the same block of pixels. */
+static void add_block(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+{
+    const Tile *t = &plan->tile;
+    const struct { const char *variable; int64_t count, step; } loops[] = {
+        {"kb", plan->blocks, t->blocks},
+        {"cb", plan->channels, 1},
+        {"r", p->w.kernel[0], t->rows},
+        {"s", p->w.kernel[1], t->columns},
+        {"c", p->inner, t->channels},
+    };
+    int depth = 0;
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
+        if (loops[i].count > loops[i].step) {
+            step_loop(e, loops[i].variable, loops[i].count, loops[i].step);
+            depth++;
+        }
+    add_tile(e, k, p, plan);
+    end(e, depth);
+}
+
+/* Opens the loop over a task's blocks of pixels and says which rows or pictures the block holds; the number of loops. */
+static int open_pixels(Emitter *e, const Problem *p, const Plan *plan)
+{
+    let_int(e, "pixel_blocks", plan->pixel_blocks);
+    let_int(e, "chunks", plan->chunks);
+    let(e, "start", "%s", plan->chunks > 1 ? substitute(e, "chunk * $pixel_blocks / $chunks") : "0");
+    let(e, "stop", "%s", substitute(e, plan->chunks > 1 ? "(chunk + 1) * $pixel_blocks / $chunks" : "$pixel_blocks"));
+    let(e, "first_image", "0");
+    let_int(e, "last_image", p->batch);
+    if (plan->pixel_blocks == 1) {
+        if (plan->images == 1)
+            line(e, "const int n = 0;");
+        return 0;
+    }
+    const char *block = plan->row_blocks == 1 && plan->images == 1 ? "n" : "block";
+    let(e, "block", "%s", block);
+    loop_between(e, block, "$start", "$stop");
+    line(e, "const int first = $block == $start;");
+    if (plan->row_blocks > 1) {
+        line(e, "const int n = block / $row_blocks, top = block % $row_blocks * $rows;");
+        line(e, p->w.out[0] % plan->rows ? "const int bottom = top + $rows < $height ? top + $rows : $height;"
+                                         : "const int bottom = top + $rows;");
+        line(e, "const int ahead = bottom + $rows <= $height ? $rows : 0;        /* rows to the next block */");
+    } else if (plan->images > 1) {
+        let(e, "first_image", "from");
+        let(e, "last_image", "to");
+        line(e, "const int from = block * $images;");
+        line(e, p->batch % plan->images ? "const int to = from + $images < $N ? from + $images : $N;"
+                                        : "const int to = from + $images;");
+    }
+    return 1;
+}
+
+/* dW = the chunks' sums, added in order. */
+static void add_chunks(Emitter *e, const Problem *p)
+{
+    int64_t taps = p->w.kernel[0] * p->w.kernel[1];
+    comment(e, "dW: the chunks' sums, added in order");
+    parallel(e);
+    step_loop(e, "w", p->groups * p->filters * p->channels * taps * p->inner * p->lanes, p->lanes);
+        line(e, "vec sum = load(&partial[0][w]);");
+        loop_between(e, "chunk", "1", "$chunks");
+            line(e, "sum += load(&partial[chunk][w]);");
+        end(e, 1);
+        line(e, "store((real *)dW + w, sum);");
+    end(e, 1);
+}
+
+static void body(Emitter *e, const Kernel *k)
+{
+    const Plan *plan = k->schedule.more;
+    Problem p = problem_of(k, operand_of(k, "dY")->tensor->layout.lanes);
+    let_int(e, "height", p.w.out[0]);
+    let_int(e, "rows", plan->rows);
+    let_int(e, "row_blocks", plan->row_blocks);
+    let_int(e, "images", plan->images);
+    let_int(e, "blocks", plan->tile.blocks);
+    let_int(e, "R", p.w.kernel[0]);
+    let_int(e, "S", p.w.kernel[1]);
+    let_int(e, "inner", p.inner);
+    let_int(e, "CB", p.channels);
+    let(e, "dW", plan->chunks > 1 ? "part" : "dW");
+    let_places(e, &p, plan);
+    let_sums(e, &plan->tile);
+    let_int(e, "task_blocks", plan->blocks);
+    let_int(e, "task_channels", plan->channels);
+    comment(e, "a task: $task_blocks blocks of filters x $task_channels of input channels");
+    parallel_over(e, plan->chunks > 1 ? 3 : 2);
+    if (plan->chunks > 1)
+        loop(e, "chunk", plan->chunks);
+    step_loop(e, plan->blocks > plan->tile.blocks ? "kg" : "kb", p.groups * p.filters, plan->blocks);
+        step_loop(e, plan->channels > 1 ? "cg" : "cb", p.channels, plan->channels);
+            if (plan->chunks > 1)
+                line(e, "real (*part)[$CB][$R][$S][$inner][$L] = (void *)partial[chunk];");
+            int depth = open_pixels(e, &p, plan);
+                add_block(e, k, &p, plan);
+    end(e, depth + 2 + (plan->chunks > 1));
+    if (plan->chunks > 1)
+        add_chunks(e, &p);
+}
+
+const FastKernel direct_grad_weight = {
+    .name = "direct", .fits = fits, .plan = make_plan, .border = border, .body = body,
+};
