@@ -11,7 +11,8 @@
 #include "unit.h"
 
 typedef enum {
-    NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_END
+    NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_BLOCK,
+    NODE_END
 } NodeKind;
 
 typedef struct { NodeKind kind; const char *text; } Node;
@@ -173,6 +174,16 @@ void step_loop(Emitter *e, const char *variable, int64_t count, int64_t step)
                                         (long long)count, variable, (long long)step));
 }
 
+void step_between(Emitter *e, const char *variable, const char *from, const char *to, int64_t step)
+{
+    if (step == 1) {
+        loop_between(e, variable, from, to);
+        return;
+    }
+    add_node(e, NODE_LOOP, arena_printf(e->arena, "for (int %s = %s; %s < %s; %s += %lld)", variable, substitute(e, from),
+                                        variable, substitute(e, to), variable, (long long)step));
+}
+
 void loop(Emitter *e, const char *variable, int64_t count)
 {
     add_node(e, NODE_LOOP, arena_printf(e->arena, "for (int %s = 0; %s < %lld; %s++)", variable, variable,
@@ -198,6 +209,11 @@ void otherwise(Emitter *e)
 void function(Emitter *e)
 {
     add_node(e, NODE_FUNCTION, "");
+}
+
+void block(Emitter *e)
+{
+    add_node(e, NODE_BLOCK, "");
 }
 
 void end(Emitter *e, int levels)
@@ -231,7 +247,7 @@ typedef struct { FILE *out; const Node *nodes; int count; } Rendering;
 
 static bool opens(NodeKind kind)
 {
-    return kind == NODE_LOOP || kind == NODE_IF || kind == NODE_FUNCTION;
+    return kind == NODE_LOOP || kind == NODE_IF || kind == NODE_FUNCTION || kind == NODE_BLOCK;
 }
 
 /* Index of the node that ends the body which starts at `from`: its NODE_END, or NODE_ELSE on the same level. */
@@ -260,7 +276,7 @@ static int statement_end(const Rendering *r, int i)
 /* A body goes without braces when it is one plain statement, or, in a loop, one loop or one `if` without else. */
 static bool needs_braces(const Rendering *r, NodeKind owner, int from, int to)
 {
-    if (owner == NODE_FUNCTION || from == to || statement_end(r, from) != to)
+    if (owner == NODE_FUNCTION || owner == NODE_BLOCK || from == to || statement_end(r, from) != to)
         return true;
     NodeKind kind = r->nodes[from].kind;
     if (kind == NODE_LINE)
@@ -283,7 +299,7 @@ static void render(const Rendering *r, int from, int to, int depth);
 /* Writes "head {", the body and its closing brace where one is needed; true when the brace is left open for an else. */
 static void render_body(const Rendering *r, NodeKind owner, int from, int to, int depth, bool braces)
 {
-    if (owner == NODE_FUNCTION)
+    if (owner == NODE_FUNCTION || owner == NODE_BLOCK)
         fputs("{\n", r->out);
     else
         fputs(braces ? " {\n" : "\n", r->out);

@@ -84,6 +84,43 @@ static const Helper vector_helpers[] = {
      "    for (int i = (top + height) * row; i < (top + height + bottom) * row; i++)\n"
      "        store(p + i * L, zero);\n"
      "}"},
+    {"wide", "typedef double wide __attribute__((vector_size(L * sizeof(double))));"},
+    {"widen(", "#define widen(v) __builtin_convertvector(v, wide)"},
+    {"narrow(", "#define narrow(v) __builtin_convertvector(v, vec)"},
+    {"plane_statistics(",
+     "/* For each lane, the mean of a plane's pixels and the sum of squares about it (Chan, Golub and LeVeque 1983, section 3).\n"
+     " * One pass, about a pivot near the mean: the mean of every eighth row. With e their difference, the squares lose\n"
+     " * plane * e * e in the end, which is at most eight times what remains: three bits. Rows lie `pitch` pixels apart. */\n"
+     "static inline void plane_statistics(const real *plane, int rows, int columns, int pitch, real *mean, real *squares)\n"
+     "{\n"
+     "    vec pivot = zero;\n"
+     "    for (int i = 0; i < rows; i += 8)\n"
+     "        for (int j = 0; j < columns; j++)\n"
+     "            pivot += load(plane + (i * pitch + j) * L);\n"
+     "    pivot /= splat((rows + 7) / 8 * columns);\n"
+     "    wide total = {0}, total_squares = {0};\n"
+     "    for (int i = 0; i < rows; i++) {\n"
+     "        vec sum[4] = {zero, zero, zero, zero}, square[4] = {zero, zero, zero, zero};\n"
+     "        int j = 0;\n"
+     "        for (; j + 4 <= columns; j += 4)\n"
+     "#pragma GCC unroll 4\n"
+     "            for (int t = 0; t < 4; t++) {\n"
+     "                const vec d = load(plane + (i * pitch + j + t) * L) - pivot;\n"
+     "                sum[t] += d;\n"
+     "                square[t] += d * d;\n"
+     "            }\n"
+     "        for (; j < columns; j++) {\n"
+     "            const vec d = load(plane + (i * pitch + j) * L) - pivot;\n"
+     "            sum[0] += d;\n"
+     "            square[0] += d * d;\n"
+     "        }\n"
+     "        total += widen((sum[0] + sum[1]) + (sum[2] + sum[3]));\n"
+     "        total_squares += widen((square[0] + square[1]) + (square[2] + square[3]));\n"
+     "    }\n"
+     "    total /= (double)(rows * columns);\n"
+     "    store(mean, narrow(widen(pivot) + total));\n"
+     "    store(squares, narrow(total_squares - total * total * (double)(rows * columns)));\n"
+     "}"},
 };
 
 static const char flush_text[] =
@@ -133,6 +170,7 @@ static void write_vector_helpers(Emitter *e, const char *kernels, const Target *
             used[i] = used[k] && strstr(vector_helpers[k].definition, vector_helpers[i].use);
     }
     raw(e, "enum { L = %d };             /* lanes: channels side by side in a vector */", target->lanes);
+    raw(e, "#pragma GCC diagnostic ignored \"-Wpsabi\"      /* no vec crosses to another file, whatever the ABI */");
     raw(e, "typedef real vec __attribute__((vector_size(L * sizeof(real))));");
     for (int i = 0; i < HELPERS; i++)
         if (used[i])

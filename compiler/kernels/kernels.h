@@ -59,6 +59,7 @@ extern const FastKernel *const loss_forward_families[], *const loss_backward_fam
 
 extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
 extern const FastKernel depthwise_forward, depthwise_grad_input, depthwise_grad_weight;            /* depthwise.c */
+extern const FastKernel direct_forward, direct_rows_forward, direct_grad_input;         /* direct.c, direct_grad_input.c */
 extern const FastKernel direct_grad_weight, direct_grad_bias;          /* grad_weight.c, grad_bias.c */
 
 /* ---- what families ask of a layer (defined beside its attributes, in ops/) --------------------------------------- */
@@ -73,6 +74,9 @@ Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);
 /* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of its own dY.
  * The ReLU must be the batch norm's only user, with nothing added between them; it is done for every kernel that reads dY. */
 void           gate_batchnorm(Program *, Kernel *k, Tensor *relu_gradient);
+/* Training: the convolution before writes the statistics of the planes (FUSE_STATS), batch norm's forward kernel k only
+ * reads them. Returns k's operand "partial", for the convolution to write under that role. */
+Tensor        *leave_statistics(Kernel *k);
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
@@ -116,6 +120,8 @@ const char    *sum_text(Emitter *, const char *index, const char *other, int64_t
 void parallel_over(Emitter *, int loops);
 void unrolled(Emitter *, const char *variable, int64_t count);  /* a loop that is unrolled completely                 */
 void step_loop(Emitter *, const char *variable, int64_t count, int64_t step);   /* for (int v = 0; v < count; v += step) */
+void step_between(Emitter *, const char *variable, const char *from, const char *to, int64_t step);     /* templates  */
+void block(Emitter *);          /* { ... }: names declared inside end with it                                         */
 
 /* Stores the vector expression `value` as output pixel (n, block, i, j) of operand Y or dX (`role`), after all that
  * kernel->fuses asks for, and after adding what is there where kernel->adds. */
@@ -127,5 +133,9 @@ void clear_border(Emitter *, const Kernel *, const char *role, const char *n, co
 
 /* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS, where asked for. */
 void plane_statistics(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
+
+/* partial[n][block] = each lane's mean over the operand's plane (n, block), and its sum of squares about that mean. Of
+ * rows (rank 2), the plane is the block in all images: partial[0][block]. */
+void statistics_of_plane(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
 #endif

@@ -48,11 +48,23 @@ void clear_border(Emitter *e, const Kernel *k, const char *role, const char *n, 
                          (long long)b->top, (long long)b->bottom, (long long)b->left, (long long)b->right));
 }
 
+void statistics_of_plane(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
+{
+    const Tensor *t = operand_of(k, role)->tensor;
+    const Border *b = &layout_of(k, role)->border;
+    bool rows = t->rank == 2;
+    int64_t dims[MAX_PHYSICAL_RANK];
+    physical_dims(t, dims);
+    let(e, "plane_pixel", "%s", substitute(e, pixel(e, k, role, rows ? "0" : n, block, "0", "0")));
+    let(e, "sums", "partial[%s][%s]", rows ? "0" : substitute(e, n), substitute(e, block));
+    let_int(e, "height", rows ? t->dim[0] : t->dim[2]);
+    let_int(e, "width", rows ? 1 : t->dim[3]);
+    let_int(e, "pitch", rows ? dims[1] / layout_of(k, role)->lanes : t->dim[3] + b->left + b->right);
+    line(e, "plane_statistics($plane_pixel, $height, $width, $pitch, $sums[0], $sums[1]);");
+}
+
 void plane_statistics(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
 {
-    if (!(k->fuses & FUSE_STATS))
-        return;
-    let(e, "plane", "%s", substitute(e, pixel(e, k, role, n, block, "0", "0")));
-    let(e, "partial", "partial[%s][%s]", substitute(e, n), substitute(e, block));
-    line(e, "plane_statistics($plane, $partial[0], $partial[1]);");
+    if (k->fuses & FUSE_STATS)
+        statistics_of_plane(e, k, role, n, block);
 }

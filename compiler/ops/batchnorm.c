@@ -5,6 +5,9 @@
  * running = (1 - momentum) * running + momentum * batch. The variance is taken in a second pass about the mean, and
  * sums are kept in double precision (as PyTorch does on a CPU): a channel of large pictures has millions of terms.
  */
+#include <string.h>
+
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { EPS, MOMENTUM };
@@ -51,14 +54,19 @@ static int loop_members(Emitter *e, const Layer *l)
     return l->output.rank == 3 ? 3 : 1;
 }
 
-static void let_sizes(Emitter *e, const Kernel *kernel)
+void let_batchnorm(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
-    let(e, "at", l->output.rank == 3 ? "[n][c][i][j]" : "[n][c]");
     let_int(e, "M", members_of(l));
     let_int(e, "others", members_of(l) - 1);
     let_number(e, kernel, "eps", l->attr[EPS].real);
     let_number(e, kernel, "momentum", l->attr[MOMENTUM].real);
+}
+
+static void let_sizes(Emitter *e, const Kernel *kernel)
+{
+    let(e, "at", kernel->layer->output.rank == 3 ? "[n][c][i][j]" : "[n][c]");
+    let_batchnorm(e, kernel);
 }
 
 static void forward_train_body(Emitter *e, const Kernel *kernel)
@@ -136,20 +144,48 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, 1);
 }
 
+/* All three gradients in one kernel: at -O2, where X and dY are then read from memory once (kernels/batchnorm_grad.c). */
+static void grad_body(Emitter *e, const Kernel *kernel)
+{
+    grad_scale_body(e, kernel);
+    grad_input_body(e, kernel);
+}
+
+static void fold_body(Emitter *e, const Kernel *kernel)
+{
+    let_batchnorm(e, kernel);
+    let_int(e, "C", kernel->layer->output.dim[0]);
+    line(e, "const double eps = $eps;");
+    parallel(e);
+    loop(e, "c", kernel->layer->output.dim[0]);
+        line(e, "const double factor = scale[c] / sqrt(running_var[c] + eps);");
+        line(e, "fold_scale[c] = factor;");
+        line(e, has_operand(kernel, "b") ? "fold_shift[c] = shift[c] + (b[c] - running_mean[c]) * factor;"
+                                         : "fold_shift[c] = shift[c] - running_mean[c] * factor;");
+    end(e, 1);
+}
+
 static const KernelDef forward_train = {
     "forward_train",
     "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - mean[c]) / sqrt(var[c] + eps) + shift[c],  mean and var of this batch",
-    .textbook = forward_train_body};
+    .textbook = forward_train_body, .fast = batchnorm_train_families};
 static const KernelDef forward_predict = {
     "forward_predict",
     "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - running_mean[c]) / sqrt(running_var[c] + eps) + shift[c]",
-    .textbook = forward_predict_body};
+    .textbook = forward_predict_body, .fast = batchnorm_predict_families};
 static const KernelDef grad_scale = {
     "grad_scale", "dshift = sum dY;  dscale = sum dY * normal,  normal = (X - mean) / sqrt(var + eps),  over n, i, j",
-    .textbook = grad_scale_body};
+    .textbook = grad_scale_body, .fast = batchnorm_grad_scale_families};
 static const KernelDef grad_input = {
     "grad_input", "dX = scale / sqrt(var + eps) / M * (M * dY - dshift - normal * dscale),  M values a channel",
     .textbook = grad_input_body};
+static const KernelDef grad = {
+    "grad", "dshift = sum dY;  dscale = sum dY * normal,  normal = (X - mean) / sqrt(var + eps),  over n, i, j\n"
+    "dX = scale / sqrt(var + eps) / M * (M * dY - dshift - normal * dscale),  M values a channel",
+    .textbook = grad_body, .fast = batchnorm_grad_families};
+const KernelDef batchnorm_fold = {
+    "fold", "fold_scale = scale / sqrt(running_var + eps);  fold_shift = shift + (b - running_mean) * fold_scale",
+    .textbook = fold_body, .fast = batchnorm_fold_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 
@@ -181,14 +217,19 @@ static void batchnorm_forward(Program *p, const Layer *l)
 static void batchnorm_backward(Program *p, const Layer *l)
 {
     Tensor *dscale = param_gradient_of(p, l, "weight"), *dshift = param_gradient_of(p, l, "bias");
-    Kernel *k = add_kernel(p, &grad_scale, l);
+    bool dx = needs_gradient(p, l->input[0]), together = dx && p->target;
+    Kernel *k = add_kernel(p, together ? &grad : &grad_scale, l);
     reads(k, "X", activation_of(p, l->input[0]));
+    if (together)
+        reads(k, "scale", param_of(p, l, "weight"));
     reads(k, "mean", statistic(p, l, "mean"));
     reads(k, "inverse_deviation", statistic(p, l, "inverse_deviation"));
     reads(k, "dY", gradient_of(p, l));
     writes(k, "dscale", dscale);
     writes(k, "dshift", dshift);
-    if (!needs_gradient(p, l->input[0]))
+    if (together)
+        contributes(p, k, "dX", l->input[0]);
+    if (!dx || together)
         return;
     k = add_kernel(p, &grad_input, l);
     reads(k, "X", activation_of(p, l->input[0]));
@@ -199,6 +240,31 @@ static void batchnorm_backward(Program *p, const Layer *l)
     reads(k, "dshift", dshift);
     reads(k, "dY", gradient_of(p, l));
     contributes(p, k, "dX", l->input[0]);
+}
+
+Kernel *fold_batchnorm(Program *p, const Layer *l, Tensor *bias)
+{
+    Kernel *k = add_kernel(p, &batchnorm_fold, l);
+    reads(k, "scale", param_of(p, l, "weight"));
+    reads(k, "shift", param_of(p, l, "bias"));
+    reads(k, "running_mean", param_of(p, l, "running_mean"));
+    reads(k, "running_var", param_of(p, l, "running_var"));
+    if (bias)
+        reads(k, "b", bias);
+    writes(k, "fold_scale", statistic(p, l, "fold_scale"));
+    writes(k, "fold_shift", statistic(p, l, "fold_shift"));
+    return k;
+}
+
+void gate_batchnorm(Program *p, Kernel *k, Tensor *relu_gradient)
+{
+    k->fuses |= FUSE_GATE;
+    for (int i = 0; i < k->operand_count; i++)
+        if (strcmp(k->operand[i].role, "dY") == 0)
+            k->operand[i].tensor = relu_gradient;
+    if (!has_operand(k, "scale"))
+        reads(k, "scale", param_of(p, k->layer, "weight"));
+    reads(k, "shift", param_of(p, k->layer, "bias"));
 }
 
 const Op op_batchnorm = {
