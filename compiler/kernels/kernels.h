@@ -41,6 +41,7 @@ struct FastKernel {
 
 extern const FastKernel *const conv_forward_families[], *const conv_grad_input_families[],
                         *const conv_grad_weight_families[], *const conv_grad_bias_families[];   /* kernels/conv.c    */
+extern const FastKernel winograd_forward, winograd_grad_input, winograd_grad_weight;
 extern const FastKernel *const linear_forward_families[], *const linear_grad_input_families[],
                         *const linear_grad_weight_families[], *const linear_grad_bias_families[];
 extern const FastKernel *const maxpool_forward_families[], *const maxpool_grad_input_families[];

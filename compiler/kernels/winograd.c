@@ -1,0 +1,302 @@
+/* winograd.c - Winograd's algorithm F(4x4, 3x3) for convolutions of stride 1: forward pass and data gradient.
+ *
+ * Requires: X (dY) with a border of zeros up to whole tiles. Establishes: Y (dX), borders cleared. Lavin and Gray 2016
+ * (arXiv 1509.09308), section 4; the mathematics stands in winograd.h. The data gradient is the forward pass on dY with
+ * filters rotated by 180 degrees and input and output channels exchanged.
+ *
+ * Two orders of work:
+ * - by tiles, where all transformed filters fit the last cache: they are made once; then each thread takes blocks of
+ *   tiles, whose V stays in its second-level cache while the filters stream past it;
+ * - by filters, where they do not (many channels: the pictures are small): V of a large block of tiles is made by all
+ *   threads together; then each thread takes groups of output channels and transforms their filters on the way, some
+ *   input channels at a time, so that the transformed filters never leave its cache.
+ */
+#include "winograd.h"
+
+enum {
+    FILTERS_MOST = 12 << 20,    /* bytes of transformed filters that stay in the last cache                            */
+    TILES_MOST   = 600 << 10,   /* bytes of V that stay in the second-level cache                                      */
+    BY_TILES     = 28,          /* tiles of a block, at most                                                           */
+    BY_FILTERS   = 112,
+    SLICE        = 64,          /* input channels of filters that are transformed at a time                            */
+};
+
+static bool is_backward(const Kernel *k)
+{
+    return has_operand(k, "dX");
+}
+
+/* ---- schedule ---------------------------------------------------------------------------------------------------- */
+
+static bool forward_fits(const Kernel *k, const Target *target)
+{
+    return winograd_fits(k, target, false);
+}
+
+static bool grad_input_fits(const Kernel *k, const Target *target)
+{
+    return winograd_fits(k, target, true);
+}
+
+/* Tiles of a register tile: the number, not far below the most that fit, that leaves the fewest spare ones. */
+static int register_tiles(int64_t tiles, int blocks, int registers)
+{
+    int most = registers >= 32 ? (int[]){14, 14, 8}[blocks - 1] : (int[]){10, 6, 3}[blocks - 1], best = most;
+    int64_t least = INT64_MAX;
+    for (int p = most; p > most / 2 && p > 2; p--) {
+        int64_t padded = (tiles + p - 1) / p * p;
+        if (padded * (100 + most - p) < least) {        /* a smaller tile loads more a product: about 1 % a step */
+            least = padded * (100 + most - p);
+            best = p;
+        }
+    }
+    return best;
+}
+
+/* Schedule: pixels and blocks are the register tile; rows: tiles of a block; chunks: input blocks of a slice of filters,
+ * 0 where work goes by tiles. */
+static void plan(Program *p, Kernel *k)
+{
+    const int L = p->target->lanes;
+    Winograd g = winograd_of(k->layer, L, is_backward(k));
+    int64_t plane = 36 * g.in * L * 4, filters = plane * g.out * L;
+    int group = winograd_group(g.out, p->target->registers), width = register_tiles(g.tiles, group, p->target->registers);
+    int64_t most = TILES_MOST / plane;
+    most = most > BY_TILES ? BY_TILES : most;
+    most = most > g.tiles / 8 ? g.tiles / 8 : most;     /* blocks enough for several threads */
+    most = most < width ? width : most / width * width;
+    if ((filters <= FILTERS_MOST && plane * width <= TILES_MOST) || g.out / group < 4) {
+        int64_t block = winograd_block(g.tiles, most, width);
+        k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block};
+        scratch_of(p, k, "U", 4, (int64_t[]){36, g.out / group, g.in * L, group * L});
+        k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by tiles: blocks of %lld of %lld tiles shared among threads, "
+                                        "register tile %d tiles x %d vectors", (long long)block, (long long)g.tiles, width,
+                                        group);
+        return;
+    }
+    int64_t slices = (g.in * L + SLICE - 1) / SLICE, block = winograd_block(g.tiles, BY_FILTERS * 2 / group, width);
+    int64_t slice = (g.in + slices - 1) / slices;
+    k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block, .chunks = (int)slice};
+    scratch_of(p, k, "V", 3, (int64_t[]){36, g.in * block + 1, L});
+    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by filters: %lld of %lld tiles at a time, groups of %d blocks of "
+                                    "output channels shared among threads, register tile %d tiles x %d vectors",
+                                    (long long)block, (long long)g.tiles, group, width, group);
+}
+
+static Border border(const Kernel *k, const Operand *o)
+{
+    bool backward = is_backward(k);
+    const Operand *cut = operand_of(k, backward ? "dY" : "X");
+    return o == cut ? winograd_border(k->layer, backward) : (Border){0};
+}
+
+/* ---- pieces of the body ------------------------------------------------------------------------------------------ */
+
+/* U of the L input channels of block cb, for block k * group + v of the output channels. $into: U's place, "[k]" or "";
+ * $row: the block's first row there. */
+static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *g)
+{
+    const int L = g->lanes;
+    if (is_backward(kernel)) {
+        comment(e, "rotated, and with the lanes of input and output channels exchanged");
+        line(e, "_Alignas(vec) real W_turned[3][3][$L][$L];");
+        loop(e, "r", 3);
+            loop(e, "s", 3);
+                loop(e, "from", L);
+                    loop(e, "to", L);
+                        line(e, "W_turned[r][s][from][to] = W[cb][k * $group + v][2 - r][2 - s][to][from];");
+        end(e, 4);
+        let(e, "filter", "W_turned[r][s][c]");
+    } else {
+        let(e, "filter", "%s", substitute(e, "W[k * $group + v][cb][r][s][c]"));
+    }
+    loop(e, "c", L);
+        line(e, "vec u[6][3];");
+        unrolled(e, "s", 3);
+            line(e, "vec column[3], points[6];");
+            unrolled(e, "r", 3);
+                line(e, "column[r] = load($filter);");
+            end(e, 1);
+            line(e, "winograd_filter(column, points);");
+            unrolled(e, "r", 6);
+                line(e, "u[r][s] = points[r];");
+        end(e, 2);
+        unrolled(e, "r", 6);
+            line(e, "vec points[6];");
+            line(e, "winograd_filter(u[r], points);");
+            unrolled(e, "s", 6);
+                line(e, "store(&U[r * 6 + s]$into[$row * $L + c][v * $L], points[s]);");
+    end(e, 3);
+}
+
+/* Z[f] = U[f] V[f] for some blocks of input channels; `sliced`: added to what the slices before have left there. */
+static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks, bool sliced)
+{
+    int width = kernel->schedule.pixels, group = kernel->schedule.blocks;
+    loop(e, "f", 36);
+        comment(e, "register tile: $width tiles x $group vectors of output channels");
+        step_loop(e, "t", kernel->schedule.rows, width);
+            line(e, "vec y[$width][$group];");
+            unrolled(e, "p", width);
+                unrolled(e, "v", group);
+                    line(e, sliced ? "y[p][v] = slice == 0 ? zero : load(Z[f][v * $block + t + p]);" : "y[p][v] = zero;");
+            end(e, 2);
+            loop_between(e, "cb", "0", input_blocks);
+                loop_between(e, "c", "0", "$L");
+                    line(e, "vec w[$group];");
+                    unrolled(e, "v", group);
+                        line(e, "w[v] = load(&U[f]$into[cb * $L + c][v * $L]);");
+                    end(e, 1);
+                    unrolled(e, "p", width);
+                        unrolled(e, "v", group);
+                            line(e, "y[p][v] += V[f][$cut * $block + t + p][c] * w[v];");
+            end(e, 4);
+            unrolled(e, "p", width);
+                unrolled(e, "v", group);
+                    line(e, "store(Z[f][v * $block + t + p], y[p][v]);");
+    end(e, 4);
+}
+
+/* Y = A' Z A of the block's tiles, $group blocks of channels each; pixels beyond the picture are left out. */
+static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, const char *role)
+{
+    bool edges = g->height % 4 != 0 || g->width % 4 != 0;
+    let_int(e, "P", g->height);
+    let_int(e, "Q", g->width);
+    loop(e, "v", kernel->schedule.blocks);
+        line(e, "const int kb = k * $group + v;");
+        if (has_operand(kernel, "b"))
+            line(e, "const vec bias = load(&b[kb * $L]);");
+        loop_between(e, "t", "0", g->ragged ? "$block && $exists" : "$block");
+            line(e, "const int tile = $tile;");
+            tile_place(e);
+            if (has_border(kernel, role) && !kernel->adds) {
+                when(e, "i == 0 && j == 0");
+                    clear_border(e, kernel, role, "n", "kb");
+                end(e, 1);
+            }
+            line(e, "vec m[4][6], y[4][4];");
+            unrolled(e, "s", 6);
+                line(e, "vec column[6], sums[4];");
+                unrolled(e, "r", 6);
+                    line(e, "column[r] = load(Z[r * 6 + s][v * $block + t]);");
+                end(e, 1);
+                line(e, "winograd_output(column, sums);");
+                unrolled(e, "r", 4);
+                    line(e, "m[r][s] = sums[r];");
+            end(e, 2);
+            unrolled(e, "r", 4);
+                line(e, "winograd_output(m[r], y[r]);");
+            end(e, 1);
+            if (edges) {
+                line(e, "const int rows = $P - i < 4 ? $P - i : 4, columns = $Q - j < 4 ? $Q - j : 4;");
+                loop_between(e, "r", "0", "rows");
+                    loop_between(e, "s", "0", "columns");
+            } else {
+                unrolled(e, "r", 4);
+                    unrolled(e, "s", 4);
+            }
+                        store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb",
+                                    "i + r", "j + s");
+    end(e, 4);
+}
+
+/* ---- the two orders ---------------------------------------------------------------------------------------------- */
+
+static void by_tiles(Emitter *e, const Kernel *k, const Winograd *g, const char *from, const char *to)
+{
+    const Schedule *s = &k->schedule;
+    let(e, "into", "[k]");
+    let(e, "row", "cb");
+    let(e, "cut", "cb");
+    comment(e, "U = G g G'");
+    parallel_over(e, 2);
+    loop(e, "k", g->out / s->blocks);
+        loop(e, "cb", g->in);
+            loop(e, "v", s->blocks);
+                transform_filters(e, k, g);
+    end(e, 3);
+    comment(e, "$block tiles at a time; one more column keeps the 36 planes of V and Z apart in the cache's sets");
+    parallel(e);
+    step_loop(e, "first", g->tiles, s->rows);
+        line(e, "_Alignas(vec) real V[36][$vcount][$L], Z[36][$mcount][$L];");
+        comment(e, "V = B' d B");
+        loop(e, "cb", g->in);
+            loop(e, "t", s->rows);
+                cut_tile(e, k, g, from);
+        end(e, 2);
+        loop(e, "k", g->out / s->blocks);
+            comment(e, "Z = U V");
+            multiply(e, k, "$in", false);
+            comment(e, "A' Z A");
+            join_tiles(e, k, g, to);
+    end(e, 2);
+}
+
+static void by_filters(Emitter *e, const Kernel *k, const Winograd *g, const char *from, const char *to)
+{
+    const Schedule *s = &k->schedule;
+    const bool looped = s->rows < g->tiles, sliced = s->chunks < g->in, even = g->in % s->chunks == 0;
+    let(e, "into", "");
+    let(e, "row", sliced ? "(cb - slice)" : "cb");
+    let(e, "cut", sliced ? "(slice + cb)" : "cb");
+    let_int(e, "slice", s->chunks);
+    if (looped)
+        step_loop(e, "first", g->tiles, s->rows);
+    {
+        comment(e, "V = B' d B of $block tiles");
+        parallel_over(e, 2);
+        loop(e, "cb", g->in);
+            loop(e, "t", s->rows);
+                cut_tile(e, k, g, from);
+        end(e, 2);
+        parallel(e);
+        loop(e, "k", g->out / s->blocks);
+            comment(e, "one more column keeps the 36 planes apart in the cache's sets");
+            line(e, "_Alignas(vec) real U[36][$ucount][$group * $L], Z[36][$mcount][$L];");
+            if (sliced)
+                step_loop(e, "slice", g->in, s->chunks);
+            comment(e, "U = G g G'");
+            if (sliced && !even)
+                line(e, "const int stop = slice + $slice < $in ? slice + $slice : $in;");
+            loop_between(e, "cb", sliced ? "slice" : "0", !sliced ? "$in" : even ? "slice + $slice" : "stop");
+                loop(e, "v", s->blocks);
+                    transform_filters(e, k, g);
+            end(e, 2);
+            comment(e, "Z = U V");
+            multiply(e, k, even ? "$slice" : "stop - slice", sliced);
+            if (sliced)
+                end(e, 1);
+            comment(e, "A' Z A");
+            join_tiles(e, k, g, to);
+        end(e, 1);
+    }
+    if (looped)
+        end(e, 1);
+}
+
+static void body(Emitter *e, const Kernel *k)
+{
+    const bool backward = is_backward(k);
+    const char *from = backward ? "dY" : "X", *to = backward ? "dX" : "Y";
+    const Schedule *s = &k->schedule;
+    Winograd g = winograd_of(k->layer, operand_of(k, from)->tensor->layout.lanes, backward);
+    winograd_names(e, &g, s->rows, s->chunks == 0 || s->rows < g.tiles);
+    let_int(e, "width", s->pixels);
+    let_int(e, "group", s->blocks);
+    let_int(e, "in", g.in);
+    let_int(e, "vcount", g.in * s->rows + 1);
+    let_int(e, "mcount", (int64_t)s->blocks * s->rows + 1);
+    let_int(e, "ucount", (int64_t)s->chunks * g.lanes);
+    (s->chunks ? by_filters : by_tiles)(e, k, &g, from, to);
+}
+
+const FastKernel winograd_forward = {
+    .name = "winograd", .fuses = FUSE_SCALE | FUSE_ADD | FUSE_RELU, .fits = forward_fits, .plan = plan, .border = border,
+    .body = body,
+};
+
+const FastKernel winograd_grad_input = {
+    .name = "winograd", .fuses = FUSE_ADD | FUSE_MASK, .fits = grad_input_fits, .plan = plan, .border = border,
+    .body = body,
+};

@@ -1,0 +1,46 @@
+/* winograd.h - what the Winograd families share: F(4x4, 3x3), Lavin and Gray 2016 (arXiv 1509.09308).
+ *
+ * A 3x3 filter g slides over a 6x6 tile d of the picture and gives 4x4 outputs. With the matrices A, B, G of the six
+ * points 0, 1, -1, 1/2, -2 and infinity (helpers winograd_* of the generated file, winograd_transform.c):
+ *
+ *     Y  = A' [ sum_c     (G g G') * (B' d B)  ] A       * is element by element: 36 products a tile where the
+ *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G         definition has 144
+ *
+ * The 36 elements never meet between the transforms: they are 36 matrix products over channels. Names in generated code:
+ *     U[36] = G g G'   filters        V[36] = B' d B   tiles of the picture
+ *     Z[36] = U V      products        D[36] = A dY A'  tiles of the output's gradient
+ */
+#ifndef WINOGRAD_H
+#define WINOGRAD_H
+
+#include "kernels.h"
+
+/* A convolution's pass as sums over tiles. Channels are counted in blocks of L. */
+typedef struct {
+    int64_t batch, height, width;       /* of the picture that 4x4 tiles cover: Y, or dX in the data gradient         */
+    int64_t down, across, tiles;        /* tiles in a column, in a row, in the whole batch                            */
+    int64_t before[2];                  /* zeros above and left of the picture that is cut into 6x6 tiles             */
+    int64_t in, out;                    /* blocks of channels of the picture that is cut, and of the other one        */
+    int     lanes;                      /* L                                                                          */
+    bool    ragged;                     /* the last block of tiles has fewer: set by winograd_names                   */
+} Winograd;
+
+/* Does the algorithm apply, and does it save enough? `backward`: the data gradient, where dY is cut and dX comes out. */
+bool     winograd_fits(const Kernel *, const Target *, bool backward);
+Winograd winograd_of(const Layer *, int lanes, bool backward);
+
+/* Zeros that whole tiles need: around the picture that is cut, 6x6 every 4; behind dY, 4x4 every 4. */
+Border   winograd_border(const Layer *, bool backward);
+Border   winograd_border_gradient(const Layer *);
+
+int      winograd_group(int64_t blocks, int registers);         /* vectors of a register tile: divides the blocks     */
+int64_t  winograd_block(int64_t tiles, int64_t most, int64_t step);     /* tiles a block of an even split, <= most    */
+
+/* Emitters for a block of tiles. */
+/* Binds $block, $tiles, $tile and what the emitters below use; `looped`: the block begins at tile `first`, else at 0. */
+void     winograd_names(Emitter *, Winograd *, int64_t block, bool looped);
+void     tile_place(Emitter *);                                 /* n, i, j: first output pixel of tile t of the block */
+const char *shifted(Emitter *, const char *index, int64_t by);  /* "i + r" and 2 -> "i + r - 2"                       */
+void     cut_tile(Emitter *, const Kernel *, const Winograd *, const char *role);       /* V[..][cb * $block + t]     */
+
+#endif
