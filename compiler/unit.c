@@ -62,12 +62,20 @@ static const Helper vector_helpers[] = {
     {"mask ", "typedef __typeof__((vec){0} < (vec){0}) mask;       /* what comparing two vectors gives: -1 or 0 a lane */"},
     {"zero", "static const vec zero = {0};"},
     {"load(", "static inline vec load(const real *p) { return *(const vec *)p; }"},
+    {"load_unaligned(", "static inline vec load_unaligned(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }"},
     {"store(", "static inline void store(real *p, vec v) { *(vec *)p = v; }"},
     {"splat(", "static inline vec splat(real x) { return x - (vec){0}; }"},
     {"choose(", "static inline vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }"},
     {"larger(", "static inline vec larger(vec a, vec b) { return choose(a < b, b, a); }     /* NaN in a stays */"},
     {"where_positive(", "static inline vec where_positive(vec a, vec b) { return choose(a <= 0, (vec){0}, b); }"},
     {"prefetch(", "static inline void prefetch(const real *p) { __builtin_prefetch(p); }"},
+    {"sum_lanes(", "static inline real sum_lanes(vec v)\n"
+     "{\n"
+     "    for (int half = L / 2; half > 0; half /= 2)\n"
+     "        for (int l = 0; l < half; l++)\n"
+     "            v[l] += v[l + half];\n"
+     "    return v[0];\n"
+     "}"},
     {"clear_border(",
      "/* Zeros around the picture of a plane whose first pixel, border included, is p. */\n"
      "static inline void clear_border(real *p, int height, int width, int top, int bottom, int left, int right)\n"
@@ -216,6 +224,27 @@ static const Helper helpers[] = {
                   "{ return sizeof x == sizeof(float) ? powf((float)x, (float)y) : pow(x, y); }"},
 };
 
+/* Lane l of vector i goes to lane i of vector l: log2(L) rounds, each of which puts the lanes of vectors i and i + L/2 by
+ * turns into vectors 2i and 2i + 1 (a perfect shuffle of the L * L elements). */
+static void write_transpose(Emitter *e, int lanes)
+{
+    const char *halves[2] = {"", ""};
+    for (int i = 0; i < lanes; i++)
+        halves[2 * i / lanes] = arena_printf(emitter_arena(e), "%s, %d, %d", halves[2 * i / lanes], i, i + lanes);
+    raw(e, "static inline void transpose(vec x[L])\n{");
+    raw(e, "    for (int round = 1; round < L; round *= 2) {");
+    raw(e, "        vec y[L];");
+    raw(e, "#pragma GCC unroll %d", lanes / 2);
+    raw(e, "        for (int i = 0; i < L / 2; i++) {");
+    raw(e, "            y[2 * i] = __builtin_shufflevector(x[i], x[i + L / 2]%s);", halves[0]);
+    raw(e, "            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + L / 2]%s);", halves[1]);
+    raw(e, "        }");
+    raw(e, "#pragma GCC unroll %d", lanes);
+    raw(e, "        for (int i = 0; i < L; i++)");
+    raw(e, "            x[i] = y[i];");
+    raw(e, "    }\n}");
+}
+
 /* A helper is written when kernels or a helper behind it call it. */
 static void write_vector_helpers(Emitter *e, const char *kernels, const Target *target)
 {
@@ -232,6 +261,8 @@ static void write_vector_helpers(Emitter *e, const char *kernels, const Target *
     for (int i = 0; i < HELPERS; i++)
         if (used[i])
             raw(e, "%s", vector_helpers[i].definition);
+    if (strstr(kernels, "transpose("))
+        write_transpose(e, target->lanes);
     raw(e, "\n%s", flush_text);
 }
 

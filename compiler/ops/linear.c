@@ -2,6 +2,7 @@
  *
  * Dive into Deep Learning 3.1 and 5.1. W is [out][in], as in PyTorch.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { FEATURES, BIAS };
@@ -93,12 +94,16 @@ static void grad_bias_body(Emitter *e, const Kernel *kernel)
     end(e, 1);
 }
 
-static const KernelDef forward = {"forward", .counts = true, .textbook = forward_body};
+static const KernelDef forward = {"forward", .counts = true, .textbook = forward_body,
+                                  .fast = linear_forward_families};
 static const KernelDef grad_input = {
-    "grad_input", "dX[n,c] = sum_k W[k,c] * dY[n,k]", .counts = true, .textbook = grad_input_body};
+    "grad_input", "dX[n,c] = sum_k W[k,c] * dY[n,k]", .counts = true, .textbook = grad_input_body,
+    .fast = linear_grad_input_families};
 static const KernelDef grad_weight = {
-    "grad_weight", "dW[k,c] = sum_n dY[n,k] * X[n,c]", .counts = true, .textbook = grad_weight_body};
-static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_n dY[n,k]", .textbook = grad_bias_body};
+    "grad_weight", "dW[k,c] = sum_n dY[n,k] * X[n,c]", .counts = true, .textbook = grad_weight_body,
+    .fast = linear_grad_weight_families};
+static const KernelDef grad_bias = {"grad_bias", "db[k] = sum_n dY[n,k]", .textbook = grad_bias_body,
+                                    .fast = linear_grad_bias_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 
