@@ -127,11 +127,12 @@ static void write_users(Emitter *e, const char *users)
 /* How a fast kernel computes it. */
 static void write_schedule(Emitter *e, const Kernel *k)
 {
-    static const char *const fused[] = {"folded batch norm", "addition", "ReLU", "ReLU's gradient", "batch statistics"};
+    static const char *const fused[] = {"folded batch norm", "addition", "ReLU", "ReLU's gradient", "batch statistics",
+                                         "gate of the ReLU behind"};
     const char *text = k->fast->name;
     if (k->schedule.text)
         text = arena_printf(emitter_arena(e), "%s: %s", text, k->schedule.text);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (k->fuses & (1u << i))
             text = arena_printf(emitter_arena(e), "%s; %s fused", text, fused[i]);
     raw(e, " *   Schedule: %s", text);

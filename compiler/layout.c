@@ -97,7 +97,7 @@ static LayoutKind wanted_layout(const Kernel *k, const Operand *o)
         return usual_layout(o->tensor);
     if (!k->fast || o->tensor->kind == TENSOR_LABELS)
         return LAYOUT_PLAIN;
-    if (k->fast->layout)
+    if (k->fast->layout && o->tensor->rank > 1)
         return k->fast->layout(k, o);
     if (o->tensor->kind == TENSOR_INPUT)
         return o->tensor->rank == 4 ? LAYOUT_BLOCKED : LAYOUT_ROWS;

@@ -40,7 +40,7 @@ static bool is_allowed(const Program *p, const FastKernel *f, const char *asked)
     return !(p->tuning->no_winograd && strcmp(f->name, "winograd") == 0);
 }
 
-static void schedule_kernel(Program *p, Kernel *k)
+void schedule_kernel(Program *p, Kernel *k)
 {
     const char *asked = asked_algorithm(p, k);
     for (int i = 0; k->def->fast && k->def->fast[i]; i++) {

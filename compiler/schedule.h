@@ -9,6 +9,7 @@
 #include "step.h"
 
 void schedule_kernels(Program *);
+void schedule_kernel(Program *, Kernel *);      /* one, made by a later pass */
 void dump_schedule(FILE *, const Program *);
 
 #endif

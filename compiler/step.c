@@ -34,8 +34,7 @@ Tensor *activation_of(Program *p, const Layer *l)
     Tensor **slot = &p->activation[l->index];
     if (!*slot) {
         *slot = batch_tensor(p, l == p->graph->input ? TENSOR_INPUT : TENSOR_ACTIVATION, l, l->symbol);
-        bool kept = p->mode == PROGRAM_PREDICT && !p->tuning;           /* NAME_output shows every layer's */
-        (*slot)->lasts = kept || (p->tuning && l == p->graph->output);  /* the logits are copied at the end */
+        (*slot)->lasts = p->mode == PROGRAM_PREDICT && !p->tuning;      /* NAME_output shows every layer's */
     }
     return *slot;
 }
@@ -317,6 +316,8 @@ Program *build_program(const Graph *graph, ProgramMode mode, const Tuning *tunin
     }
     find_needed_gradients(p);
     add_forward(p);
+    if (tuning)                 /* logits are copied when all is done */
+        activation_of(p, graph->output)->storage->lasts = true;
     p->backward_from = p->kernels.count;
     if (mode == PROGRAM_TRAIN) {
         const int64_t batch = graph->batch;

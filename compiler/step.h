@@ -130,6 +130,7 @@ struct Program {
     Tensor       **gradient;            /* by layer index; NULL where nobody needs it           */
     Tensor       **kept;                /* by layer index: outputs that can be looked at after predict, as NCHW; NULL at
                                          * -O0, where all can                                   */
+    LIST(const char *) fusions;         /* what fuse.c joined, a line each                      */
     Tensor       **parameter;           /* by kind (value, gradient, momentum) and index in state_dict order */
     Tensor        *labels;
     bool          *needs_gradient;      /* by layer index: something at or above it learns      */

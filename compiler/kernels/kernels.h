@@ -33,6 +33,7 @@ struct FastKernel {
     Border    (*border)(const Kernel *, const Operand *);
     /* The layout it wants of an operand where it is not the usual one (blocked pictures, rows, filters). NULL: usual. */
     LayoutKind (*layout)(const Kernel *, const Operand *);
+    bool        in_place;                       /* element by element: Y may lie where X does, dX where dY does       */
     /* Writes the function's body. */
     void      (*body)(Emitter *, const Kernel *);
 };

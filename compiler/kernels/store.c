@@ -19,7 +19,8 @@ void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *valu
 {
     let(e, "value", "%s", substitute(e, value));
     let(e, "place", "%s", substitute(e, pixel(e, k, role, n, block, i, j)));
-    let(e, "channels", "%s * %d", substitute(e, block), layout_of(k, role)->lanes);
+    const char *number = substitute(e, block);
+    let(e, "channels", strchr(number, ' ') ? "(%s) * %d" : "%s * %d", number, layout_of(k, role)->lanes);
     if (k->fuses & FUSE_SCALE)
         let(e, "value", "%s * load(&fold_scale[%s]) + load(&fold_shift[%s])", substitute(e, "$value"),
             substitute(e, "$channels"), substitute(e, "$channels"));
