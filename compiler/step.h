@@ -57,6 +57,8 @@ typedef struct {
     bool        random;         /* takes (uint64_t seed, uint64_t step) before its tensors      */
     bool        flat;           /* one function `suffix` for every size: (count, flat arrays, const cnn_update *) */
     void      (*textbook)(Emitter *, const Kernel *);   /* writes the function's body           */
+    void      (*let)(Emitter *, const Kernel *);        /* binds the names that `vector` uses; NULL: none */
+    const char *vector;         /* element-wise: a vector of the output in terms of x, y, dy (kernels/map.c)    */
     const FastKernel *const *fast;      /* ways to compute it at -O2, best first, NULL at the end; NULL: none */
 } KernelDef;
 

@@ -53,7 +53,7 @@ extern const FastKernel *const batchnorm_train_families[], *const batchnorm_pred
                         *const batchnorm_grad_scale_families[], *const batchnorm_grad_families[],
                         *const batchnorm_fold_families[];
 extern const FastKernel *const map_families[];          /* element-wise operators, forward and backward: map.c       */
-extern const FastKernel *const add_forward_families[], *const add_grad_input_families[];
+extern const FastKernel *const add_forward_families[];
 extern const FastKernel *const concat_forward_families[], *const concat_grad_input_families[];
 extern const FastKernel *const flatten_forward_families[], *const flatten_grad_input_families[];
 extern const FastKernel *const dropout_forward_families[], *const dropout_grad_input_families[];
@@ -69,6 +69,10 @@ extern const FastKernel direct_grad_weight, direct_grad_bias;          /* grad_w
 bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands        */
 int64_t        conv_groups(const Layer *);
 void           let_batchnorm(Emitter *, const Kernel *);        /* $M values a channel, $others M - 1, $eps, $momentum    */
+bool           maxpool_window(const Layer *, Window *);         /* true for a layer that stands                          */
+bool           avgpool_window(const Layer *, Window *);
+bool           avgpool_counts_pad(const Layer *);               /* in the divisor                                        */
+void           dropout_constants(Emitter *, const Kernel *);    /* binds $p and $stream                                  */
 
 /* For fuse.c. Prediction: adds the kernel that computes fold_scale and fold_shift (operands 4 and 5, or 5 and 6 with a
  * bias) of a FUSE_SCALE, which stands for the batch norm and for the convolution's bias (NULL: it has none). */

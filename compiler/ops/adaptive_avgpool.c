@@ -3,6 +3,7 @@
  * Window i of P over H rows is [floor(i H / P), ceil((i + 1) H / P)): neighbours overlap where P does not divide H, and
  * P may be larger than H.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { SIZE };
@@ -72,10 +73,10 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, 4);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
+static const KernelDef forward = {"forward", .textbook = forward_body, .fast = adaptive_avgpool_forward_families};
 static const KernelDef grad_input = {
     "grad_input", "dX[n,c,h,w] = sum of dY[n,c,i,j] / (size of window i, j) over the windows i, j that hold h, w",
-    .textbook = grad_input_body};
+    .textbook = grad_input_body, .fast = adaptive_avgpool_grad_input_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

@@ -2,6 +2,7 @@
  *
  * He et al. 2015, section 3.2; Dive into Deep Learning 8.6.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { TENSORS };
@@ -62,8 +63,9 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {"forward", .textbook = forward_body, .fast = add_forward_families};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families, .vector = "dy"};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

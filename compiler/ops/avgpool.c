@@ -3,6 +3,7 @@
  * Dive into Deep Learning 7.5. The divisor is PyTorch's: with count_pad the window clipped to the padded picture (which
  * is smaller than the kernel only in ceil mode), without it the real pixels of the window.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { COUNT_PAD = POOL_PAD + 1, CEIL };
@@ -10,6 +11,16 @@ enum { COUNT_PAD = POOL_PAD + 1, CEIL };
 static bool avgpool_shape(Layer *l)
 {
     return pool_shape(l, CEIL);
+}
+
+bool avgpool_window(const Layer *l, Window *w)
+{
+    return pool_window(l, CEIL, w);
+}
+
+bool avgpool_counts_pad(const Layer *l)
+{
+    return l->attr[COUNT_PAD].n[0];
 }
 
 static char *avgpool_describe(Arena *arena, const Layer *l)
@@ -114,10 +125,10 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, 4);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
+static const KernelDef forward = {"forward", .textbook = forward_body, .fast = avgpool_forward_families};
 static const KernelDef grad_input = {
     "grad_input", "dX[n,c,h,w] = sum of dY[n,c,i,j] / count[i,j] over the windows i, j that hold h, w",
-    .textbook = grad_input_body};
+    .textbook = grad_input_body, .fast = avgpool_grad_input_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

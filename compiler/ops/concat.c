@@ -2,6 +2,7 @@
  *
  * Szegedy et al. 2014 (Inception), section 4; Huang et al. 2016 (DenseNet), section 3; Ronneberger et al. 2015 (U-Net).
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { TENSORS };
@@ -64,8 +65,9 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {"forward", .textbook = forward_body, .fast = concat_forward_families};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = concat_grad_input_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

@@ -5,6 +5,7 @@
  * nothing but the seed, the layer, the training step and the element, so it is the same at any number of threads and
  * after a resume.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { P };
@@ -33,11 +34,16 @@ static void let_element(Emitter *e, const Shape *shape)
         (long long)shape->dim[0], (long long)shape->dim[1], (long long)shape->dim[2]);
 }
 
+void dropout_constants(Emitter *e, const Kernel *kernel)
+{
+    let_number(e, kernel, "p", kernel->layer->attr[P].real);
+    let_int(e, "stream", kernel->layer->index);
+}
+
 static void forward_body(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
-    let_number(e, kernel, "p", l->attr[P].real);
-    let_int(e, "stream", l->index);
+    dropout_constants(e, kernel);
     let_element(e, &l->output);
     line(e, "const real p = $p;");
     parallel(e);
@@ -51,7 +57,7 @@ static void forward_body(Emitter *e, const Kernel *kernel)
 static void grad_input_body(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
-    let_number(e, kernel, "p", l->attr[P].real);
+    dropout_constants(e, kernel);
     line(e, "const real p = $p;");
     parallel(e);
     int depth = loop_elements(e, l->graph->batch, &l->output, "ncij");
@@ -68,9 +74,12 @@ static void copy_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward_train", .random = true, .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
-static const KernelDef copy = {"grad_input", "p = 0:  dX = dY", .textbook = copy_body};
+static const KernelDef forward = {
+    "forward_train", .random = true, .textbook = forward_body, .fast = dropout_forward_families};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = dropout_grad_input_families};
+static const KernelDef copy = {
+    "grad_input", "p = 0:  dX = dY", .textbook = copy_body, .fast = map_families, .vector = "dy"};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

@@ -2,6 +2,7 @@
  *
  * Lin et al. 2013 (Network in Network), section 3.2; Dive into Deep Learning 8.3.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static bool global_avgpool_shape(Layer *l)
@@ -45,9 +46,10 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, 4);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
+static const KernelDef forward = {"forward", .textbook = forward_body, .fast = global_avgpool_forward_families};
 static const KernelDef grad_input = {
-    "grad_input", "dX[n,c,h,w] = dY[n,c,0,0] / (H W)", .textbook = grad_input_body};
+    "grad_input", "dX[n,c,h,w] = dY[n,c,0,0] / (H W)", .textbook = grad_input_body,
+    .fast = global_avgpool_grad_input_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 

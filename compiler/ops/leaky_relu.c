@@ -3,6 +3,7 @@
  * Maas, Hannun and Ng 2013, section 2. The gradient at 0 is the slope, as in PyTorch. Since the slope is not negative,
  * Y > 0 exactly where X > 0, so that X need not be kept.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 enum { SLOPE };
@@ -12,10 +13,15 @@ static char *leaky_relu_describe(Arena *arena, const Layer *l)
     return arena_printf(arena, "slope %s", number_text(arena, l->attr[SLOPE].real));
 }
 
+static void let_slope(Emitter *e, const Kernel *kernel)
+{
+    let_number(e, kernel, "slope", kernel->layer->attr[SLOPE].real);
+}
+
 static void forward_body(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
-    let_number(e, kernel, "slope", l->attr[SLOPE].real);
+    let_slope(e, kernel);
     line(e, "const real slope = $slope;");
     parallel(e);
     int depth = loop_elements(e, l->graph->batch, &l->output, "ncij");
@@ -26,7 +32,7 @@ static void forward_body(Emitter *e, const Kernel *kernel)
 static void grad_input_body(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
-    let_number(e, kernel, "slope", l->attr[SLOPE].real);
+    let_slope(e, kernel);
     line(e, "const real slope = $slope;");
     parallel(e);
     int depth = loop_elements(e, l->graph->batch, &l->output, "ncij");
@@ -34,8 +40,11 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {
+    "forward", .textbook = forward_body, .fast = map_families, .let = let_slope, .vector = "choose(x > zero, x, splat($slope) * x)"};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families, .let = let_slope,
+    .vector = "choose(y > zero, dy, splat($slope) * dy)"};
 
 static void leaky_relu_forward(Program *p, const Layer *l)
 {

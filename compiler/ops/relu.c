@@ -3,6 +3,7 @@
  * Nair and Hinton 2010; Dive into Deep Learning 5.1.2. The gradient at 0 is 0, and a NaN passes, both as in PyTorch.
  * The gradient is found from Y, so that X need not be kept.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static void forward_body(Emitter *e, const Kernel *kernel)
@@ -23,8 +24,11 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {
+    "forward", .textbook = forward_body, .fast = map_families, .vector = "choose(x < zero, zero, x)"};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families,
+    .vector = "choose(y <= zero, zero, dy)"};
 
 static void relu_forward(Program *p, const Layer *l)
 {

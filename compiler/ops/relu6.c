@@ -3,6 +3,7 @@
  * Krizhevsky 2010 (Convolutional deep belief networks on CIFAR-10), section 2; MobileNet uses it. The gradient at 0 and
  * at 6 is 0, and a NaN passes, both as in PyTorch.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static void forward_body(Emitter *e, const Kernel *kernel)
@@ -23,8 +24,11 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {
+    "forward", .textbook = forward_body, .fast = map_families, .vector = "choose(x < zero, zero, choose(x > splat(6), splat(6), x))"};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families,
+    .vector = "choose((y <= zero) | (y >= splat(6)), zero, dy)"};
 
 static void relu6_forward(Program *p, const Layer *l)
 {

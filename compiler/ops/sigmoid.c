@@ -2,6 +2,7 @@
  *
  * Dive into Deep Learning 5.1.2. exp(-X) may overflow to infinity: then Y is 0, which is right.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static void forward_body(Emitter *e, const Kernel *kernel)
@@ -22,8 +23,11 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {
+    "forward", .textbook = forward_body, .fast = map_families, .vector = "1 / (1 + vec_exp(-x))"};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families,
+    .vector = "dy * y * (1 - y)"};
 
 static void sigmoid_forward(Program *p, const Layer *l)
 {

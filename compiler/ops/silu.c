@@ -3,6 +3,7 @@
  * Elfwing, Uchibe and Doya 2018, section 2; Ramachandran, Zoph and Le 2017; EfficientNet uses it. It is not monotonic:
  * Y does not determine X, so the gradient needs X itself.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static void forward_body(Emitter *e, const Kernel *kernel)
@@ -24,8 +25,11 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {
+    "forward", .textbook = forward_body, .fast = map_families, .vector = "x / (1 + vec_exp(-x))"};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families,
+    .vector = "dy * (1 / (1 + vec_exp(-x))) * (1 + x * (1 - 1 / (1 + vec_exp(-x))))"};
 
 static void silu_forward(Program *p, const Layer *l)
 {

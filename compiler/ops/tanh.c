@@ -2,6 +2,7 @@
  *
  * Dive into Deep Learning 5.1.2; LeCun et al. 1998 (Gradient-based learning), appendix A.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static void forward_body(Emitter *e, const Kernel *kernel)
@@ -22,8 +23,11 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {
+    "forward", .textbook = forward_body, .fast = map_families, .vector = "vec_tanh(x)"};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = map_families,
+    .vector = "dy * (1 - y * y)"};
 
 static void tanh_forward(Program *p, const Layer *l)
 {
