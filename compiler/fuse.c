@@ -197,7 +197,8 @@ static const struct {
 void fuse_kernels(Program *p)
 {
     Uses *u = find_uses(p);
-    const unsigned allowed = ~p->tuning->no_fuse;
+    const bool keep = p->mode == PROGRAM_PREDICT && p->tuning->keep_layers;    /* what fusion removes cannot be kept */
+    const unsigned allowed = keep ? 0 : ~p->tuning->no_fuse;
     if (allowed & FUSION_COPY)
         share_copies(u);
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)

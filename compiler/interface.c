@@ -290,7 +290,7 @@ static void write_kernel_names(Emitter *e, const Program *p, const char *table)
     raw(e, "static const cnn_kernel %s[] = {", table);
     for (int i = 0; i < p->kernels.count; i++) {
         const Kernel *k = p->kernels.items[i];
-        raw(e, "    {\"%s\", %.17g},", kernel_function(p->arena, p, k),
+        raw(e, "    {\"%s\", %.17g},", kernel_name(p->arena, p, k),
             k->def->counts ? (double)k->layer->macs * p->graph->batch : 0.0);
     }
     raw(e, "};\n");

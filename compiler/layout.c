@@ -244,8 +244,8 @@ static int twin_of(Conversion *c, Tensor *t, LayoutKind kind)
     twin->first = twin->last = -1;
     twin->number = c->p->tensors.count;
     twin->layout = (Layout){.kind = kind, .lanes = c->p->target->lanes};
-    twin->name = arena_printf(c->p->arena, "%s%s_%s", t->kind == TENSOR_PARAM_GRADIENT ? "d_" : "", last_part(t->name),
-                              layout_name(kind));
+    twin->name = arena_printf(c->p->arena, "%s%s_%s", t->kind == TENSOR_PARAM_GRADIENT ? "d_" : "",
+                              t->rank != t->storage->rank ? t->layer->symbol : last_part(t->name), layout_name(kind));
     APPEND(c->p->arena, &c->p->tensors, twin);
     Twin pair = {t, twin, -1};
     APPEND(c->p->arena, &c->twins, pair);
@@ -320,10 +320,39 @@ static void insert_conversions(Program *p)
         p->kernels.items[i]->index = i;
 }
 
+/* Prediction with --keep-layers: every layer's output lives to the end, where a plain copy of it is made. */
+static void keep_layers(Program *p)
+{
+    Conversion c = {.p = p};
+    p->kept = NEW_ARRAY(p->arena, Tensor *, p->graph->layers.count);
+    for (int i = 0; i < p->graph->layers.count && p->tuning->keep_layers; i++) {
+        Tensor *t = p->activation[i];
+        p->kept[i] = t;
+        if (!t || t->storage->kind == TENSOR_INPUT)
+            continue;
+        t->lasts = true;
+        if (same_memory(t, laid_as(t)->layout.kind, LAYOUT_PLAIN, p->target->lanes))
+            continue;
+        int at = twin_of(&c, t, LAYOUT_PLAIN);
+        p->kept[i] = c.twins.items[at].twin;
+        if (p->kept[i]->lasts)          /* a view of what was copied before */
+            continue;
+        p->kept[i]->lasts = true;
+        add_conversion(&c, t, p->kept[i]);
+    }
+    for (int i = 0; i < c.kernels.count; i++) {
+        c.kernels.items[i]->index = p->kernels.count;
+        APPEND(p->arena, &p->kernels, c.kernels.items[i]);
+    }
+    p->backward_from = p->kernels.count;
+}
+
 void choose_layouts(Program *p)
 {
     refuse_borders(p);
     settle_kinds(p);
     settle_borders(p);
     insert_conversions(p);
+    if (p->mode == PROGRAM_PREDICT)
+        keep_layers(p);
 }

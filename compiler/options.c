@@ -34,7 +34,7 @@ static const struct argp_option option_table[] = {
     {"smallest-input", KEY_SMALLEST, 0, 0, "With show: print only the smallest square picture that the network takes", 0},
     {0, 0, 0, 0, "Code", 3},
     {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read (default); 2: fast: blocked layouts, fused kernels", 0},
-    {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3 or generic", 0},
+    {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3, aarch64 or generic", 0},
     {0, 'f', "no-fuse[=NAME]", 0, "-O2: join no kernels, or not by this fusion; --dump=fuse lists them", 0},
     {0, 'f', "no-winograd", 0, "-O2: convolve as the definition says", 0},
     {"schedule", KEY_SCHEDULE, "RULE", 0, "-O2: choose an algorithm, e.g. conv1.forward=direct, or *.forward=direct", 0},
@@ -173,7 +173,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case KEY_KEEP: o->tuning.keep_layers = true; summarise(p, "--keep-layers", ""); break;
     case KEY_TARGET:
         if (!(o->target = find_target(text)))
-            argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3 and generic", text);
+            argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3, aarch64 and generic", text);
         break;
     case KEY_SMALLEST: o->smallest_input = true; break;
     case KEY_DOUBLE: o->double_precision = true; break;

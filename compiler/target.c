@@ -17,10 +17,16 @@ const char *common_flags(int level)
     return level == 0 ? "-O3 -ffp-contract=on -fopenmp" : "-O3 -ffp-contract=fast -fopenmp";
 }
 
+enum { KB = 1 << 10, MB = 1 << 20 };
+
+/* Caches are the smallest that processors of the level have in common, not those of this machine: the C depends on the
+ * target alone. */
 static const Target targets[] = {
-    {"x86-64-v4", "AVX-512", "-march=x86-64-v4 -mprefer-vector-width=512", 16, 32},
-    {"x86-64-v3", "AVX2 and FMA", "-march=x86-64-v3", 8, 16},
-    {"generic", "any processor that the C compiler builds for", "", 4, 16},
+    {"x86-64-v4", "AVX-512", "-march=x86-64-v4 -mprefer-vector-width=512", 16, 32, 32 * KB, 1 * MB, 16 * MB},
+    {"x86-64-v3", "AVX2 and FMA", "-march=x86-64-v3", 8, 16, 32 * KB, 256 * KB, 8 * MB},
+    {"aarch64", "NEON; compiled with clang, which needs the target's C library", "--target=aarch64-linux-gnu", 4, 32,
+     32 * KB, 256 * KB, 4 * MB},
+    {"generic", "any processor that the C compiler builds for", "", 4, 16, 32 * KB, 256 * KB, 4 * MB},
 };
 
 enum { TARGETS = sizeof targets / sizeof *targets };
@@ -35,6 +41,8 @@ static const Target *native_target(void)
         return find_target("x86-64-v4");
     if (v3)
         return find_target("x86-64-v3");
+#elif defined __aarch64__
+    return find_target("aarch64");
 #endif
     return find_target("generic");
 }

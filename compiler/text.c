@@ -57,10 +57,8 @@ const char *first_line(Arena *arena, const Graph *g, const Unit *u, char suffix,
 }
 
 /* "conv1_forward"; a second kernel of the same layer and kind is "concat_copy2". */
-const char *kernel_function(Arena *arena, const Program *p, const Kernel *k)
+const char *kernel_name(Arena *arena, const Program *p, const Kernel *k)
 {
-    if (k->function)
-        return k->function;
     if (k->def->flat)
         return k->def->suffix;
     int ordinal = 1;
@@ -68,6 +66,11 @@ const char *kernel_function(Arena *arena, const Program *p, const Kernel *k)
         ordinal += p->kernels.items[i]->def == k->def;
     return ordinal == 1 ? arena_printf(arena, "%s_%s", k->layer->symbol, k->def->suffix)
                         : arena_printf(arena, "%s_%s%d", k->layer->symbol, k->def->suffix, ordinal);
+}
+
+const char *kernel_function(Arena *arena, const Program *p, const Kernel *k)
+{
+    return k->function ? k->function : kernel_name(arena, p, k);
 }
 
 /* ---- parameters and buffers, numbered through the network --------------------------------------------------------- */

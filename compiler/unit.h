@@ -12,7 +12,8 @@ const char *base_name(const char *path);
 const char *dims_text(Arena *, int rank, const int64_t *dims, const char *before, const char *after);
 const char *tensor_shape(Arena *, const Tensor *);              /* "256x6x28x28"                                    */
 const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5, pad 2"                             */
-const char *kernel_function(Arena *, const Program *, const Kernel *);
+const char *kernel_name(Arena *, const Program *, const Kernel *);      /* of the kernel, in tables and profiles     */
+const char *kernel_function(Arena *, const Program *, const Kernel *);  /* of its C function: at -O2 perhaps another's */
 const char *first_line(Arena *, const Graph *, const Unit *, char suffix, const char *what);
                                         /* opens a comment: file and what it is, the command that wrote it          */
 

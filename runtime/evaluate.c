@@ -144,7 +144,11 @@ static int dump_layers(const cnn_session *s)
     int written = cnn_make_folder(folder) && dump(folder, "input", s->x, 4, s->input);
     for (int i = 0; written && i < s->facts->layer_count; i++) {
         const cnn_layer *layer = &s->facts->layers[i];
-        written = dump(folder, layer->name, s->network->output(s->net, i), layer->rank, layer->shape);
+        const cnn_real *output = s->network->output(s->net, i);
+        if (!output)
+            return cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc "
+                             "--keep-layers, or with -O0", layer->name), 0;
+        written = dump(folder, layer->name, output, layer->rank, layer->shape);
     }
     return written;
 }
