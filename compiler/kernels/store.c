@@ -22,8 +22,9 @@ void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *valu
     const char *number = substitute(e, block);
     let(e, "channels", strchr(number, ' ') ? "(%s) * %d" : "%s * %d", number, layout_of(k, role)->lanes);
     if (k->fuses & FUSE_SCALE)
-        let(e, "value", "%s * load(&fold_scale[%s]) + load(&fold_shift[%s])", substitute(e, "$value"),
-            substitute(e, "$channels"), substitute(e, "$channels"));
+        let(e, "value", strchr(value, ' ') ? "(%s) * load(&fold_scale[%s]) + load(&fold_shift[%s])"
+                                           : "%s * load(&fold_scale[%s]) + load(&fold_shift[%s])",
+            substitute(e, "$value"), substitute(e, "$channels"), substitute(e, "$channels"));
     if (k->adds)
         let(e, "value", "load($place) + (%s)", substitute(e, "$value"));
     if (k->fuses & FUSE_ADD)
