@@ -86,11 +86,7 @@ static void fuse_statistics(Uses *u, Kernel *k)
         X->rank != 4 || !has_operand(k, "partial"))
         return;
     Program *p = u->p;
-    for (int o = 0; o < k->operand_count; o++)          /* its own first pass would write them */
-        if (strcmp(k->operand[o].role, "partial") == 0) {
-            k->operand[o].access = OPERAND_READ;
-            writes(conv, "partial", k->operand[o].tensor);
-        }
+    writes(conv, "partial", leave_statistics(k));
     conv->fuses |= FUSE_STATS;
     APPEND(p->arena, &p->fusions, arena_printf(p->arena, "%-14s %s.%s into %s.%s", "statistics", k->layer->name,
                                                k->def->suffix, conv->layer->name, conv->def->suffix));

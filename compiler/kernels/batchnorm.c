@@ -19,8 +19,6 @@
 
 /* ---- planes and groups ------------------------------------------------------------------------------------------- */
 
-enum { GROUP_BYTES = 8 << 20 };         /* of a group's inputs: they stay in the last cache until the second pass    */
-
 Planes planes_of(const Kernel *k)
 {
     const Layer *l = k->layer;
@@ -99,14 +97,15 @@ void add_partial(Program *program, Kernel *k)
                (int64_t[]){s->rank == 3 ? N : 1, blocks_of(s->dim[0], (int)L), 2, L});
 }
 
-/* Groups are equal, so that each is the same code: the largest divisor of the number of blocks that fits. */
+/* Groups are equal, so that each is the same code: the largest divisor of the number of blocks whose inputs fill no more
+ * than half of the last cache, where they stay until the second pass. */
 void plan_groups(Program *program, Kernel *k, int tensors)
 {
     const Shape *s = &k->layer->output;
     const int64_t L = program->target->lanes, blocks = blocks_of(s->dim[0], (int)L);
     const int64_t pixels = k->layer->graph->batch * (s->rank == 3 ? s->dim[1] * s->dim[2] : 1);
     int64_t group = blocks;
-    while (group > 1 && (blocks % group != 0 || group * pixels * L * 4 * tensors > GROUP_BYTES))
+    while (group > 1 && (blocks % group != 0 || group * pixels * L * 4 * tensors > program->target->l3 / 2))
         group--;
     k->schedule.blocks = (int)group;
     k->schedule.text = arena_printf(program->arena, "shared among threads, %lld of %lld blocks of channels at a time",
