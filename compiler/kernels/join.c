@@ -162,7 +162,7 @@ static void flatten_forward_body(Emitter *e, const Kernel *k)
             end(e, 3);
             if (y->dim[1] % y->layout.lanes) {
                 comment(e, "spare features");
-                loop_between(e, "f", "$features", "cb < $last ? $features : $all");
+                loop_between(e, "f", "$features", "(cb < $last ? $features : $all)");
                     line(e, "Y[n][f] = 0;");
                 end(e, 1);
             }
