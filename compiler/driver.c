@@ -91,13 +91,15 @@ static bool publish(Diag *diag, const char *temporary, const char *path)
     return false;
 }
 
-/* The .c and the .h, both or none. */
+/* The .c and the .h, both or none. header NULL: the .c stands alone. */
 static bool write_pair(Arena *arena, Diag *diag, const char *c_file, const char *source, const char *h_file,
                        const char *header)
 {
     const char *c = temporary_name(arena, c_file), *h = temporary_name(arena, h_file);
     if (!write_text(diag, c, c_file, source, strlen(source)))
         return false;
+    if (!header)
+        return publish(diag, c, c_file);
     if (!write_text(diag, h, h_file, header, strlen(header))) {
         unlink(c);
         return false;
@@ -192,7 +194,7 @@ static bool compile_apart(Arena *arena, Diag *diag, const Options *o, const char
 /* An object file or a library needs its header to be used: net.h beside net.o or libnet.so. NULL: none is needed. */
 static const char *header_beside(Arena *arena, const Options *o)
 {
-    if (o->kind == OUTPUT_PROGRAM || is_special(o->output))
+    if (o->kind == OUTPUT_PROGRAM || o->command == COMMAND_KERNEL || is_special(o->output))
         return NULL;
     const char *path = with_suffix(arena, o->output, ".h"), *base = base_name(path);
     bool library = o->kind == OUTPUT_SHARED && strncmp(base, "lib", 3) == 0 && base[3] != '.';
@@ -249,6 +251,8 @@ bool write_output(Arena *arena, Diag *diag, const Options *o, const char *networ
     if (is_special(o->output))
         return write_text(diag, o->output, o->output, source, strlen(source));
     const char *h_file = with_suffix(arena, o->output, ".h");
+    if (!header)
+        return write_pair(arena, diag, o->output, source, h_file, NULL);
     return is_free_name(diag, o, h_file) && can_be_included(diag, h_file) &&
            write_pair(arena, diag, o->output, source, h_file, header);
 }

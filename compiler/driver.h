@@ -9,6 +9,7 @@ const char *header_name(Arena *, const Options *, const char *network);
 
 /* Writes the .c and .h, or compiles them; false after an error. Nothing half-written is left behind: every file is
  * made under a temporary name and renamed when it is complete. */
+/* header NULL: the source stands alone. */
 bool write_output(Arena *, Diag *, const Options *, const char *network, const char *source, const char *header);
 
 /* cc.c: compiles c_file to `result`, as o->kind says; false after an error, and then there may be a useless `result`. */

@@ -177,7 +177,7 @@ static Emitter *kernel_body(const Program *p, const Kernel *k)
     return body;
 }
 
-static void write_kernel(Emitter *e, const Program *p, const Kernel *k)
+void write_kernel(Emitter *e, const Program *p, const Kernel *k)
 {
     write_kernel_comment(e, p, k, "");
     write_signature(e, p, k);

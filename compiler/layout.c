@@ -125,13 +125,13 @@ static void settle_kinds(Program *p)
         Tensor *t = p->tensors.items[i];
         t->layout.lanes = p->target->lanes;
         if (!t->layout.fixed)
-            t->layout.kind = is_parameter(t) ? usual_layout(t) : LAYOUT_PLAIN;
+            t->layout.kind = is_parameter(t) && !t->outside ? usual_layout(t) : LAYOUT_PLAIN;
     }
     for (int i = 0; i < p->kernels.count; i++) {
         const Kernel *k = p->kernels.items[i];
         for (int o = 0; k->fast && o < k->operand_count; o++) {
             Tensor *t = k->operand[o].tensor;
-            if (t->layout.fixed || t->kind == TENSOR_INPUT || t->kind == TENSOR_LABELS)
+            if (t->layout.fixed || t->outside || t->kind == TENSOR_INPUT || t->kind == TENSOR_LABELS)
                 continue;
             t->layout.kind = usual_layout(t);
             if (t->storage->kind != TENSOR_INPUT)

@@ -7,6 +7,7 @@
 #include "fuse.h"
 #include "op.h"
 #include "schedule.h"
+#include "unit.h"
 
 /* layer graph -> step programs -> arena -> C -> files */
 static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Graph *graph)
@@ -41,6 +42,35 @@ static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Grap
     return write_output(arena, diag, o, graph->name, source, header);           /* driver.c  */
 }
 
+/* `cnnc kernel 'conv(64, 3)' --input 64x56x56`: the statement as a network of one layer. */
+static bool compile_kernel(Arena *arena, Diag *diag, const Options *o)
+{
+    const Shape *in = &o->overrides.input;
+    const char *sizes = in->rank == 1 ? arena_printf(arena, "%lld", (long long)in->dim[0])
+                                      : arena_printf(arena, "%lld, %lld, %lld", (long long)in->dim[0],
+                                                     (long long)in->dim[1], (long long)in->dim[2]);
+    const char *text = arena_printf(arena, "network kernel {\n    input(%s);\n    %s;\n}\n", sizes, o->input);
+    Source *source = source_from_bytes(arena, diag, "kernel", text, strlen(text));
+    Tree *tree = source ? parse(arena, diag, source) : NULL;
+    Graph *graph = tree ? expand(arena, diag, source, tree, &o->overrides) : NULL;
+    if (!graph)
+        return false;
+    Program *textbook = build_layer_program(graph, graph->output, NULL), *fast = NULL;
+    bool random = false;
+    for (int i = 0; i < textbook->kernels.count; i++)
+        random |= textbook->kernels.items[i]->def->random;
+    if (graph->layers.count != 2 || textbook->kernels.count == 0 || random) {
+        error_plain(diag, "'%s' is not one operator with kernels of its own\nfor example 'conv(64, 3, pad = 1)'; dropout and "
+                    "flatten have none that could be timed alone", o->input);
+        return false;
+    }
+    fast = build_layer_program(graph, graph->output, &o->tuning);
+    schedule_kernels(fast);
+    choose_layouts(fast);
+    return write_output(arena, diag, o, graph->name,
+                        emit_kernel_file(arena, graph, textbook, fast, o->summary, o->output), NULL);
+}
+
 /* `cnnc show --smallest-input`: one line, e.g. 1x63x63. */
 static bool show_smallest(Arena *arena, Diag *diag, const Source *source, const Tree *tree, const Options *o)
 {
@@ -58,6 +88,8 @@ static bool show_smallest(Arena *arena, Diag *diag, const Source *source, const 
 /* text -> tree -> layer graph, and what the command asks of it */
 static bool run(Arena *arena, Diag *diag, const Options *o)
 {
+    if (o->command == COMMAND_KERNEL)
+        return compile_kernel(arena, diag, o);
     Source *source = source_read(arena, diag, o->input);                        /* source.c  */
     if (!source)
         return false;

@@ -47,7 +47,9 @@ static const struct argp_option option_table[] = {
 
 static const char description[] =
     "Compiles a network description to C specialised to its shapes, and to a trainer.\v"
-    "cnnc show FILE.net prints the table of layers; cnnc explain [OPERATOR] prints what an operator computes.\n"
+    "cnnc show FILE.net prints the table of layers; cnnc explain [OPERATOR] prints what an operator computes;\n"
+    "cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 writes one operator's fast kernels with a main that checks them\n"
+    "against the textbook and times them.\n"
     "Exit status: 0, or 1 after an error, which is printed with its place and its mend.";
 
 typedef struct { Arena *arena; Options *options; const char *output; int words; } Parsing;
@@ -128,6 +130,8 @@ static void parse_word(Parsing *p, struct argp_state *state, const char *word)
         o->command = COMMAND_SHOW;
     else if (p->words == 0 && strcmp(word, "explain") == 0)
         o->command = COMMAND_EXPLAIN;
+    else if (p->words == 0 && strcmp(word, "kernel") == 0)
+        o->command = COMMAND_KERNEL;
     else if (o->input)
         argp_error(state, "one network file at a time: '%s' and '%s'", o->input, word);
     else
@@ -196,7 +200,7 @@ static void settle_output(Arena *arena, Options *o, const char *output)
 {
     if (o->kind == OUTPUT_C && output && strcmp(output, "-") != 0 && !ends_in(output, ".c"))
         o->kind = OUTPUT_PROGRAM;
-    const char *base = base_name(o->input);
+    const char *base = o->command == COMMAND_KERNEL ? "kernel" : base_name(o->input);
     size_t length = strlen(base) - (ends_in(base, ".net") ? 4 : 0);
     o->output = output;
     if (!output && o->kind != OUTPUT_NOTHING)
@@ -211,7 +215,7 @@ static void settle_output(Arena *arena, Options *o, const char *output)
 
 bool parse_options(Arena *arena, int argc, char **argv, Options *o)
 {
-    static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]",
+    static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW",
                                      description, 0, 0, 0};
     *o = (Options){.target = find_target("native"), .summary = ""};
     Parsing p = {arena, o, NULL, 0};
@@ -225,7 +229,15 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
                         "  = help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
         return false;
     }
-    o->summary = arena_printf(arena, "cnnc -O%d%s %s", o->level, o->summary, base_name(o->input));
+    if (o->command == COMMAND_KERNEL && o->overrides.input.rank == 0) {
+        fprintf(stderr, "cnnc: error: kernel needs the size of a picture\n"
+                        "  = help: cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 --batch 16 -o conv.c\n");
+        return false;
+    }
+    if (o->command == COMMAND_KERNEL)
+        o->summary = arena_printf(arena, "cnnc kernel '%s'%s", o->input, o->summary);
+    else
+        o->summary = arena_printf(arena, "cnnc -O%d%s %s", o->level, o->summary, base_name(o->input));
     o->tuning.target = o->target;
     settle_output(arena, o, p.output);
     return true;

@@ -5,13 +5,14 @@
 #include "cnnc.h"
 #include "step.h"
 
-typedef enum { COMMAND_COMPILE, COMMAND_SHOW, COMMAND_EXPLAIN } Command;
+typedef enum { COMMAND_COMPILE, COMMAND_SHOW, COMMAND_EXPLAIN, COMMAND_KERNEL } Command;
 typedef enum { OUTPUT_C, OUTPUT_OBJECT, OUTPUT_SHARED, OUTPUT_PROGRAM, OUTPUT_NOTHING } OutputKind;
 typedef enum { DUMP_NOTHING, DUMP_TREE, DUMP_GRAPH, DUMP_STEP, DUMP_MEMORY, DUMP_SCHEDULE, DUMP_FUSE } Dump;
 
 typedef struct {
     Command       command;
-    const char   *input;        /* the .net file; COMMAND_EXPLAIN: the operator, or NULL for the list       */
+    const char   *input;        /* the .net file; COMMAND_EXPLAIN: the operator, or NULL for the list;
+                                 * COMMAND_KERNEL: a statement, conv(64, 3)                                     */
     const char   *output;       /* -o, or the default for the kind                                          */
     OutputKind    kind;
     Dump          dump;

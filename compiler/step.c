@@ -298,7 +298,7 @@ bool check_trainable(const Graph *g)
     return false;
 }
 
-Program *build_program(const Graph *graph, ProgramMode mode, const Tuning *tuning)
+static Program *new_program(const Graph *graph, ProgramMode mode, const Tuning *tuning)
 {
     Program *p = NEW(graph->arena, Program);
     *p = (Program){.graph = graph, .arena = graph->arena, .mode = mode, .tuning = tuning,
@@ -310,6 +310,12 @@ Program *build_program(const Graph *graph, ProgramMode mode, const Tuning *tunin
         parameters += graph->layers.items[i]->param_count;
     p->parameter = NEW_ARRAY(p->arena, Tensor *, 3 * parameters + 1);
     p->needs_gradient = NEW_ARRAY(p->arena, bool, graph->layers.count);
+    return p;
+}
+
+Program *build_program(const Graph *graph, ProgramMode mode, const Tuning *tuning)
+{
+    Program *p = new_program(graph, mode, tuning);
     if (mode == PROGRAM_UPDATE) {
         add_update(p);
         return p;
@@ -326,6 +332,22 @@ Program *build_program(const Graph *graph, ProgramMode mode, const Tuning *tunin
         const Layer *loss = loss_layer(p);
         add_loss(p, false, loss);
         add_backward(p, loss);
+    }
+    return p;
+}
+
+Program *build_layer_program(const Graph *graph, const Layer *l, const Tuning *tuning)
+{
+    Program *p = new_program(graph, PROGRAM_TRAIN, tuning);
+    for (int i = 0; i < graph->layers.count; i++)
+        p->needs_gradient[i] = true;
+    l->op->forward(p, l);
+    p->backward_from = p->kernels.count;
+    gradient_of(p, l);
+    l->op->backward(p, l);
+    for (int i = 0; i < p->tensors.count; i++) {
+        Tensor *t = p->tensors.items[i];
+        t->outside = t->kind != TENSOR_SAVED;
     }
     return p;
 }

@@ -44,6 +44,7 @@ typedef struct Tensor {
     struct Tensor *storage;     /* itself, or the tensor whose memory this one is a view of     */
     int64_t        slice;       /* of a view of some channels: the first one's number in storage */
     bool           written;     /* gradients: a kernel has written it, so the next one adds     */
+    bool           outside;     /* belongs to the caller, who keeps it as PyTorch does (cnnc kernel) */
     bool           lasts;       /* looked at after the last kernel: alive to the end            */
     int            first, last; /* lifetime: indices into program->kernels, both included       */
     int64_t        offset;      /* bytes from the arena's start, placed by memory.c             */
@@ -142,6 +143,8 @@ struct Program {
 /* A network can be compiled when it ends in one score a class and something in it learns; false after an error. */
 bool     check_trainable(const Graph *);
 Program *build_program(const Graph *, ProgramMode, const Tuning *);
+/* One layer alone, in training: its forward kernels and then its gradients, all of whose tensors are `outside`. */
+Program *build_layer_program(const Graph *, const Layer *, const Tuning *);
 void     dump_program(FILE *, const Program *);          /* dump_program.c */
 
 /* For operators. A tensor is made when it is first asked for. */

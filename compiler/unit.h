@@ -27,6 +27,15 @@ void wrapped(Emitter *, const char *head, const char *const *items, int count, c
 /* kernel_text.c */
 void write_kernels(Emitter *, const Graph *, const Unit *);
 
+void write_kernel(Emitter *, const Program *, const Kernel *);          /* one function, whatever the level          */
+
+/* kernel_file.c */
+char *emit_kernel_file(Arena *, const Graph *, const Program *textbook, const Program *fast, const char *command,
+                       const char *file);
+
+/* prelude.c */
+void write_helpers(Emitter *, const char *kernels, const Target *);     /* target NULL: -O0 */
+
 /* program_text.c */
 void write_programs(Emitter *, const Graph *, const Unit *);
 
