@@ -239,9 +239,9 @@ static void plan_grad_weight(Program *p, Kernel *k)
 /* Opens the loops over the register tile. */
 static void loop_tile(Emitter *e, const Kernel *k, int64_t tap_rows)
 {
-    unrolled(e, "q", k->schedule.blocks);
-        unrolled(e, "g", tap_rows);
-            unrolled(e, "s", k->layer->param[0].dim[3]);
+    unrolled(e, "g", tap_rows);
+        unrolled(e, "s", k->layer->param[0].dim[3]);
+            unrolled(e, "q", k->schedule.blocks);
 }
 
 /* Adds the copied rows' products to the taps of kernel rows r ... r + tiles->size - 1. */
