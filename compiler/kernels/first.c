@@ -10,6 +10,8 @@
 
 enum {
     MAX_CHANNELS    = 4,
+    LINE_FLOATS     = 16,               /* floats in a cache line                                                    */
+    PIXELS_AHEAD    = 16,               /* weight gradient: so far ahead it fetches what the second cache holds      */
     MAX_ROWS_BYTES  = 40 * 1024,        /* of the copied input rows: most of the first cache                         */
     SUMMED_PIXELS   = 100,              /* weight gradient: at least so many between two stores of the sums          */
     WANTED_PIECES   = 16,               /* enough for any number of threads that such a layer keeps busy             */
@@ -112,6 +114,21 @@ static void copy_rows(Emitter *e, const First *f, int64_t rows, const char *from
     end(e, 2);
 }
 
+/* The rows that the next $rows output rows add to those at hand come to the cache while these are worked on: columns
+ * `from` to `to` (templates) of channel c. */
+static void prefetch_rows(Emitter *e, const First *f, int64_t rows, const char *row, const char *from, const char *to)
+{
+    int64_t next = rows_under(f, rows) - f->w.before[0];
+    if (next < 0)
+        return;
+    let_int(e, "last_row", f->w.in[0] - 1);
+    let(e, "next", "%s", sum_text(e, row, "h", 1, next));
+    loop(e, "h", rows * f->w.stride[0]);
+        step_between(e, "w", from, to, LINE_FLOATS);
+            line(e, "prefetch(&X[n][c][$next < $last_row ? $next : $last_row][w]);");
+    end(e, 2);
+}
+
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* Register tile: pixels x vectors of filters, all sums, the vectors of W and one broadcast element of X in registers. */
@@ -140,7 +157,18 @@ static void forward_tiles(Emitter *e, const Kernel *k, const First *f, const Til
     let(e, "row", "%s", times(e, "r", f->w.dilation[0]));
     let(e, "column", "%s", sum_text(e, times(e, "j", f->w.stride[1]), "s", f->w.dilation[1], 0));
     let(e, "step", "%s", times(e, "t", f->w.stride[1]));
+    let(e, "pixel", "%s", pixel(e, k, "Y", "n", "kb + q", "i", "j + t"));
+    let(e, "column_end", f->w.out[1] * f->w.stride[1] > f->w.in[1] ? "%s && w < %lld" : "%s",
+        sum_text(e, times(e, "j", f->w.stride[1]), "", 0, tiles->size * f->w.stride[1]), (long long)f->w.in[1]);
     open_tiles(e, "j", tiles);
+        comment(e, "while this tile is computed, its share of the next rows and its output's lines come to the cache");
+        loop(e, "c", f->channels);
+            prefetch_rows(e, f, 1, times(e, "i", f->w.stride[0]), times(e, "j", f->w.stride[1]), "$column_end");
+        end(e, 1);
+        unrolled(e, "q", blocks);
+            unrolled(e, "t", tiles->size);
+                line(e, "prefetch($pixel);");
+        end(e, 2);
         line(e, "vec sum[$B][$T];        /* register tile: $T pixels x $B vectors of filters */");
         unrolled(e, "q", blocks);
             unrolled(e, "t", tiles->size);
@@ -252,6 +280,10 @@ static void grad_weight_tiles(Emitter *e, const Kernel *k, const First *f, const
     let(e, "row", "%s", sum_text(e, times(e, "i", f->w.stride[0]), tap_row, 1, 0));
     let(e, "column", "%s", sum_text(e, times(e, "j", f->w.stride[1]), "s", f->w.dilation[1], 0));
     let(e, "pixel", "%s", pixel(e, k, "dY", "n", "kb + q", "start + i", "j"));
+    let(e, "pixel_ahead", "%s", pixel(e, k, "dY", "n", "kb + q", "start + i", "ahead"));
+    let_int(e, "A", PIXELS_AHEAD);
+    let_int(e, "last", f->w.out[1] - 1);
+    bool again = f->channels * f->w.kernel[0] > tiles->size;    /* dY is read once a tile, by then from the second cache */
     open_tiles(e, "r", tiles);
         line(e, "vec sum[$B][$G][$S];        /* register tile: $B vectors of filters x $G rows of $S taps */");
         loop_tile(e, k, tiles->size);
@@ -260,8 +292,12 @@ static void grad_weight_tiles(Emitter *e, const Kernel *k, const First *f, const
         loop_between(e, "i", "0", "count");
             loop(e, "j", f->w.out[1]);
                 line(e, "vec dy[$B];");
+                if (again)
+                    line(e, "const int ahead = j + $A < $last ? j + $A : $last;");
                 unrolled(e, "q", k->schedule.blocks);
                     line(e, "dy[q] = load($pixel);");
+                    if (again)
+                        line(e, "prefetch($pixel_ahead);");
                 end(e, 1);
                 loop_tile(e, k, tiles->size);
                     line(e, "sum[q][g][s] += dy[q] * splat(rows[c][$row][$column]);");
@@ -298,10 +334,12 @@ static void grad_weight_body(Emitter *e, const Kernel *k)
     let_int(e, "B", s->blocks);
     let_int(e, "S", f.w.kernel[1]);
     let_int(e, "I", s->rows);
+    let_int(e, "W", f.w.in[1]);
     let_int(e, "row_blocks", row_blocks);
     let_int(e, "units", k->layer->graph->batch * row_blocks);
     let_int(e, "chunks", s->chunks);
-    let(e, "start_row", "%s", times(e, substitute(e, "unit % $row_blocks"), s->rows));
+    let(e, "picture", row_blocks > 1 ? "unit / %lld" : "unit", (long long)row_blocks);
+    let(e, "start_row", "%s", row_blocks > 1 ? times(e, substitute(e, "unit % $row_blocks"), s->rows) : "0");
     comment(e, "a chunk is some blocks of $I output rows, of all pictures in order");
     parallel_over(e, 2);
     loop(e, "chunk", s->chunks);
@@ -309,11 +347,13 @@ static void grad_weight_body(Emitter *e, const Kernel *k)
             declare_rows(e, &f, s->rows);
             line(e, "memset(partial[chunk][kb], 0, $B * sizeof partial[chunk][kb]);");
             loop_between(e, "unit", "chunk * $units / $chunks", "(chunk + 1) * $units / $chunks");
-                line(e, "const int n = unit / $row_blocks, start = $start_row;");
+                line(e, "const int n = $picture, start = $start_row;");
                 line(e, f.w.out[0] % s->rows ? "const int count = $P - start < $I ? $P - start : $I;"
                                              : "const int count = $I;");
                 copy_rows(e, &f, s->rows, times(e, "start", f.w.stride[0]), rows_under(&f, row_blocks * s->rows) - 1);
                 loop(e, "c", f.channels);
+                    if (row_blocks > 1)
+                        prefetch_rows(e, &f, s->rows, times(e, "start", f.w.stride[0]), "0", "$W");
                     for (int i = 0; i < parts; i++)
                         grad_weight_tiles(e, k, &f, &part[i]);
     end(e, 4);

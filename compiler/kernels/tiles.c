@@ -20,10 +20,15 @@ int even_tiles(int64_t count, int64_t most, Tiles parts[2])
 
 void open_tiles(Emitter *e, const char *variable, const Tiles *t)
 {
-    loop(e, "tile", t->count);
-        let(e, "variable", "%s", variable);
+    let(e, "variable", "%s", variable);
+    if (t->count > 1) {
+        loop(e, "tile", t->count);
         let(e, "start", "%s", sum_text(e, times(e, "tile", t->size), "", 0, t->first));
-        line(e, "const int $variable = $start;");
+    } else {
+        block(e);
+        let_int(e, "start", t->first);
+    }
+    line(e, "const int $variable = $start;");
 }
 
 bool has_border(const Kernel *k, const char *role)
