@@ -1,0 +1,253 @@
+/* test_fast.c - the fast code (-O2) against the textbook (-O0) on random small networks of every family of kernels.
+ *
+ * Each network of fast_networks.c is compiled three times: the textbook in double, which is the oracle, fast code in
+ * double and fast code in float. All do the same: a prediction, three steps of SGD with momentum and weight decay, a
+ * prediction. Compared are the logits of both modes, loss, every gradient, running statistics, parameters and momenta.
+ * Before each call the arena and the gradients of fast code are filled with NaN, so what is not written before it is
+ * read shows; its zeros in borders and spare lanes must be of this step. One thread, 2, 3 and 8 must give the same bits.
+ *
+ * An error is relative to the largest value of its tensor, or to 1e-3 where all are smaller; among gradients and momenta
+ * to 1e-2 of the step's largest where they are smaller, for what batch normalisation removes is 0 but for rounding.
+ *
+ *   double  1e-9: the same formulas in other orders of summing, some 1e-14 (Winograd's transforms, which lose two digits,
+ *           included), times what batch normalisation over few values makes of it; a wrong formula is wrong by 1e-6
+ *   float   1e-4: the same at 6e-8 a rounding. Gradients and all behind them are compared in smooth networks only: next
+ *           to the kink of a ReLU, or between two candidates of a max-pool, rounding decides which way a gradient goes.
+ */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fast_networks.h"
+#include "programs.h"
+#include "support.h"
+#include "target.h"
+
+extern void omp_set_num_threads(int);
+
+enum { STEPS = 3, SEED = 5 };
+
+/* ---- what a network answers -------------------------------------------------------------------------------------------- */
+
+typedef struct { char name[120]; size_t count; double *values; bool gradient, early; int step; } Answer;
+typedef struct { Answer *items; int count, room; } Answers;
+
+/* `early`: before the first gradient. The values become the list's. */
+static void add_answer(Answers *all, int step, const char *what, const char *tensor, double *values, size_t count)
+{
+    if (all->count == all->room) {
+        all->room = all->room ? 2 * all->room : 64;
+        all->items = realloc(all->items, sizeof *all->items * (size_t)all->room);
+    }
+    Answer *a = &all->items[all->count++];
+    bool gradient = strcmp(what, "gradient") == 0 || strcmp(what, "momentum") == 0;
+    *a = (Answer){"", count, values, gradient, step == 0 && !gradient, step};
+    snprintf(a->name, sizeof a->name, "step %d, %s %s", step, what, tensor);
+}
+
+static void free_answers(Answers *all)
+{
+    for (int i = 0; i < all->count; i++)
+        free(all->items[i].values);
+    free(all->items);
+}
+
+static void add_tensors(Answers *all, Loaded *net, int step, const char *what,
+                        void (*get)(const void *, int, void *), int trainable)
+{
+    for (int i = 0; i < net->tensors(); i++)
+        if (trainable < 0 || net->tensor(i).trainable == trainable)
+            add_answer(all, step, what, net->tensor(i).name, fetch(net, get, i), net->tensor(i).count);
+}
+
+static void add_prediction(Answers *all, Loaded *net, int step, const double *x)
+{
+    size_t outputs = (size_t)net->output[0] * (size_t)net->output[1];
+    double *logits = calloc(outputs, sizeof *logits);
+    if (net->poison)
+        net->poison(net->net);
+    run_predict(net, x, logits);
+    add_answer(all, step, "prediction", "", logits, outputs);
+}
+
+static Answers run_network(const char *library, bool is_double)
+{
+    Answers all = {0};
+    Loaded net = load_network(library, "fast", is_double, SEED);
+    size_t outputs = (size_t)net.output[0] * (size_t)net.output[1];
+    for (int i = 0; i < net.tensors(); i++) {           /* at random too: biases and running statistics that matter */
+        double *values = fetch(&net, net.get, i);
+        for (size_t j = 0; net.tensor(i).rank == 1 && j < net.tensor(i).count; j++)
+            values[j] += (double)(float)(reference_unit(j, (uint32_t)i) / 4);
+        store(&net, i, values);
+        free(values);
+    }
+    for (int step = 0; step < STEPS; step++) {
+        double *x = reference_pictures(&net, step), *logits = calloc(outputs, sizeof *logits);
+        double *loss = malloc(sizeof *loss);
+        int32_t *labels = reference_labels(&net, step);
+        add_prediction(&all, &net, step, x);
+        if (net.poison)
+            net.poison(net.net);
+        *loss = run_gradients(&net, x, labels, logits);
+        add_answer(&all, step, "loss", "", loss, 1);
+        add_answer(&all, step, "logits", "", logits, outputs);
+        add_tensors(&all, &net, step, "statistics", net.get, 0);
+        add_tensors(&all, &net, step, "gradient", net.get_grad, 1);
+        net.update(net.net, &(cnn_update){.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-3f, .nesterov = step == 2});
+        free(x);
+        free(labels);
+    }
+    double *x = reference_pictures(&net, 0);
+    add_tensors(&all, &net, STEPS, "momentum", net.get_momentum, 1);
+    add_tensors(&all, &net, STEPS, "value", net.get, 1);
+    add_prediction(&all, &net, STEPS, x);
+    free(x);
+    unload_network(&net);
+    return all;
+}
+
+/* ---- comparing ----------------------------------------------------------------------------------------------------------- */
+
+static double largest_of(const Answer *a)
+{
+    double largest = 0;
+    for (size_t i = 0; i < a->count; i++)
+        largest = fmax(largest, fabs(a->values[i]));
+    return largest;
+}
+
+/* The largest error; NaN counts as infinite. Complains once a tensor. */
+static double compare_answers(const Answers *expected, const Answers *actual, double tolerance, bool early_only,
+                              const char *what)
+{
+    double worst = 0, gradients[STEPS + 1] = {0};
+    for (int i = 0; i < expected->count; i++)
+        if (expected->items[i].gradient)
+            gradients[expected->items[i].step] = fmax(gradients[expected->items[i].step], largest_of(&expected->items[i]));
+    cr_assert(expected->count == actual->count, "%s: %d answers instead of %d", what, actual->count, expected->count);
+    for (int i = 0; i < expected->count; i++) {
+        const Answer *e = &expected->items[i], *a = &actual->items[i];
+        double scale = fmax(largest_of(e), e->gradient ? 1e-2 * gradients[e->step] : 1e-3), error = 0;
+        size_t at = 0;
+        if (early_only && !e->early)
+            continue;
+        for (size_t j = 0; j < e->count; j++) {
+            double off = fabs(a->values[j] - e->values[j]) / scale;
+            off = off == off ? off : INFINITY;
+            at = off > error ? j : at;
+            error = fmax(error, off);
+        }
+        cr_expect(error <= tolerance, "%s: %s: value %zu of %zu is %.12g, not %.12g (error %.2g)", what, e->name, at,
+                  e->count, a->values[at], e->values[at], error);
+        worst = fmax(worst, error);
+    }
+    return worst;
+}
+
+static void expect_same_bits(const Answers *expected, const Answers *actual, const char *what, int threads)
+{
+    for (int i = 0; i < expected->count; i++)
+        cr_expect(memcmp(expected->items[i].values, actual->items[i].values, sizeof(double) * expected->items[i].count) == 0,
+                  "%s: %d threads change a bit of %s", what, threads, expected->items[i].name);
+}
+
+/* ---- compiling ------------------------------------------------------------------------------------------------------------- */
+
+/* The network's C with one function more, which fills with NaN all that a step must write itself. -O1: compiling takes
+ * longer than running. */
+static void compile_fast(const char *folder, const char *base, const char *level, const Target *target, const char *cc,
+                         bool is_double)
+{
+    static const char poison[] =
+        "void fast_poison(fast *net);\n"
+        "void fast_poison(fast *net)\n"
+        "{\n"
+        "    memset(net->arena, 0xff, sizeof(real) * ARENA);\n"
+        "    memset(&net->grad, 0xff, sizeof net->grad);\n"
+        "}\n";
+    char path[700], text[1000];
+    snprintf(path, sizeof path, "%s/%s_poison.c", folder, base);
+    int length = snprintf(text, sizeof text, "#include \"%s.c\"\n%s", base, strcmp(level, "-O0") == 0 ? "" : poison);
+    write_whole(path, text, (size_t)length);
+    Outcome o = run_command("%s/cnnc %s --target %s %s/fast.net -o %s/%s.c && %s -std=gnu11 -Wall -Wextra -Werror %s %s -O1 "
+                            "%s -fPIC -shared -I%s/include %s %s/libcnn%s.a -lm -o %s/%s.so", BUILD, level, target->name,
+                            folder, folder, base, cc, common_flags(level[2] - '0'), target->flags, is_double ? "-DREAL=double" : "", BUILD,
+                            path, BUILD, is_double ? "-double" : "", folder, base);
+    cr_assert(o.status == 0, "%s/fast.net, %s, %s, %s: status %d\n%.3000s", folder, level, target->name, cc, o.status, o.err);
+    cr_expect(*o.err == 0, "%s/fast.net, %s, %s, %s:\n%.3000s", folder, level, target->name, cc, o.err);
+    outcome_free(&o);
+}
+
+/* ---- one network ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct { FastKind kind; int number; char target[16]; bool gcc; } Case;
+
+static bool can_run(const Target *target)
+{
+    return strcmp(target->name, "generic") == 0 || find_target("native")->lanes >= target->lanes;
+}
+
+static void compare_levels(const Case *c)
+{
+    const Target *target = find_target(c->target);
+    bool smooth = c->number % 2;
+    if (!can_run(target))
+        return;
+    char name[100], library[700];
+    snprintf(name, sizeof name, "fast_%s_%d_%s%s", fast_kind_name[c->kind], c->number, c->target, c->gcc ? "_gcc" : "");
+    char *folder = scratch_folder(name), *text = fast_network(c->kind, c->number, smooth);
+    snprintf(library, sizeof library, "%s/fast.net", folder);
+    write_whole(library, text, strlen(text));
+
+    compile_fast(folder, "textbook", "-O0", find_target("generic"), "clang-19", true);
+    compile_fast(folder, "double", "-O2", target, "clang-19", true);
+    compile_fast(folder, "float", "-O2", target, c->gcc ? "gcc" : "clang-19", false);
+    Answers answers[3];
+    static const char *const build[] = {"textbook", "double", "float"};
+    for (int i = 0; i < 3; i++) {
+        snprintf(library, sizeof library, "%s/%s.so", folder, build[i]);
+        answers[i] = run_network(library, i < 2);
+    }
+    double in_double = compare_answers(&answers[0], &answers[1], 1e-9, false, name);
+    double in_float = compare_answers(&answers[0], &answers[2], 1e-4, !smooth, name);
+    if (getenv("VERBOSE"))
+        fprintf(stderr, "%s: %d answers, double %.1e, float %.1e\n", name, answers[0].count, in_double, in_float);
+    for (const int *threads = (const int[]){1, 2, 3, 8, 0}; *threads; threads++) {
+        omp_set_num_threads(*threads);
+        Answers again = run_network(library, false);
+        expect_same_bits(&answers[2], &again, name, *threads);
+        free_answers(&again);
+    }
+    for (int i = 0; i < 3; i++)
+        free_answers(&answers[i]);
+    free(text);
+    free(folder);
+}
+
+/* ---- the cases --------------------------------------------------------------------------------------------------------------- */
+
+enum { NATIVE_CASES = 4, OTHER_CASES = 1, MAX_CASES = FAST_KINDS * (NATIVE_CASES + 2 * OTHER_CASES) };
+
+ParameterizedTestParameters(fast, equals_the_textbook)
+{
+    static Case cases[MAX_CASES];
+    size_t count = 0;
+    for (int kind = 0; kind < FAST_KINDS; kind++) {
+        for (int i = 0; i < NATIVE_CASES; i++)
+            cases[count++] = (Case){(FastKind)kind, i, "native", (kind + i) % 4 == 0};
+        for (int i = 0; i < OTHER_CASES; i++) {
+            cases[count++] = (Case){(FastKind)kind, 100 + kind + i, "x86-64-v3", false};
+            cases[count++] = (Case){(FastKind)kind, 200 + kind + i, "generic", false};
+        }
+    }
+    return cr_make_param_array(Case, cases, count);
+}
+
+ParameterizedTest(Case *c, fast, equals_the_textbook)
+{
+    compare_levels(c);
+}
