@@ -117,11 +117,13 @@ FIRST    := 1
 test-long: deps venv
 	@$(MAKE) --no-print-directory all
 	$B/venv/bin/python tests/random/run.py --cnnc $B/cnnc --count $(NETWORKS) --first $(FIRST)
+	$B/venv/bin/python tests/random/run.py --cnnc $B/cnnc --count $(NETWORKS) --first $(FIRST) --level 2
 
 ## test-pytorch    every network of the zoo live against PyTorch, weights files both ways; 15 minutes on two cores
 test-pytorch: deps venv
 	@$(MAKE) --no-print-directory all
 	nice $B/venv/bin/python tests/zoo/compare.py --cnnc $B/cnnc
+	nice $B/venv/bin/python tests/zoo/compare.py --cnnc $B/cnnc --level 2
 	nice $B/venv/bin/python tests/zoo/weights.py --cnnc $B/cnnc
 
 ## train-zoo       every network of the course on Fashion-MNIST for STEPS=200 steps; half an hour on two cores
@@ -137,6 +139,21 @@ $B/venv/complete:
 	@$(MAKE) --no-print-directory PACKAGES=python3-venv deps
 	python3 -m venv $B/venv
 	$B/venv/bin/pip install -q $(PIP) torch torchvision numpy safetensors
+	touch $@
+
+## bench           kernels against the machine's limits, whole steps against PyTorch, ONNX Runtime and OpenVINO; 40 minutes on
+##                 two quiet cores (WHAT=kernels,steps NETS=resnet18,lenet PASSES=train,predict MODES=nchw,nhwc REPEAT=7)
+BENCH  = $(if $(WHAT),--what $(WHAT)) $(if $(NETS),--nets $(NETS)) $(if $(PASSES),--passes $(PASSES)) \
+         $(if $(MODES),--modes $(MODES)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(THREADS),--threads $(THREADS))
+bench: deps bench-deps
+	@$(MAKE) --no-print-directory all
+	$B/venv/bin/python tests/bench/run.py --cnnc $B/cnnc --out $B/bench $(BENCH)
+
+## bench-deps      what bench compares with, in build/venv: PyTorch, ONNX Runtime, OpenVINO; torch.compile needs g++
+bench-deps: venv $B/venv/bench
+$B/venv/bench:
+	@$(MAKE) --no-print-directory PACKAGES='g++ python3-dev' deps
+	$B/venv/bin/pip install -q onnx onnxruntime openvino
 	touch $@
 
 ## fuzz            libFuzzer on every parser, SECONDS=60 each, and about 2 minutes to build
@@ -161,4 +178,5 @@ clean:
 	rm -rf $B
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
-.PHONY: all help deps demo generated check-generated test check test-long test-pytorch train-zoo venv fuzz clean
+.PHONY: all help deps demo generated check-generated test check test-long test-pytorch train-zoo venv bench bench-deps \
+        fuzz clean
