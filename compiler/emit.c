@@ -22,6 +22,7 @@ struct Emitter {
     Arena        *arena;
     const char   *owner;        /* whose templates these are: named when one is wrong  */
     bool          region;       /* inside a parallel region: loops are shared, not forked */
+    CommonParts     *parts;        /* of all kernels of the file                          */
     LIST(Node)    nodes;
     LIST(Binding) bindings;
 };
@@ -239,6 +240,42 @@ void append_body(Emitter *e, const Emitter *body)
 {
     for (int i = 0; i < body->nodes.count; i++)
         APPEND(e->arena, &e->nodes, body->nodes.items[i]);
+}
+
+/* ---- parts that kernels share ------------------------------------------------------------------------------------ */
+
+void share_parts(Emitter *e, CommonParts *parts)
+{
+    e->parts = parts;
+}
+
+Emitter *part_body(Emitter *e)
+{
+    Emitter *body = emitter_new(e->arena);
+    body->owner = e->owner;
+    body->region = e->region;
+    body->parts = e->parts;
+    for (int i = 0; i < e->bindings.count; i++)
+        APPEND(e->arena, &body->bindings, e->bindings.items[i]);
+    function(body);
+    return body;
+}
+
+const char *shared_part(Emitter *e, const char *name, const char *comment_template, const char *parameters, Emitter *body)
+{
+    end(body, 1);
+    CommonPart part = {name, substitute(e, comment_template), substitute(e, parameters), emitter_text(body)};
+    for (int i = 0, ordinal = 2; i < e->parts->count; i++) {
+        const CommonPart *known = &e->parts->items[i];
+        if (strcmp(known->body, part.body) == 0 && strcmp(known->parameters, part.parameters) == 0)
+            return known->name;
+        if (strcmp(known->name, part.name) == 0) {
+            part.name = arena_printf(e->arena, "%s_%d", name, ordinal++);
+            i = -1;
+        }
+    }
+    APPEND(e->arena, e->parts, part);
+    return part.name;
 }
 
 /* ---- rendering --------------------------------------------------------------------------------------------------- */

@@ -200,12 +200,16 @@ static const char main_helpers[] =
 
 static void write_functions(Emitter *e, const Program *textbook, const Program *fast)
 {
+    CommonParts parts = {0};
+    Emitter *kernels = emitter_new(fast->arena);
+    for (int i = 0; i < fast->kernels.count; i++)
+        write_kernel(kernels, fast, fast->kernels.items[i], &parts);
     raw(e, "/* ---- the textbook ---- */\n");
     for (int i = 0; i < textbook->kernels.count; i++)
-        write_kernel(e, textbook, textbook->kernels.items[i]);
+        write_kernel(e, textbook, textbook->kernels.items[i], NULL);
     raw(e, "/* ---- fast, and conversions from and to PyTorch's layout ---- */\n");
-    for (int i = 0; i < fast->kernels.count; i++)
-        write_kernel(e, fast, fast->kernels.items[i]);
+    write_parts(e, &parts);
+    append_body(e, kernels);
 }
 
 char *emit_kernel_file(Arena *arena, const Graph *g, const Program *textbook, const Program *fast, const char *command,

@@ -101,6 +101,8 @@ static const char *formula_of(const Program *p, const Kernel *k)
     if (!formula)
         formula = k->index >= p->backward_from ? k->layer->op->grad : k->layer->op->formula;
     Emitter *names = emitter_new(p->arena);
+    CommonParts unused = {0};
+    share_parts(names, &unused);
     begin_body(names, p, k);
     k->def->textbook(names, k);
     return dense_indices(p->arena, substitute(names, formula));
@@ -162,9 +164,10 @@ static void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, 
     raw(e, " */");
 }
 
-static Emitter *kernel_body(const Program *p, const Kernel *k)
+static Emitter *kernel_body(const Program *p, const Kernel *k, CommonParts *parts)
 {
     Emitter *body = emitter_new(p->arena);
+    share_parts(body, parts);
     begin_body(body, p, k);
     if (k->fast || (p->target && k->def->flat))
         in_region(body);
@@ -177,11 +180,11 @@ static Emitter *kernel_body(const Program *p, const Kernel *k)
     return body;
 }
 
-void write_kernel(Emitter *e, const Program *p, const Kernel *k)
+void write_kernel(Emitter *e, const Program *p, const Kernel *k, CommonParts *parts)
 {
     write_kernel_comment(e, p, k, "");
     write_signature(e, p, k);
-    append_body(e, kernel_body(p, k));
+    append_body(e, kernel_body(p, k, parts));
     raw(e, "%s", "");
 }
 
@@ -208,7 +211,7 @@ static void write_textbook_kernels(Emitter *e, const Graph *g, const Unit *u)
             raw(e, "/* ---- backward ---- */\n");
         if (i < u->train->backward_from && k->layer->op && first[k->layer->index] < 0)
             first[k->layer->index] = i;
-        write_kernel(e, u->train, k);
+        write_kernel(e, u->train, k, NULL);
     }
     bool titled = false;
     for (int i = 0; i < u->predict->kernels.count; i++) {
@@ -218,10 +221,10 @@ static void write_textbook_kernels(Emitter *e, const Graph *g, const Unit *u)
         if (!titled)
             raw(e, "/* ---- forward, where prediction differs from training ---- */\n");
         titled = true;
-        write_kernel(e, u->predict, k);
+        write_kernel(e, u->predict, k, NULL);
     }
     raw(e, "/* ---- update ---- */\n");
-    write_kernel(e, u->update, u->update->kernels.items[0]);
+    write_kernel(e, u->update, u->update->kernels.items[0], NULL);
 }
 
 /* ---- -O2: one function for all kernels that would have the same ---------------------------------------------------- */
@@ -267,9 +270,9 @@ static const char *unused_name(const Program *p, const SharedList *list, const K
     return name;
 }
 
-static void share_kernel(SharedList *list, const Program *p, Kernel *k)
+static void share_kernel(SharedList *list, const Program *p, Kernel *k, CommonParts *parts)
 {
-    Emitter *body = kernel_body(p, k);
+    Emitter *body = kernel_body(p, k, parts);
     const char *text = function_text(p, k, body);
     uint32_t hash = hash_of(text);
     for (int i = 0; i < list->count; i++) {
@@ -294,13 +297,27 @@ static void write_shared(Emitter *e, const Shared *s)
     raw(e, "%s", "");
 }
 
+void write_parts(Emitter *e, const CommonParts *parts)
+{
+    if (parts->count)
+        raw(e, "/* ---- parts of kernels ---- */\n");
+    for (int i = 0; i < parts->count; i++) {
+        const CommonPart *part = &parts->items[i];
+        raw(e, "/* %s */", part->comment);
+        raw(e, "static __attribute__((noinline)) void %s(%s)", part->name, part->parameters);
+        raw(e, "%s", part->body);
+    }
+}
+
 static void write_fast_kernels(Emitter *e, const Graph *g, const Unit *u)
 {
     const Program *programs[] = {u->train, u->predict, u->update};
     SharedList list = {0};
+    CommonParts parts = {0};
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < (i == 2 ? 1 : programs[i]->kernels.count); k++)
-            share_kernel(&list, programs[i], programs[i]->kernels.items[k]);
+            share_kernel(&list, programs[i], programs[i]->kernels.items[k], &parts);
+    write_parts(e, &parts);
     const Kernel *last = NULL;
     for (int i = 0; i < list.count; i++) {
         const Kernel *k = list.items[i].first;

@@ -33,7 +33,7 @@ static const struct argp_option option_table[] = {
     {"batch", KEY_BATCH, "N", 0, "Pictures a step (default: the train block's, or 32)", 0},
     {"smallest-input", KEY_SMALLEST, 0, 0, "With show: print only the smallest square picture that the network takes", 0},
     {0, 0, 0, 0, "Code", 3},
-    {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read (default); 2: fast: blocked layouts, fused kernels", 0},
+    {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read; 2 (default): fast, blocked layouts and fused kernels", 0},
     {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3, aarch64 or generic", 0},
     {0, 'f', "no-fuse[=NAME]", 0, "-O2: join no kernels, or not by this fusion; --dump=fuse lists them", 0},
     {0, 'f', "no-winograd", 0, "-O2: convolve as the definition says", 0},
@@ -217,7 +217,7 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
 {
     static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW",
                                      description, 0, 0, 0};
-    *o = (Options){.target = find_target("native"), .summary = ""};
+    *o = (Options){.level = 2, .target = find_target("native"), .summary = ""};
     Parsing p = {arena, o, NULL, 0};
     argp_err_exit_status = 1;
     if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0)

@@ -209,6 +209,11 @@ void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2
 void     comment(Emitter *, const char *format);                /* a comment line: comment(e, "pad 0: no bounds test") */
 char    *emitter_text(Emitter *);                       /* everything so far                                        */
 
+/* Parts of functions that several kernels have in common, written once before all kernels. */
+typedef struct { const char *name, *comment, *parameters, *body; } CommonPart;
+typedef LIST(CommonPart) CommonParts;
+void     share_parts(Emitter *, CommonParts *);            /* where the emitter's kernels put theirs                   */
+
 /* Opens loops over every element of a tensor of the layer's output shape (n, k, i, j or n, k) and binds
  * $at to its indices: "[n][k][i][j]" or "[n][k]". Close with end(e, $depth): returns the number of loops. */
 int      loop_elements(Emitter *, int64_t batch, const Shape *, const char *letters);   /* letters: "nkij" or "ncij" */

@@ -27,7 +27,8 @@ void wrapped(Emitter *, const char *head, const char *const *items, int count, c
 /* kernel_text.c */
 void write_kernels(Emitter *, const Graph *, const Unit *);
 
-void write_kernel(Emitter *, const Program *, const Kernel *);          /* one function, whatever the level          */
+void write_kernel(Emitter *, const Program *, const Kernel *, CommonParts *);      /* one function, whatever the level   */
+void write_parts(Emitter *, const CommonParts *);
 
 /* kernel_file.c */
 char *emit_kernel_file(Arena *, const Graph *, const Program *textbook, const Program *fast, const char *command,

@@ -9,11 +9,6 @@
 
 #include "programs.h"
 
-static bool in_arena(const Tensor *t)
-{
-    return t->kind == TENSOR_ACTIVATION || t->kind == TENSOR_GRADIENT || t->kind == TENSOR_SAVED;
-}
-
 static const Kernel *find_kernel(const Program *p, const char *layer, const char *suffix)
 {
     for (int i = 0; i < p->kernels.count; i++)
