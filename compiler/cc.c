@@ -11,15 +11,18 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "unit.h"
 
 extern char **environ;
 
 /* ---- what it is given -------------------------------------------------------------------------------------------- */
 
-/* What the C compiler is given for this target. */
-static const char *compiler_flags(Arena *arena, const Options *o)
+/* What the C compiler is given for this target. To gcc `on` is `off`: fast code, which is written in vectors and has the
+ * same loops for any number of threads, gets its FMAs from `fast`. */
+static const char *compiler_flags(Arena *arena, const Options *o, const char *cc)
 {
-    return arena_printf(arena, "%s%s%s%s", common_flags(o->level), *o->target->flags ? " " : "", o->target->flags,
+    const char *gcc = o->level > 0 && strstr(base_name(cc), "gcc") ? " -ffp-contract=fast" : "";
+    return arena_printf(arena, "%s%s%s%s%s", common_flags, gcc, *o->target->flags ? " " : "", o->target->flags,
                         o->double_precision ? " -DREAL=double" : "");
 }
 
@@ -108,7 +111,7 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     const char *folder = own_folder(arena);
     const char *archive = arena_printf(arena, "%s/libcnn%s.a", folder, o->double_precision ? "-double" : "");
     add_word(c, cc);
-    add_words(arena, c, compiler_flags(arena, o));
+    add_words(arena, c, compiler_flags(arena, o, cc));
     add_word(c, "-std=gnu11");
     add_word(c, arena_printf(arena, "-I%s/include", folder));
     if (o->kind == OUTPUT_OBJECT)
@@ -118,7 +121,7 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     if (o->kind == OUTPUT_PROGRAM)
         add_words(arena, c, arena_printf(arena, "-DCNN_MAIN -DCNN_TARGET=\"%s\"", o->target->name));
     if (o->kind == OUTPUT_PROGRAM)
-        add_word(c, arena_printf(arena, "-DCNN_FLAGS=\"%s\"", compiler_flags(arena, o)));
+        add_word(c, arena_printf(arena, "-DCNN_FLAGS=\"%s\"", compiler_flags(arena, o, cc)));
     add_word(c, c_file);
     if (o->kind != OUTPUT_OBJECT)
         add_word(c, archive);

@@ -227,7 +227,7 @@ char *emit_kernel_file(Arena *arena, const Graph *g, const Program *textbook, co
     raw(e, " *\n *   %s on %dx%s -> %dx%s, for %s", layer_operator(arena, l), g->batch,
         shape_text(arena, &l->input[0]->output), g->batch, shape_text(arena, &l->output), fast->target->name);
     raw(e, " *\n * Every pass as the textbook has it and as -O2 does; main checks one against the other and times the latter.");
-    raw(e, " * Build: clang-19 %s %s %s -lm -o kernel", common_flags(2), fast->target->flags,
+    raw(e, " * Build: clang-19 %s %s %s -lm -o kernel", common_flags, fast->target->flags,
         comment_text(arena, base_name(file)));
     raw(e, " */\n%s", head_text);
     write_helpers(e, emitter_text(functions), fast->target);

@@ -226,6 +226,20 @@ static const char *last_part(const char *name)
     return strrchr(name, '.') ? strrchr(name, '.') + 1 : name;
 }
 
+/* "conv1_plain", "d_conv1_weight_plain", "relu_plain_2": not yet taken by another twin. */
+static const char *twin_name(const Conversion *c, const Tensor *t, LayoutKind kind)
+{
+    const char *base = arena_printf(c->p->arena, "%s%s_%s", t->kind == TENSOR_PARAM_GRADIENT ? "d_" : "",
+                                    last_part(t->name), layout_name(kind));
+    const char *name = base;
+    for (int i = 0, ordinal = 2; i < c->twins.count; i++)
+        if (strcmp(c->twins.items[i].twin->name, name) == 0) {
+            name = arena_printf(c->p->arena, "%s_%d", base, ordinal++);
+            i = -1;
+        }
+    return name;
+}
+
 static int twin_of(Conversion *c, Tensor *t, LayoutKind kind)
 {
     for (int i = 0; i < c->twins.count; i++) {
@@ -244,8 +258,7 @@ static int twin_of(Conversion *c, Tensor *t, LayoutKind kind)
     twin->first = twin->last = -1;
     twin->number = c->p->tensors.count;
     twin->layout = (Layout){.kind = kind, .lanes = c->p->target->lanes};
-    twin->name = arena_printf(c->p->arena, "%s%s_%s", t->kind == TENSOR_PARAM_GRADIENT ? "d_" : "",
-                              t->rank != t->storage->rank ? t->layer->symbol : last_part(t->name), layout_name(kind));
+    twin->name = twin_name(c, t, kind);
     APPEND(c->p->arena, &c->p->tensors, twin);
     Twin pair = {t, twin, -1};
     APPEND(c->p->arena, &c->twins, pair);

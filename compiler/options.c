@@ -217,7 +217,7 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
 {
     static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW",
                                      description, 0, 0, 0};
-    *o = (Options){.level = 2, .target = find_target("native"), .summary = ""};
+    *o = (Options){.level = 0, .target = find_target("native"), .summary = ""};
     Parsing p = {arena, o, NULL, 0};
     argp_err_exit_status = 1;
     if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0)

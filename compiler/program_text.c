@@ -16,6 +16,18 @@ static bool has_place(const Tensor *t)
     return in_arena(t->storage) && (t->storage == t || t->name != t->storage->name) && t->first >= 0;
 }
 
+/* Views of the same channels share one name: the first of them is declared. */
+static bool is_declared(const Program *p, int i)
+{
+    const Tensor *t = p->tensors.items[i];
+    if (t->storage == t)
+        return false;
+    for (int k = 0; k < i; k++)
+        if (p->tensors.items[k]->storage == t->storage && p->tensors.items[k]->name == t->name && has_place(p->tensors.items[k]))
+            return true;
+    return false;
+}
+
 static const char *place_text(Arena *arena, const Tensor *t)
 {
     int64_t offset = t->storage->offset / 4 + slice_offset(t);
@@ -34,7 +46,7 @@ static void write_places(Emitter *e, const Program *p)
     raw(e, "    const void *input = x;");
     for (int i = 0; i < p->tensors.count; i++) {
         const Tensor *t = p->tensors.items[i];
-        if (!has_place(t))
+        if (!has_place(t) || is_declared(p, i))
             continue;
         const char *life = p->mode == PROGRAM_PREDICT ? ""
                          : arena_printf(p->arena, ", kernels %d to %d", t->first, t->last);

@@ -8,14 +8,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* At -O0 contraction is `on`, not `fast`: a product and a sum of one expression become one FMA wherever they stand. Under
- * `fast` the vector body of a loop and its scalar remainder are contracted differently, and which pictures fall into the
- * remainder depends on the number of threads. Fast code is written in vectors, and its loops' bounds do not depend on the
- * threads; it may be contracted freely, which gcc needs (its `on` is `off`). */
-const char *common_flags(int level)
-{
-    return level == 0 ? "-O3 -ffp-contract=on -fopenmp" : "-O3 -ffp-contract=fast -fopenmp";
-}
+/* Contraction is `on`, not `fast`: a product and a sum of one expression become one FMA wherever they stand. Under `fast`
+ * the vector body of a loop and its scalar remainder are contracted differently, and which pictures fall into the
+ * remainder depends on the number of threads. */
+const char common_flags[] = "-O3 -ffp-contract=on -fopenmp";
 
 enum { KB = 1 << 10, MB = 1 << 20 };
 

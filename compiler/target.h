@@ -11,7 +11,7 @@ typedef struct Target {
     int         l1, l2, l3;     /* bytes of data cache: first and second of a core, last of all: what schedules count on */
 } Target;
 
-const char *common_flags(int level);    /* for every target: fused multiply-add allowed, no -ffast-math */
+extern const char common_flags[];       /* for every target: fused multiply-add allowed, no -ffast-math */
 
 const Target *find_target(const char *name);    /* NULL: unknown; "native" detects this machine's        */
 
