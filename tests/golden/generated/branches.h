@@ -44,7 +44,8 @@ void branches_shape(int input[4], int output[4]);
  * dropout does nothing. */
 void branches_predict(branches *, const cnn_real *x, cnn_real *logits);
 
-/* Output of layer i (from 0, as listed in the .c) after branches_predict, valid until the next call. */
+/* Output of layer i (from 0, as listed in the .c) after branches_predict, valid until the next call. NULL when it was not
+ * kept: at -O2 only --keep-layers does. */
 const cnn_real *branches_output(const branches *, int i);
 
 /* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
