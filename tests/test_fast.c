@@ -175,7 +175,7 @@ static void compile_fast(const char *folder, const char *base, const char *level
     write_whole(path, text, (size_t)length);
     Outcome o = run_command("%s/cnnc %s --target %s %s/fast.net -o %s/%s.c && %s -std=gnu11 -Wall -Wextra -Werror %s %s -O1 "
                             "%s -fPIC -shared -I%s/include %s %s/libcnn%s.a -lm -o %s/%s.so", BUILD, level, target->name,
-                            folder, folder, base, cc, common_flags(level[2] - '0'), target->flags, is_double ? "-DREAL=double" : "", BUILD,
+                            folder, folder, base, cc, common_flags, target->flags, is_double ? "-DREAL=double" : "", BUILD,
                             path, BUILD, is_double ? "-double" : "", folder, base);
     cr_assert(o.status == 0, "%s/fast.net, %s, %s, %s: status %d\n%.3000s", folder, level, target->name, cc, o.status, o.err);
     cr_expect(*o.err == 0, "%s/fast.net, %s, %s, %s:\n%.3000s", folder, level, target->name, cc, o.err);
