@@ -83,7 +83,7 @@ void share_slices(Uses *u)
 {
     for (int i = 0; i < u->p->kernels.count; i++) {
         Kernel *k = u->p->kernels.items[i];
-        if (is_removed(k) || k->layer->op != &op_concat)
+        if (is_removed(k) || k->layer->op != &op_concat || k->fuses)      /* it does more than copy */
             continue;
         if (is_kernel_of(k, &op_concat, "forward"))
             share_input(u, k);
@@ -115,7 +115,7 @@ void share_copies(Uses *u)
 {
     for (int i = 0; i < u->p->kernels.count; i++) {
         Kernel *k = u->p->kernels.items[i];
-        if (!is_removed(k) && is_kernel_of(k, &op_add, "grad_input"))
+        if (!is_removed(k) && is_kernel_of(k, &op_add, "grad_input") && !k->fuses)
             share_copy(u, k);
     }
 }
