@@ -37,11 +37,6 @@ static void describe(const Kernel *kernel, int lanes, Direct *d)
         };
 }
 
-static int lanes_of(const Kernel *kernel)
-{
-    return operand_of(kernel, "Y")->tensor->storage->layout.lanes;
-}
-
 static bool fits_planes(const Kernel *kernel, const Target *target)
 {
     Direct d;
@@ -77,12 +72,10 @@ static Border border(const Kernel *kernel, const Operand *operand)
 
 static void body(Emitter *e, const Kernel *kernel)
 {
-    Direct d;
     Window w;
-    describe(kernel, lanes_of(kernel), &d);
     conv_window(kernel->layer, &w);
-    let_window(e, &w);
-    emit_direct(e, kernel, &d);
+    let_window(e, &w);          /* for the formula above the function */
+    emit_direct(e, kernel);
 }
 
 /* A thread finishes whole planes: their statistics can follow at once. */

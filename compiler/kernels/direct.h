@@ -16,6 +16,12 @@ typedef struct {
 /* A part of the output whose pixels all have the same taps: everything in a forward pass. */
 typedef struct { Axis axis[2]; } Part;
 
+/* The pixels of a register tile: side by side, in one row or in several whole rows. */
+typedef struct { int64_t rows, columns; } Tile;
+
+/* What threads share: images (and groups of channels); channels, each with all images; or rows as well. */
+typedef enum { SHARE_IMAGES, SHARE_CHANNELS, SHARE_ROWS } Share;
+
 enum { MAX_DIRECT_STRIDE = 4, MAX_PARTS = MAX_DIRECT_STRIDE * MAX_DIRECT_STRIDE };
 
 /* The names of one kernel's operands and loops. */
@@ -38,18 +44,29 @@ typedef struct {
     int64_t in_channels;                /* of a group                                           */
     int64_t filter_width;               /* S, for merged taps                                   */
     int64_t in_bytes;                   /* of one image in float                                */
+    Share   share;                      /* plan_direct                                          */
     int     parts;
     Part    part[MAX_PARTS];
 } Direct;
+
+/* ---- direct_plan.c ----------------------------------------------------------------------------------------------- */
 
 /* Can these channels be blocked: one group, or groups of whole vectors; and is the border not many times the picture? */
 bool    direct_fits(const Kernel *, const Target *);
 /* Does a batch give enough independent planes for many threads, or do rows have to be shared out too? */
 bool    direct_has_planes(const Direct *);
-/* Fills kernel->schedule: the register tile, which loop is outermost and how many rows a cache block has. */
+/* Fills kernel->schedule; the Direct is copied to schedule.more. */
 void    plan_direct(Program *, Kernel *, const Direct *, bool shares_rows);
-void    emit_direct(Emitter *, const Kernel *, const Direct *);
 /* Zeros that the input needs around it: how far the taps reach beyond its height x width pixels. */
 Border  direct_border(const Direct *, int64_t height, int64_t width);
+
+/* The best tile of at most `pixels` for `blocks` vectors of output channels. */
+Tile    direct_tile(const Part *, int64_t pixels, int blocks);
+int64_t direct_rows(const Direct *);                    /* of the part that has the most                        */
+bool    is_empty(const Part *);                         /* no tap reaches its pixels                            */
+
+/* ---- direct_loops.c ---------------------------------------------------------------------------------------------- */
+
+void    emit_direct(Emitter *, const Kernel *);         /* requires plan_direct                                 */
 
 #endif

@@ -9,6 +9,7 @@
  * packed once a call, so that vectors hold input channels: V[cb][kb][tap][k][c], taps rotated.
  * The loops are those of direct_loops.c.
  */
+#include "../unit.h"
 #include "direct.h"
 
 static const DirectNames names = {
@@ -87,6 +88,36 @@ static Border border(const Kernel *kernel, const Operand *operand)
     return direct_border(&d, kernel->layer->output.dim[1], kernel->layer->output.dim[2]);
 }
 
+/* "0, 16, 1, 17, ...": which lanes of two vectors interleaving takes, from lane `first` of each. */
+static const char *interleaving(Emitter *e, int lanes, int first)
+{
+    const char *text = "";
+    for (int i = first; i < first + lanes / 2; i++)
+        text = arena_printf(emitter_arena(e), "%s, %d, %d", text, i, lanes + i);
+    return text;
+}
+
+/* Transposes the L x L block in rows[]: interleaving its upper with its lower half log2 L times moves element [c][k] to
+ * [k][c], as a perfect shuffle of cards rotates the bits of a card's number. */
+static void transpose(Emitter *e, int lanes)
+{
+    int times = 0;
+    while (1 << times < lanes)
+        times++;
+    let_int(e, "half", lanes / 2);
+    let(e, "low", "%s", interleaving(e, lanes, 0));
+    let(e, "high", "%s", interleaving(e, lanes, lanes / 2));
+    unrolled(e, "time", times);
+        line(e, "vec next[L];");
+        unrolled(e, "t", lanes / 2);
+            line(e, "next[2 * t] = __builtin_shufflevector(rows[t], rows[t + $half]$low);");
+            line(e, "next[2 * t + 1] = __builtin_shufflevector(rows[t], rows[t + $half]$high);");
+        end(e, 1);
+        unrolled(e, "t", lanes);
+            line(e, "rows[t] = next[t];");
+    end(e, 2);
+}
+
 /* V[cb][kb][rotated tap][k][c] = W[kb][cb][r][s][c][k]; lanes without a channel are zero. */
 static void pack_filters(Emitter *e, const Kernel *kernel, const Direct *d)
 {
@@ -97,29 +128,30 @@ static void pack_filters(Emitter *e, const Kernel *kernel, const Direct *d)
     let_int(e, "S", w.kernel[1]);
     let_int(e, "out_blocks", d->out_blocks);
     let_int(e, "in_blocks", d->in_blocks);
+    let_int(e, "channels", channels);
     const char *filters = d->groups == 1 ? "W[kb][cb]" : "W[cb / $out_blocks * $in_blocks + kb][cb % $out_blocks]";
     let(e, "filters", "%s", substitute(e, filters));
-    comment(e, "filters with input channels in the lanes, rotated by 180 degrees");
+    comment(e, "filters rotated by 180 degrees, with input channels in the lanes: each block of L x L is transposed");
     parallel_over(e, 2);
     loop(e, "cb", d->out_blocks * d->groups);
         loop(e, "kb", d->in_blocks);
             loop(e, "r", w.kernel[0]);
                 loop(e, "s", w.kernel[1]);
-                    loop(e, "k", d->in_channels < d->lanes ? d->in_channels : d->lanes);
-                        if (channels < d->lanes)
-                            line(e, "store(V[cb][kb][$last_tap - r * $S - s][k], zero);");
-                        loop(e, "c", channels < d->lanes ? channels : d->lanes);
-                            line(e, "V[cb][kb][$last_tap - r * $S - s][k][c] = $filters[r][s][c][k];");
-                        end(e, 1);
+                    line(e, "vec rows[L];");
+                    unrolled(e, "c", d->lanes);
+                        line(e, channels < d->lanes ? "rows[c] = c < $channels ? load($filters[r][s][c]) : zero;"
+                                                    : "rows[c] = load($filters[r][s][c]);");
+                    end(e, 1);
+                    transpose(e, d->lanes);
+                    unrolled(e, "k", d->in_channels < d->lanes ? d->in_channels : d->lanes);
+                        line(e, "store(V[cb][kb][$last_tap - r * $S - s][k], rows[k]);");
     end(e, 5);
 }
 
 static void body(Emitter *e, const Kernel *kernel)
 {
-    Direct d;
-    describe(kernel, operand_of(kernel, "dX")->tensor->storage->layout.lanes, &d);
-    pack_filters(e, kernel, &d);
-    emit_direct(e, kernel, &d);
+    pack_filters(e, kernel, kernel->schedule.more);
+    emit_direct(e, kernel);
 }
 
 const FastKernel direct_grad_input = {

@@ -14,194 +14,6 @@
 #include "../unit.h"
 #include "direct.h"
 
-enum {
-    MAX_BLOCKS = 4,             /* vectors of output channels in a tile                                              */
-    LATENCY = 8,                /* FMAs that two pipes of latency 4 have in flight: fewer sums leave them idle       */
-    NEAR_CACHE = 512 << 10,     /* bytes of an image that stay in the second-level cache while its planes are made   */
-    ROWS_CACHE = 256 << 10,     /* bytes of a block of rows, where an image does not stay                            */
-    ROW_BLOCK_PIXELS = 128,     /* fewer would read the filters too often                                            */
-    TASKS = 16,                 /* independent pieces of work that serve 1, 2, 4, 8 threads and more                 */
-};
-
-/* ---- the schedule ------------------------------------------------------------------------------------------------ */
-
-typedef struct { int64_t rows, columns; } Tile;
-
-/* Cycles of a tile for one input channel and tap, at one FMA a cycle: products, or loads where there are more of them. */
-static double tile_cycles(int64_t pixels, int blocks)
-{
-    double work = (double)(pixels * blocks), loads = (double)(pixels + blocks);
-    work = work < loads ? loads : work;
-    return (work < LATENCY ? LATENCY : work) + 0.5 + 0.25 * blocks;
-}
-
-/* Of a part's plane, with smaller tiles for what the whole ones leave. */
-static double plane_cycles(const Part *part, Tile tile, int blocks)
-{
-    double cycles = 0;
-    for (int bottom = 0; bottom < 2; bottom++)
-        for (int right = 0; right < 2; right++) {
-            int64_t rows = bottom ? part->axis[0].count % tile.rows : tile.rows;
-            int64_t columns = right ? part->axis[1].count % tile.columns : tile.columns;
-            int64_t down = bottom ? rows > 0 : part->axis[0].count / tile.rows;
-            int64_t across = right ? columns > 0 : part->axis[1].count / tile.columns;
-            if (down > 0 && across > 0)
-                cycles += (double)(down * across) * tile_cycles(rows * columns, blocks);
-        }
-    return cycles * (double)(part->axis[0].taps * part->axis[1].taps);
-}
-
-/* The best tile of at most `pixels`: part of a row, or several whole rows where rows are short. */
-static Tile best_tile(const Part *part, int64_t pixels, int blocks)
-{
-    int64_t height = part->axis[0].count, width = part->axis[1].count;
-    Tile best = {1, 1};
-    double least = plane_cycles(part, best, blocks);
-    for (int64_t columns = width < pixels ? width : pixels; columns > 1 || best.rows * best.columns == 1; columns--) {
-        int64_t most = columns == width ? pixels / columns : 1;
-        for (int64_t rows = 1; rows <= most && rows <= height; rows++) {
-            double cycles = plane_cycles(part, (Tile){rows, columns}, blocks);
-            if (cycles < least) {
-                least = cycles;
-                best = (Tile){rows, columns};
-            }
-        }
-        if (columns <= 1)
-            break;
-    }
-    return best;
-}
-
-/* Sums that fit into the registers beside `blocks` vectors of the filter, a broadcast value and one to spare. */
-static int64_t most_pixels(int registers, int blocks)
-{
-    return (registers - 2 - blocks) / blocks;
-}
-
-static double direct_cycles(const Direct *d, int64_t pixels, int blocks)
-{
-    double cycles = 0;
-    for (int i = 0; i < d->parts; i++)
-        cycles += plane_cycles(&d->part[i], best_tile(&d->part[i], pixels, blocks), blocks);
-    return cycles;
-}
-
-/* Chooses schedule->blocks and ->pixels: the fewest cycles over all output channels, those left over included. */
-static void choose_tile(Schedule *schedule, const Direct *d, int registers)
-{
-    double least = 0;
-    for (int blocks = 1; blocks <= MAX_BLOCKS && blocks <= d->out_blocks; blocks++) {
-        int rest = (int)(d->out_blocks % blocks);
-        if (rest > 0 && d->groups > 1)
-            continue;
-        double cycles = (double)(d->out_blocks / blocks) * direct_cycles(d, most_pixels(registers, blocks), blocks);
-        if (rest > 0)
-            cycles += direct_cycles(d, most_pixels(registers, blocks) * blocks / rest, rest);
-        if (schedule->blocks == 0 || cycles < least) {
-            least = cycles;
-            schedule->blocks = blocks;
-            schedule->pixels = (int)most_pixels(registers, blocks);
-        }
-    }
-}
-
-static int64_t taps_of(const Direct *d)
-{
-    int64_t taps = 0;
-    for (int i = 0; i < d->parts; i++)
-        taps += d->part[i].axis[0].taps * d->part[i].axis[1].taps;
-    return taps;
-}
-
-static int64_t filter_bytes(const Direct *d, int64_t blocks)
-{
-    return blocks * d->lanes * d->in_channels * taps_of(d) * (int64_t)sizeof(float);
-}
-
-/* True when a task keeps its filters and goes through the images: where the filters of a tile are the larger. */
-static bool filters_first(const Direct *d, const Schedule *s)
-{
-    return filter_bytes(d, s->blocks) > d->in_bytes && filter_bytes(d, d->out_blocks * d->groups) > NEAR_CACHE;
-}
-
-static int64_t most_rows(const Direct *d)
-{
-    int64_t most = 0;
-    for (int i = 0; i < d->parts; i++)
-        most = d->part[i].axis[0].count > most ? d->part[i].axis[0].count : most;
-    return most;
-}
-
-/* The rows of a tile of part i, for as many output vectors as a tile has or for those left over. */
-static int64_t tile_rows(const Direct *d, const Schedule *s, int part, int blocks)
-{
-    return best_tile(&d->part[part], (int64_t)s->pixels * s->blocks / blocks, blocks).rows;
-}
-
-/* Rounded up to a multiple of every tile's rows, so that a tile lies in one block of rows. */
-static int64_t whole_tiles(const Direct *d, const Schedule *s, int64_t rows)
-{
-    int rest = (int)(d->out_blocks * d->groups % s->blocks);
-    int64_t multiple = 1;
-    for (int i = 0; i < d->parts; i++)
-        for (int left_over = 0; left_over <= (rest > 0); left_over++) {
-            int64_t tile = tile_rows(d, s, i, left_over ? rest : s->blocks), step = multiple;
-            while (multiple % tile != 0)
-                multiple += step;
-        }
-    return (rows + multiple - 1) / multiple * multiple;
-}
-
-/* Chooses how the loops over images, output channels and rows are shared and blocked: schedule->chunks is the number of
- * groups of channels that a thread can take, schedule->rows the rows in a cache block (0: all). */
-static void choose_loops(Schedule *s, const Direct *d, bool shares_rows)
-{
-    int64_t units = d->out_blocks * d->groups / s->blocks, rows = most_rows(d);
-    s->chunks = 1;
-    if (shares_rows) {
-        s->chunks = (int)units;
-        int64_t pieces = (2 * TASKS + d->batch * units - 1) / (d->batch * units);
-        s->rows = (int)whole_tiles(d, s, (rows + pieces - 1) / pieces);
-        return;
-    }
-    if (filters_first(d, s)) {
-        s->chunks = (int)units;
-        return;
-    }
-    while (s->chunks < units && d->batch * s->chunks < 4 * TASKS && (d->batch * s->chunks) % (TASKS / 2) != 0)
-        do
-            s->chunks++;
-        while (units % s->chunks != 0);
-    if (d->in_bytes > NEAR_CACHE && s->chunks < units) {
-        const Axis *row = &d->part[0].axis[0], *column = &d->part[0].axis[1];
-        int64_t row_bytes = d->in_bytes / (rows * row->step), wide = (ROW_BLOCK_PIXELS + column->count - 1) / column->count;
-        int64_t block = ROWS_CACHE / (row_bytes * row->step + 1);
-        block = whole_tiles(d, s, block < wide ? wide : block);
-        s->rows = 2 * block <= rows ? (int)block : 0;
-    }
-}
-
-void plan_direct(Program *p, Kernel *kernel, const Direct *d, bool shares_rows)
-{
-    Schedule *s = &kernel->schedule;
-    choose_tile(s, d, p->target->registers);
-    choose_loops(s, d, shares_rows);
-    Tile tile = best_tile(&d->part[0], s->pixels, s->blocks);
-    const char *shared = shares_rows ? arena_printf(p->arena, "images, channels and blocks of %d rows", s->rows)
-                         : s->chunks == 1 ? "images"
-                         : filters_first(d, s) ? "channels and images"
-                         : arena_printf(p->arena, "images and %d groups of channels", s->chunks);
-    s->text = arena_printf(p->arena, "tile %lldx%lld pixels x %d vectors; shared among threads: %s%s",
-                           (long long)tile.rows, (long long)tile.columns, s->blocks, shared,
-                           s->rows && !shares_rows ? arena_printf(p->arena, "; cache block %d rows", s->rows) : "");
-}
-
-bool direct_has_planes(const Direct *d)
-{
-    int64_t blocks = d->out_blocks * d->groups;
-    return d->batch * ((blocks + 1) / 2) >= TASKS;
-}
-
 /* ---- indices ----------------------------------------------------------------------------------------------------- */
 
 typedef struct { const char *name; int64_t factor; } Term;
@@ -381,12 +193,6 @@ static void store_sums(Emitter *e, const Place *p)
     end(e, depth);
 }
 
-/* Pixels that no tap reaches: zeros, and what is fused after them. */
-static bool is_empty(const Part *part)
-{
-    return part->axis[0].taps == 0 || part->axis[1].taps == 0;
-}
-
 static void emit_tile(Emitter *e, const Place *p)
 {
     let(e, "sum", "%s", p->d->names->sum);
@@ -435,7 +241,7 @@ static void emit_part(Emitter *e, Place p, int64_t block_rows)
     if (!block_rows && whole == p.tile.rows) {
         emit_rows(e, p, p.tile.rows, "0", whole == height && p.d->parts == 1);
     } else {
-        bool cut = block_rows && (whole % block_rows != 0 || most_rows(p.d) > whole);
+        bool cut = block_rows && (whole % block_rows != 0 || direct_rows(p.d) > whole);
         if (!block_rows)
             step_loop(e, i, whole, p.tile.rows);
         else
@@ -469,7 +275,7 @@ static void emit_planes(Emitter *e, const Kernel *kernel, const Direct *d, const
     }
     for (int i = 0; i < d->parts; i++) {
         int64_t pixels = (int64_t)s->pixels * s->blocks / blocks;
-        Place place = {kernel, d, &d->part[i], best_tile(&d->part[i], pixels, blocks), blocks, channels, NULL, NULL};
+        Place place = {kernel, d, &d->part[i], direct_tile(&d->part[i], pixels, blocks), blocks, channels, NULL, NULL};
         emit_part(e, place, s->rows);
     }
 }
@@ -485,12 +291,12 @@ static void emit_statistics(Emitter *e, const Kernel *kernel, const Direct *d, c
 }
 
 /* A thread takes some planes of an image: planes share the input's rows, which stay in the cache. */
-static void emit_by_planes(Emitter *e, const Kernel *kernel, const Direct *d, int64_t units, int64_t first, int blocks)
+static void emit_by_planes(Emitter *e, const Kernel *kernel, const Direct *d, int64_t first, int64_t units, int blocks)
 {
     const Schedule *s = &kernel->schedule;
     int64_t chunks = units == 1 ? 1 : s->chunks, own = units / chunks * blocks;
     const char *channels = d->names->out_block, *group = "group";
-    bool images_inside = chunks > 1 && filters_first(d, s);
+    bool images_inside = chunks > 1 && d->share == SHARE_CHANNELS;
     parallel_over(e, chunks > 1 ? 2 : 1);
     if (!images_inside)
         loop(e, "n", d->batch);
@@ -501,7 +307,7 @@ static void emit_by_planes(Emitter *e, const Kernel *kernel, const Direct *d, in
     if (images_inside)
         loop(e, "n", d->batch);
     if (s->rows)
-        step_loop(e, "top", most_rows(d), s->rows);
+        step_loop(e, "top", direct_rows(d), s->rows);
     if (own > blocks) {
         step_between(e, channels, group, block_text(e, group, (int)own), blocks);
         emit_planes(e, kernel, d, channels, blocks);
@@ -519,7 +325,7 @@ static void emit_by_planes(Emitter *e, const Kernel *kernel, const Direct *d, in
 }
 
 /* A thread takes some rows of some planes: where images and channels are too few. */
-static void emit_by_rows(Emitter *e, const Kernel *kernel, const Direct *d, int64_t units, int64_t first, int blocks)
+static void emit_by_rows(Emitter *e, const Kernel *kernel, const Direct *d, int64_t first, int64_t units, int blocks)
 {
     const char *channels = units == 1 ? arena_printf(emitter_arena(e), "%lld", (long long)first) : d->names->out_block;
     int depth = units == 1 ? 2 : 3;
@@ -527,55 +333,19 @@ static void emit_by_rows(Emitter *e, const Kernel *kernel, const Direct *d, int6
     loop(e, "n", d->batch);
     if (units > 1)
         step_loop(e, channels, units * blocks, blocks);
-    step_loop(e, "top", most_rows(d), kernel->schedule.rows);
+    step_loop(e, "top", direct_rows(d), kernel->schedule.rows);
     emit_planes(e, kernel, d, channels, blocks);
     end(e, depth);
 }
 
-void emit_direct(Emitter *e, const Kernel *kernel, const Direct *d)
+void emit_direct(Emitter *e, const Kernel *kernel)
 {
-    const Schedule *s = &kernel->schedule;
-    bool by_rows = !direct_has_planes(d);
-    int64_t all = d->out_blocks * d->groups, units = all / s->blocks;
-    int rest = (int)(all % s->blocks);
-    (by_rows ? emit_by_rows : emit_by_planes)(e, kernel, d, units, 0, s->blocks);
-    if (rest > 0)
-        (by_rows ? emit_by_rows : emit_by_planes)(e, kernel, d, 1, units * s->blocks, rest);
-}
-
-/* ---- what the operands must be ----------------------------------------------------------------------------------- */
-
-static void reach(const Axis *axis, int64_t size, int64_t *before, int64_t *after)
-{
-    if (axis->taps == 0)
-        return;
-    int64_t low = axis->first;
-    int64_t high = axis->first + (axis->count - 1) * axis->step + (axis->taps - 1) * axis->tap_step - (size - 1);
-    *before = -low > *before ? -low : *before;
-    *after = high > *after ? high : *after;
-}
-
-Border direct_border(const Direct *d, int64_t height, int64_t width)
-{
-    Border b = {0, 0, 0, 0};
-    for (int i = 0; i < d->parts; i++)
-        if (!is_empty(&d->part[i])) {
-            reach(&d->part[i].axis[0], height, &b.top, &b.bottom);
-            reach(&d->part[i].axis[1], width, &b.left, &b.right);
-        }
-    return b;
-}
-
-bool direct_fits(const Kernel *kernel, const Target *target)
-{
-    const Layer *l = kernel->layer;
-    Window w;
-    conv_window(l, &w);
-    int64_t groups = conv_groups(l);
-    if (groups > 1 && (l->input[0]->output.dim[0] / groups % target->lanes || l->output.dim[0] / groups % target->lanes))
-        return false;
-    for (int d = 0; d < 2; d++)
-        if ((w.kernel[d] - 1) * w.dilation[d] + w.before[d] + w.after[d] > 4 * w.in[d] + 16)
-            return false;
-    return true;
+    const Direct *d = kernel->schedule.more;
+    int blocks = kernel->schedule.blocks;
+    int64_t all = d->out_blocks * d->groups, whole = all - all % blocks;
+    void (*emit)(Emitter *, const Kernel *, const Direct *, int64_t first, int64_t units, int blocks) =
+        d->share == SHARE_ROWS ? emit_by_rows : emit_by_planes;
+    emit(e, kernel, d, 0, whole / blocks, blocks);
+    if (whole < all)
+        emit(e, kernel, d, whole, 1, (int)(all - whole));
 }
