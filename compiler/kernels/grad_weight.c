@@ -20,8 +20,9 @@
 
 enum {
     FIRST_CACHE = 28 * 1024,            /* bytes of it for a block of pixels                                          */
-    SECOND_CACHE = 384 * 1024,
-    SUMMED_PIXELS = 512,                /* small pictures: so many are added up between two stores, where caches allow */
+    SUMMED_PIXELS = 100,                /* at least so many are added up between two stores, in small pictures too    */
+    STREAMED_PIXELS = 512,              /* and so many where they may come from the second cache                      */
+    WORK_PER_READ = 8,                  /* products for each vector that a tile reads: enough to hide that cache      */
     WORK_PER_VECTOR = 64,               /* products for each vector that a task reads: enough to hide the memory      */
     EVEN_TASKS = 16, MANY_TASKS = 48,   /* any number of threads shares a multiple of the one, or more than the other */
 };
@@ -143,16 +144,21 @@ static void choose_task(const Problem *p, Plan *plan)
     }
 }
 
+/* A block of pixels fits the first cache under one tile. Small pictures may go beyond it, so that their sums are stored
+ * less often, where a tile has products enough for each vector that it then reads from the second cache. */
 static void choose_pixels(const Problem *p, Plan *plan)
 {
+    const Tile *t = &plan->tile;
     int64_t height = p->w.out[0], width = p->w.out[1], vector = p->lanes * (int64_t)sizeof(float);
-    int64_t near = FIRST_CACHE / (vector * (plan->tile.blocks + vectors_under(p)));
-    plan->rows = even_tile(height, least(height, most(near / width, 1)));
+    int64_t pixels = FIRST_CACHE / (vector * (t->blocks + vectors_under(p)));
+    plan->rows = even_tile(height, least(height, most(pixels / width, 1)));
     plan->row_blocks = pieces(height, plan->rows);
     plan->images = 1;
     if (plan->row_blocks == 1) {
-        int64_t far = SECOND_CACHE / (vector * (plan->blocks + plan->channels * vectors_under(p)));
-        plan->images = even_tile(p->batch, least(p->batch, most(least(far, SUMMED_PIXELS) / (height * width), 1)));
+        int64_t read = t->blocks + t->rows * least(p->w.stride[1], p->w.kernel[1]);
+        bool streams = count_sums(t) >= WORK_PER_READ * read;
+        pixels = most(pixels, streams ? STREAMED_PIXELS : SUMMED_PIXELS);
+        plan->images = even_tile(p->batch, least(p->batch, most(pixels / (height * width), 1)));
     }
     plan->pixel_blocks = plan->row_blocks * pieces(p->batch, plan->images);
 }
@@ -274,20 +280,22 @@ static int open_elements(Emitter *e, const Tile *t)
     return depth;
 }
 
-/* What the tile will need of the next block of rows: each tile fetches it a little, so memory is never waited for. */
+/* What the tile will need of the next block of pixels: each tile fetches it a little, so memory is never waited for. */
 static void prefetch_ahead(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
 {
     const Tile *t = &plan->tile;
-    const char *r = t->rows > 1 ? "0" : substitute(e, "$r");
-    const char *row = under_tap(e, &p->w, 0, p->w.stride[0] > 1 ? "(i + ahead)" : "i + ahead", r);
+    bool whole = plan->row_blocks == 1;
+    const char *n = whole ? "n + ahead" : "n", *i = whole ? "i" : "i + ahead";
+    const char *scaled = whole || p->w.stride[0] == 1 ? i : "(i + ahead)";
+    const char *row = under_tap(e, &p->w, 0, scaled, t->rows > 1 ? "0" : substitute(e, "$r"));
     for (int64_t s = 0; s < least(p->w.stride[1], p->w.kernel[1]); s++) {
         const char *column = under_tap(e, &p->w, 1, "j", arena_printf(emitter_arena(e), "%lld", (long long)s));
-        let(e, "ahead", "%s", pixel(e, k, "X", "n", substitute(e, "$xb"), row, column));
-        line(e, "prefetch($ahead);");
+        let(e, "next", "%s", pixel(e, k, "X", n, substitute(e, "$xb"), row, column));
+        line(e, "prefetch($next);");
     }
-    let(e, "ahead", "%s", pixel(e, k, "dY", "n", substitute(e, "$filter"), "i + ahead", "j"));
+    let(e, "next", "%s", pixel(e, k, "dY", n, substitute(e, "$filter"), i, "j"));
     int depth = open_vectors(e, t);
-        line(e, "prefetch($ahead);");
+        line(e, "prefetch($next);");
     end(e, depth);
 }
 
@@ -298,7 +306,7 @@ static void add_pixel(Emitter *e, const Kernel *k, const Problem *p, const Plan 
     let(e, "dy", "%s", pixel(e, k, "dY", "n", substitute(e, "$filter"), "i", "j"));
     let(e, "x", "%s[%s]", pixel(e, k, "X", "n", substitute(e, "$xb"), under_tap(e, &p->w, 0, "i", substitute(e, "$r")),
                                 under_tap(e, &p->w, 1, "j", substitute(e, "$s"))), substitute(e, "$c"));
-    if (plan->row_blocks > 1)
+    if (plan->pixel_blocks > 1)
         prefetch_ahead(e, k, p, plan);
     line(e, t->blocks > 1 ? "vec dy[$blocks];" : "const vec dy = load($dy);");
     int depth = open_vectors(e, t);
@@ -381,6 +389,9 @@ static int open_pixels(Emitter *e, const Problem *p, const Plan *plan)
         line(e, "const int from = block * $images;");
         line(e, p->batch % plan->images ? "const int to = from + $images < $N ? from + $images : $N;"
                                         : "const int to = from + $images;");
+        line(e, "const int ahead = to + $images <= $N ? $images : 0;        /* pictures to the next block */");
+    } else {
+        line(e, "const int ahead = n + 1 < $N;        /* pictures to the next block */");
     }
     return 1;
 }
