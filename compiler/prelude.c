@@ -18,6 +18,15 @@ static const Helper vector_helpers[] = {
     {"load(", "static inline vec load(const real *p) { return *(const vec *)p; }"},
     {"load_unaligned(", "static inline vec load_unaligned(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }"},
     {"store(", "static inline void store(real *p, vec v) { *(vec *)p = v; }"},
+    {"stream(",
+     "/* Stores past the caches what is much larger than these; finish_streams() before another thread may read it. */\n"
+     "#if defined __clang__ && defined __SSE__\n"
+     "static inline void stream(real *p, vec v) { __builtin_nontemporal_store(v, (vec *)p); }\n"
+     "static inline void finish_streams(void) { __builtin_ia32_sfence(); }\n"
+     "#else\n"
+     "static inline void stream(real *p, vec v) { store(p, v); }\n"
+     "static inline void finish_streams(void) {}\n"
+     "#endif"},
     {"splat(", "static inline vec splat(real x) { return x - (vec){0}; }"},
     {"choose(", "static inline vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }"},
     {"larger(", "static inline vec larger(vec a, vec b) { return choose(a < b, b, a); }     /* NaN in a stays */"},

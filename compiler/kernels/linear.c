@@ -42,6 +42,12 @@ static Sizes sizes_of(const Kernel *k, int lanes)
     return s;
 }
 
+/* Weights so large that they come from memory at each pass. */
+static bool is_huge(const Sizes *s)
+{
+    return s->K * s->CB * s->L * 4 > 16 << 20;
+}
+
 static Sizes let_sizes(Emitter *e, const Kernel *k, const char *role)
 {
     Sizes s = sizes_of(k, operand_of(k, role)->tensor->layout.lanes);
@@ -62,6 +68,8 @@ typedef struct { const char *name, *from, *to; int64_t count, step, now; } Axis;
 typedef struct {
     Axis        rows, vectors;
     bool        rows_outside;
+    bool        from_memory;    /* the vectors: those of the next tile are asked for while this one is computed       */
+    bool        to_memory;      /* what is stored is not seen again before it has left the caches                     */
     bool        first;          /* nothing in `sum` yet: it is set                              */
     const char *scalar, *vector, *load, *sum;
     const char *index, *begin, *stop;
@@ -85,6 +93,8 @@ static void write_tile(Emitter *e, const Kernel *kernel, const Product *p)
         line(e, "vec factor[$vectors];");
         unrolled(e, "v", p->vectors.now);
             line(e, "factor[v] = $load(&$vector);");
+            if (p->from_memory)
+                line(e, "prefetch(&$vector + $vectors * L);");
         end(e, 1);
         unrolled(e, "t", p->rows.now);
             unrolled(e, "v", p->vectors.now);
@@ -94,6 +104,8 @@ static void write_tile(Emitter *e, const Kernel *kernel, const Product *p)
         unrolled(e, "v", p->vectors.now);
             if (p->sum)
                 line(e, p->first ? "$sum = acc[t][v];" : "$sum += acc[t][v];");
+            else if (p->to_memory)
+                line(e, "stream(&dW[k + t][(cb + v) * L], acc[t][v]);");
             else
                 store_pixel(e, kernel, p->role, "acc[t][v]", p->store_row, p->store_block, "0", "0");
     end(e, 2);
@@ -360,14 +372,14 @@ const FastKernel *const linear_forward_families[] = {&forward_lanes, &forward_do
 
 /* ---- gradient by the inputs -------------------------------------------------------------------------------------- */
 
-/* Rows of W that are added up in registers before the sums are stored. Where rows lie a large power of two apart they
- * meet in few sets of the second cache (2048 sets of 8 ways): then fewer, so that the next images still find them there. */
+/* Rows of W that are added up in registers before the sums are stored. From memory come few at a time, for which hardware
+ * prefetches ahead. Rows that lie a large power of two apart meet in few sets of the second cache (2048 of 8 ways). */
 static int64_t depth_of(const Sizes *s)
 {
     int64_t apart = s->CB * s->L * 4, period = 2048 * 64;
     while (apart % period)
         period /= 2;
-    return smaller(128, 2048 * 64 / period * 8 / 2);
+    return smaller(is_huge(s) ? 24 : 128, 2048 * 64 / period * 8 / 2);
 }
 
 /* Images and input vectors of one chunk; the number of groups and chunks. */
@@ -432,7 +444,7 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
                 .vectors = {"cb", "$first", "$last", s.CB, plan->blocks, 0},
                 .scalar = "dY[n + t][k]", .vector = "W[k][(cb + v) * L]", .load = "load",
                 .sum = blocked ? "sum[n + t - $image][cb + v - $first]" : NULL,
-                .index = "k", .begin = blocked ? "begin" : "0", .stop = blocked ? "stop" : "$K",
+                .from_memory = is_huge(&s), .index = "k", .begin = blocked ? "begin" : "0", .stop = blocked ? "stop" : "$K",
                 .role = "dX", .store_row = "n + t", .store_block = "(cb + v)",
             };
             cover(e, kernel, &p, 2);
@@ -492,9 +504,11 @@ static void grad_weight_body(Emitter *e, const Kernel *kernel)
                 .vectors = {"cb", "$first", "$last", s.CB, plan->blocks, 0}, .rows_outside = true,
                 .scalar = "dY[n][k + t]", .vector = "X[n][(cb + v) * L]", .load = load_of(kernel, "X"),
                 .index = "n", .begin = "0", .stop = "$N",
-                .role = "dW", .store_row = "k + t", .store_block = "(cb + v)",
+                .to_memory = is_huge(&s), .role = "dW", .store_row = "k + t", .store_block = "(cb + v)",
             };
             cover(e, kernel, &p, 2);
+            if (p.to_memory)
+                line(e, "finish_streams();");
     end(e, 2);
 }
 
