@@ -48,6 +48,11 @@ static const Helper vector_helpers[] = {
                      "{\n"
                      "    *(byte_vec *)p = __builtin_convertvector(v, byte_vec);\n"
                      "}"},
+    {"equal_bytes(", "static inline mask equal_bytes(const unsigned char *p, int value)\n"
+                     "{\n"
+                     "    const byte_vec all = (unsigned char)value - (byte_vec){0};\n"
+                     "    return __builtin_convertvector(*(const byte_vec *)p == all, mask);\n"
+                     "}"},
     {"lanes_below(",
      "static inline mask lanes_below(int n)\n"
      "{\n"

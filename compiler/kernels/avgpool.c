@@ -1,7 +1,7 @@
 /* avgpool.c - means of windows, and their gradients, on blocked pictures: avgpool, adaptive_avgpool, global_avgpool.
  *
- * Bound by memory; sums are kept in registers, one vector of L channels an output pixel. The gradient of a sliding
- * window gathers rows of dX (elements.c); that of a grid of windows looks for each pixel's windows.
+ * Bound by memory; sums are kept in registers, one vector of L channels an output pixel. In the
+ * gradient each pixel sums the shares of the windows that hold it (elements.c).
  */
 #include "elements.h"
 
@@ -69,28 +69,26 @@ static void forward_body(Emitter *e, const Kernel *k)
     end(e, 3);
 }
 
-static bool gradient_fits(const Kernel *k, const Target *target)
+static void write_share(Emitter *e, const Kernel *k, const Window *w, Share share)
 {
-    Window w;
-    avgpool_window(k->layer, &w);
-    return row_fits(&w, target->lanes);
+    if (share == SHARE_ROW) {
+        let_extent(e, k->layer, w, 0, "rows", "i");
+        return;
+    }
+    let_int(e, "columns", w->kernel[1]);
+    if (share == SHARE_EDGE) {
+        let(e, "wide", "(%s)", substitute(e, "$window"));
+        let_extent(e, k->layer, w, 1, "columns", substitute(e, "$wide"));
+    }
+    let(e, "dy", "%s", pixel(e, k, "dY", "n", "cb", "i", substitute(e, "$window")));
+    line(e, "$sum += load($dy) * splat((real)1 / ($rows * $columns));");
 }
 
 static void grad_input_body(Emitter *e, const Kernel *k)
 {
     Window w;
     avgpool_window(k->layer, &w);
-    let(e, "column", w.stride[1] == 1 ? "j + s" : "j * %lld + s", (long long)w.stride[1]);
-    let(e, "row_set", "%s", row_set(&w));
-    loop_rows(e, k, &w);
-        let_extent(e, k->layer, &w, 0, "rows", "i");
-        let_extent(e, k->layer, &w, 1, "columns", "j");
-        let(e, "dy", "%s", pixel(e, k, "dY", "n", "cb", "i", "j"));
-        line(e, "vec share = load($dy) / splat($rows * $columns);");
-        (w.kernel[1] <= 16 ? unrolled : loop)(e, "s", w.kernel[1]);
-            line(e, "row[$column] $row_set share;");
-        end(e, 1);
-    store_rows(e, k, &w);
+    write_gradient(e, k, &w, write_share);
 }
 
 /* ---- global_avgpool, and adaptive_avgpool(1) --------------------------------------------------------------------- */
@@ -201,7 +199,7 @@ static void adaptive_grad_input_body(Emitter *e, const Kernel *k)
 
 static const FastKernel forward = {.name = "vectors", .fuses = FUSE_RELU, .plan = plan_planes, .body = forward_body};
 static const FastKernel grad_input = {
-    .name = "rows", .fuses = FUSE_MASK, .fits = gradient_fits, .plan = plan_planes, .body = grad_input_body};
+    .name = "pixels", .fuses = FUSE_MASK, .plan = plan_planes, .body = grad_input_body};
 static const FastKernel adaptive_forward = {
     .name = "grid", .fuses = FUSE_RELU, .plan = plan_planes, .body = adaptive_forward_body};
 static const FastKernel adaptive_grad_input = {

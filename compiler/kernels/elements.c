@@ -3,16 +3,12 @@
  * Requires: blocked pictures or rows. Establishes: every plane of the output is written by one thread, its border
  * and its spare lanes are zeros.
  *
- * Pooling adds each window's gradient to the pixels it covers, and windows may overlap. A row of the picture is
- * gathered at a time: for each window row that holds it, shares are added to a row in L1 that is as wide as the padded
- * picture, so that neither edges nor overlaps need a test, and each pixel of dX is written once.
+ * Pooling adds each window's gradient to the pixels it covers, and windows may overlap. Here each pixel looks for its
+ * windows instead, so that dX is written once, as it is summed in registers, and by one thread.
  */
 #include "elements.h"
 
-enum {
-    MAX_ROW_BYTES = 1 << 18,    /* of a row on the stack of a thread, in double precision   */
-    MAX_UNROLLED  = 16,         /* taps of a window that are written out                    */
-};
+enum { MAX_UNROLLED = 16 };     /* taps of a window that are written out */
 
 void plan_planes(Program *p, Kernel *k)
 {
@@ -121,77 +117,107 @@ void end_inner_taps(Emitter *e, const Window *w)
     end(e, 2 + leaves_rows(w));
 }
 
-/* ---- gradients, a row of the picture at a time ------------------------------------------------------------------- */
+/* ---- gradients, a few pixels at a time ---------------------------------------------------------------------------- */
 
-/* Pixels of the row that windows reach, from the first of the padding on. */
-static int64_t row_width(const Window *w)
+/* Group j of a row: the pixels under the first stride[1] taps of window j, had it no other. They are all that windows j,
+ * j - 1, ... have between them: tap s of window j - s / stride lies on pixel s % stride. */
+typedef struct {
+    int64_t first, stop;        /* groups with a pixel in the picture                                   */
+    int64_t from, to;           /* those that need no test: their pixels and windows lie in the picture */
+} Groups;
+
+static Groups groups_of(const Window *w)
 {
-    int64_t reached = (w->out[1] - 1) * w->stride[1] + w->kernel[1], picture = w->before[1] + w->in[1];
-    return reached > picture ? reached : picture;
+    int64_t stride = w->stride[1], before = w->before[1], end = before + w->in[1];
+    int64_t windows = (w->kernel[1] + stride - 1) / stride;     /* that a group lies in */
+    int64_t inner_from, inner_to;
+    inner_windows(w, 1, &inner_from, &inner_to);
+    Groups g = {before / stride, (end - 1) / stride + 1, (before + stride - 1) / stride, end / stride};
+    if (g.from < inner_from + windows - 1)
+        g.from = inner_from + windows - 1;
+    if (g.to > inner_to)
+        g.to = inner_to;
+    if (g.from >= g.to)
+        g.from = g.to = g.first;
+    return g;
 }
 
-bool row_fits(const Window *w, int lanes)
-{
-    return row_width(w) <= MAX_ROW_BYTES / (8 * lanes);
-}
-
-static bool overlaps(const Window *w)
-{
-    return w->kernel[0] > w->stride[0] || w->kernel[1] > w->stride[1];
-}
-
-/* Does exactly one window hold each pixel? */
-static bool tiles(const Window *w)
-{
-    for (int d = 0; d < 2; d++)
-        if (w->kernel[d] != w->stride[d] || w->out[d] * w->stride[d] < w->before[d] + w->in[d])
-            return false;
-    return true;
-}
-
-const char *row_set(const Window *w)
-{
-    return overlaps(w) ? "+=" : "=";
-}
-
-void loop_rows(Emitter *e, const Kernel *k, const Window *w)
+/* The windows that hold row h: from, to. */
+static void write_window_rows(Emitter *e, const Window *w)
 {
     int64_t before = w->before[0], kernel = w->kernel[0], stride = w->stride[0];
-    let_int(e, "width", row_width(w));
     let_int(e, "kernel", kernel);
     let_int(e, "stride", stride);
     let_int(e, "P", w->out[0]);
     let(e, "h", before ? "h + %lld" : "h", (long long)before);
-    let(e, "at", before ? "(%s)" : "%s", substitute(e, "$h"));
-    share_planes(e, k, "dX");
-    loop(e, "h", w->in[0]);
-        line(e, "vec row[$width];        /* of dX, padding included */");
-        if (!tiles(w)) {
-            loop(e, "w", row_width(w));
-                line(e, "row[w] = zero;");
-            end(e, 1);
-        }
-        comment(e, "windows that hold row h");
-        if (kernel == stride) {
-            line(e, "int from = $at / $stride;");
-        } else {
-            let_int(e, "beyond", before - kernel);
-            let(e, "reach", before == kernel ? "h" : before > kernel ? "h + %lld" : "h - %lld",
-                (long long)(before > kernel ? before - kernel : kernel - before));
-            line(e, stride == 1 ? "int from = $h < $kernel ? 0 : $reach + 1;"
-                                : "int from = $h < $kernel ? 0 : ($reach) / $stride + 1;");
-        }
-        let(e, "last", stride == 1 ? "%s" : "%s / %lld", substitute(e, "$at"), (long long)stride);
-        line(e, "int to = $last < $P ? $last + 1 : $P;");
-        loop_between(e, "i", "from", "to");
-            loop(e, "j", w->out[1]);
+    let(e, "at", before && stride > 1 ? "(%s)" : "%s", substitute(e, "$h"));
+    let(e, "last", stride > 1 ? "%s / %lld" : "%s", substitute(e, "$at"), (long long)stride);
+    let_int(e, "beyond", kernel - stride - before);
+    if (kernel == stride)
+        line(e, "int from = $last;");
+    else if (kernel == stride + before)
+        line(e, stride > 1 ? "int from = $h < $kernel ? 0 : h / $stride;" : "int from = $h < $kernel ? 0 : h;");
+    else
+        line(e, stride > 1 ? "int from = $h < $kernel ? 0 : (h - $beyond) / $stride;"
+                           : "int from = $h < $kernel ? 0 : h - $beyond;");
+    line(e, "int to = $last < $P ? $last + 1 : $P;");
 }
 
-void store_rows(Emitter *e, const Kernel *k, const Window *w)
+/* Sums the shares of the windows that hold group j, and stores them. */
+static void write_group(Emitter *e, const Kernel *k, const Window *w, WriteShare *write_share, bool tested)
 {
-    end(e, 2);
-        loop(e, "w", w->in[1]);
-            let(e, "pixel", w->before[1] ? "row[w + %lld]" : "row[w]", (long long)w->before[1]);
-            store_pixel(e, k, "dX", "$pixel", "n", "cb", "h", "w");
-    end(e, 4);
+    void (*each)(Emitter *, const char *, int64_t) = w->kernel[1] <= MAX_UNROLLED ? unrolled : loop;
+    int64_t stride = w->stride[1];
+    let(e, "column", stride > 1 ? "j * %lld + p" : "j", (long long)stride);
+    if (w->before[1])
+        let(e, "column", "%s - %lld", substitute(e, "$column"), (long long)w->before[1]);
+    let(e, "window", stride > 1 ? "j - s / %lld" : "j - s", (long long)stride);
+    let(e, "sum", stride > 1 ? "sum[s %% %lld]" : "sum", (long long)stride);
+    let_int(e, "pixels", stride);
+    let_int(e, "Q", w->out[1]);
+    let_int(e, "W", w->in[1]);
+    line(e, stride > 1 ? "vec sum[$pixels] = {zero};" : "vec sum = zero;");
+    loop_between(e, "i", "from", "to");
+        write_share(e, k, w, SHARE_ROW);
+        each(e, "s", w->kernel[1]);
+            if (tested)
+                when(e, "inside($window, $Q)");
+            write_share(e, k, w, tested ? SHARE_EDGE : SHARE_INNER);
+    end(e, 2 + tested);
+    if (stride > 1)
+        each(e, "p", stride);
+    if (tested)
+        when(e, "inside($column, $W)");
+    store_pixel(e, k, "dX", stride > 1 ? "sum[p]" : "sum", "n", "cb", "h", substitute(e, "$column"));
+    end(e, tested + (stride > 1));
+}
+
+void write_gradient(Emitter *e, const Kernel *k, const Window *w, WriteShare *write_share)
+{
+    Groups g = groups_of(w);
+    share_planes(e, k, "dX");
+        loop(e, "h", w->in[0]);
+            comment(e, "windows that hold row h");
+            write_window_rows(e, w);
+            let_int(e, "from", g.from);
+            let_int(e, "to", g.to);
+            if (g.from < g.to) {
+                loop_between(e, "j", "$from", "$to");
+                    write_group(e, k, w, write_share, false);
+                end(e, 1);
+            }
+            if (g.from - g.first + g.stop - g.to > 0) {
+                int64_t jump = g.to - g.from;
+                let_int(e, "from", g.from);
+                let_int(e, "jump", jump);
+                comment(e, "pixels at the left or the right edge");
+                let_int(e, "first", g.first);
+                let_int(e, "stop", g.stop - jump);
+                loop_between(e, "edge", "$first", "$stop");
+                    line(e, jump == 0 ? "int j = edge;" : g.from == g.first ? "int j = edge + $jump;"
+                                                        : "int j = edge < $from ? edge : edge + $jump;");
+                    write_group(e, k, w, write_share, true);
+                end(e, 1);
+            }
+    end(e, 3);
 }

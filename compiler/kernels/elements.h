@@ -26,11 +26,10 @@ bool        loop_edge_columns(Emitter *, const Window *);
 void        loop_inner_taps(Emitter *, const Window *);
 void        end_inner_taps(Emitter *, const Window *);
 
-/* A gradient row h of the picture, gathered in vec row[] from all windows that hold it, paddings included. */
-bool        row_fits(const Window *, int lanes);        /* on a thread's stack                                   */
-void        loop_rows(Emitter *, const Kernel *, const Window *);   /* opens n, cb, h, i, j: window i, j holds row h */
-void        store_rows(Emitter *, const Kernel *, const Window *);  /* closes them, and stores the row in dX between */
-/* What joins a window's share to row[]: "=" where windows do not overlap, else "+=". */
-const char *row_set(const Window *);
+/* The gradient of sliding windows, a pixel of dX being the sum of what the windows that hold it give. A family writes the
+ * share of window row i (SHARE_ROW: what is the same for all taps), and of tap s of window $window in it, added to $sum. */
+typedef enum { SHARE_ROW, SHARE_INNER, SHARE_EDGE } Share;
+typedef void WriteShare(Emitter *, const Kernel *, const Window *, Share);
+void        write_gradient(Emitter *, const Kernel *, const Window *, WriteShare *);
 
 #endif

@@ -5,7 +5,7 @@
  * forward pass. Rules of ops/maxpool.c: the first of equal values wins, a NaN wins always, the padding never.
  *
  * Both passes are bound by memory. The forward one keeps the best of L channels in a register and replaces it by masks;
- * the gradient gathers rows of dX from the windows that hold them (elements.c): no two threads write one plane.
+ * in the gradient each pixel asks the windows that hold it whether it won (elements.c).
  */
 #include "elements.h"
 
@@ -65,34 +65,29 @@ static void forward_body(Emitter *e, const Kernel *k)
 
 /* ---- gradient ---------------------------------------------------------------------------------------------------- */
 
-static bool gradient_fits(const Kernel *k, const Target *target)
+static void write_share(Emitter *e, const Kernel *k, const Window *w, Share share)
 {
-    Window w;
-    maxpool_window(k->layer, &w);
-    return row_fits(&w, target->lanes);
+    if (share == SHARE_ROW) {
+        let_int(e, "S", w->kernel[1]);
+        line(e, "const int first = ($h - i * $stride) * $S;      /* row h's first tap */");
+        return;
+    }
+    let(e, "winner", "%s", pixel(e, k, "winner", "n", "cb", "i", substitute(e, "$window")));
+    let(e, "dy", "%s", pixel(e, k, "dY", "n", "cb", "i", substitute(e, "$window")));
+    line(e, "mask won = equal_bytes($winner, first + s);");
+    line(e, "$sum = choose(won, $sum + load($dy), $sum);");
 }
 
 static void grad_input_body(Emitter *e, const Kernel *k)
 {
     Window w;
     maxpool_window(k->layer, &w);
-    let_int(e, "S", w.kernel[1]);
-    let(e, "column", w.stride[1] == 1 ? "j + s" : "j * %lld + s", (long long)w.stride[1]);
-    let(e, "row_set", "%s", row_set(&w));
-    loop_rows(e, k, &w);
-        let(e, "winner", "%s", pixel(e, k, "winner", "n", "cb", "i", "j"));
-        let(e, "dy", "%s", pixel(e, k, "dY", "n", "cb", "i", "j"));
-        line(e, "vec tap = load_bytes($winner) - splat(($at - i * $stride) * $S);    /* its s, if in row h */");
-        line(e, "vec dy = load($dy);");
-        (w.kernel[1] <= 16 ? unrolled : loop)(e, "s", w.kernel[1]);
-            line(e, "row[$column] $row_set choose(tap == splat(s), dy, zero);");
-        end(e, 1);
-    store_rows(e, k, &w);
+    write_gradient(e, k, &w, write_share);
 }
 
 static const FastKernel forward = {.name = "vectors", .fuses = FUSE_RELU, .plan = plan_planes, .body = forward_body};
 static const FastKernel grad_input = {
-    .name = "rows", .fuses = FUSE_MASK, .fits = gradient_fits, .plan = plan_planes, .body = grad_input_body};
+    .name = "pixels", .fuses = FUSE_MASK, .plan = plan_planes, .body = grad_input_body};
 
 const FastKernel *const maxpool_forward_families[] = {&forward, NULL};
 const FastKernel *const maxpool_grad_input_families[] = {&grad_input, NULL};
