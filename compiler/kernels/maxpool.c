@@ -15,7 +15,7 @@ static void write_tap(Emitter *e, const Kernel *k, bool keeps)
 {
     let(e, "x", "%s", substitute(e, pixel(e, k, "X", "n", "cb", substitute(e, "$ih"), substitute(e, "$iw"))));
     line(e, "vec x = load($x);");
-    line(e, "mask wins = (x > best) | (x != x);");
+    line(e, "mask wins = (x != x) | (x > best);");
     line(e, "best = choose(wins, x, best);");
     if (keeps)
         line(e, "tap = choose(wins, splat(r * $S + s), tap);");
