@@ -14,11 +14,11 @@
 #include "winograd.h"
 
 enum {
-    FILTERS_MOST = 12 << 20,    /* bytes of transformed filters that stay in the last cache                            */
-    TILES_MOST   = 600 << 10,   /* bytes of V that stay in the second-level cache                                      */
-    BY_TILES     = 28,          /* tiles of a block, at most                                                           */
-    BY_FILTERS   = 112,
-    SLICE        = 64,          /* input channels of filters that are transformed at a time                            */
+    FILTERS_MOST = 12 << 20,    /* bytes of transformed filters that stay in the last cache                           */
+    TILES_MOST   = 600 << 10,   /* bytes of V that stay in the second-level cache                                     */
+    BY_TILES     = 28,          /* tiles of a block, at most                                                          */
+    BY_FILTERS   = 128,
+    SLICE        = 64,          /* input channels of filters that are transformed at a time                           */
 };
 
 static bool is_backward(const Kernel *k)
@@ -38,49 +38,61 @@ static bool grad_input_fits(const Kernel *k, const Target *target)
     return winograd_fits(k, target, true);
 }
 
-/* Tiles of a register tile: the number, not far below the most that fit, that leaves the fewest spare ones. */
-static int register_tiles(int64_t tiles, int blocks, int registers)
+/* Tiles of a register tile, at most `most` of what fits: the number that leaves the fewest spare ones. */
+static int register_tiles(int64_t tiles, int blocks, int registers, int64_t most)
 {
-    int most = registers >= 32 ? (int[]){14, 14, 8}[blocks - 1] : (int[]){10, 6, 3}[blocks - 1], best = most;
-    int64_t least = INT64_MAX;
-    for (int p = most; p > most / 2 && p > 2; p--) {
-        int64_t padded = (tiles + p - 1) / p * p;
-        if (padded * (100 + most - p) < least) {        /* a smaller tile loads more a product: about 1 % a step */
-            least = padded * (100 + most - p);
+    const int64_t fits = registers >= 32 ? (int[]){14, 14, 8}[blocks - 1] : (int[]){10, 6, 3}[blocks - 1];
+    int64_t best = most = most < fits ? most : fits, least = INT64_MAX;
+    for (int64_t p = most; p > 2 && (p > most / 2 || p >= tiles); p--) {
+        int64_t cost = (tiles + p - 1) / p * p * (100 + most - p);     /* a smaller tile loads more: 1 % a step */
+        if (cost < least) {
+            least = cost;
             best = p;
         }
     }
-    return best;
+    return (int)best;
 }
 
-/* Schedule: pixels and blocks are the register tile; rows: tiles of a block; chunks: input blocks of a slice of filters,
- * 0 where work goes by tiles. */
+/* Schedule: pixels and blocks are the register tile, tiles x vectors; rows: tiles of a block; chunks: input blocks of a
+ * slice of filters, 0 where work goes by tiles. */
+static void plan_by_tiles(Program *p, Kernel *k, const Winograd *g, int group, int width)
+{
+    const int L = g->lanes;
+    int64_t most = TILES_MOST / (36 * g->in * L * 4);
+    most = most > BY_TILES ? BY_TILES : most;
+    most = most > g->tiles / 8 ? g->tiles / 8 : most;       /* blocks enough for several threads */
+    int64_t block = winograd_block(g->tiles, most < width ? width : most / width * width, width);
+    k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block};
+    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by tiles: blocks of %lld of %lld tiles shared among "
+                                    "threads, register tile %d tiles x %d vectors",
+                                    (long long)block, (long long)g->tiles, width, group);
+    scratch_of(p, k, "U", 4, (int64_t[]){g->out / group, 36, g->in * L + 1, group * L});
+}
+
+static void plan_by_filters(Program *p, Kernel *k, const Winograd *g, int group, int width)
+{
+    const int L = g->lanes;
+    int64_t slices = (g->in * L + SLICE - 1) / SLICE, block = winograd_block(g->tiles, BY_FILTERS * 2 / group, width);
+    k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block,
+                             .chunks = (int)((g->in + slices - 1) / slices)};
+    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by filters: %lld of %lld tiles at a time, groups of %d "
+                                    "blocks of output channels shared among threads, register tile %d tiles x "
+                                    "%d vectors",
+                                    (long long)block, (long long)g->tiles, group, width, group);
+    scratch_of(p, k, "V", 3, (int64_t[]){36, g->in * block + 1, L});
+}
+
 static void plan(Program *p, Kernel *k)
 {
-    const int L = p->target->lanes;
-    Winograd g = winograd_of(k->layer, L, is_backward(k));
-    int64_t plane = 36 * g.in * L * 4, filters = plane * g.out * L;
-    int group = winograd_group(g.out, p->target->registers), width = register_tiles(g.tiles, group, p->target->registers);
-    int64_t most = TILES_MOST / plane;
-    most = most > BY_TILES ? BY_TILES : most;
-    most = most > g.tiles / 8 ? g.tiles / 8 : most;     /* blocks enough for several threads */
-    most = most < width ? width : most / width * width;
-    if ((filters <= FILTERS_MOST && plane * width <= TILES_MOST) || g.out / group < 4) {
-        int64_t block = winograd_block(g.tiles, most, width);
-        k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block};
-        scratch_of(p, k, "U", 4, (int64_t[]){36, g.out / group, g.in * L, group * L});
-        k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by tiles: blocks of %lld of %lld tiles shared among threads, "
-                                        "register tile %d tiles x %d vectors", (long long)block, (long long)g.tiles, width,
-                                        group);
-        return;
-    }
-    int64_t slices = (g.in * L + SLICE - 1) / SLICE, block = winograd_block(g.tiles, BY_FILTERS * 2 / group, width);
-    int64_t slice = (g.in + slices - 1) / slices;
-    k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block, .chunks = (int)slice};
-    scratch_of(p, k, "V", 3, (int64_t[]){36, g.in * block + 1, L});
-    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by filters: %lld of %lld tiles at a time, groups of %d blocks of "
-                                    "output channels shared among threads, register tile %d tiles x %d vectors",
-                                    (long long)block, (long long)g.tiles, group, width, group);
+    const int registers = p->target->registers;
+    Winograd g = winograd_of(k->layer, p->target->lanes, is_backward(k));
+    int64_t plane = 36 * g.in * g.lanes * 4, filters = plane * g.out * g.lanes;
+    int group = winograd_group(g.out, registers), width = register_tiles(g.tiles, group, registers, INT64_MAX);
+    bool few = g.out / group < 4;       /* too few groups of filters to share among threads: smaller tiles are better */
+    if (few && plane * width > TILES_MOST && plane * 4 <= TILES_MOST)
+        width = register_tiles(g.tiles, group, registers, TILES_MOST / plane);
+    bool by_tiles = plane * width <= TILES_MOST && (filters <= FILTERS_MOST || few);
+    (by_tiles ? plan_by_tiles : plan_by_filters)(p, k, &g, group, width);
 }
 
 static Border border(const Kernel *k, const Operand *o)
@@ -92,7 +104,7 @@ static Border border(const Kernel *k, const Operand *o)
 
 /* ---- pieces of the body ------------------------------------------------------------------------------------------ */
 
-/* U of the L input channels of block cb, for block k * group + v of the output channels. $into: U's place, "[k]" or "";
+/* U of the L input channels of block cb, for block k * group + v of the output channels. $filters: U's place;
  * $row: the block's first row there. */
 static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *g)
 {
@@ -104,11 +116,11 @@ static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *
             loop(e, "s", 3);
                 loop(e, "from", L);
                     loop(e, "to", L);
-                        line(e, "W_turned[r][s][from][to] = W[cb][k * $group + v][2 - r][2 - s][to][from];");
+                        line(e, "W_turned[r][s][from][to] = W[cb][$kb][2 - r][2 - s][to][from];");
         end(e, 4);
         let(e, "filter", "W_turned[r][s][c]");
     } else {
-        let(e, "filter", "%s", substitute(e, "W[k * $group + v][cb][r][s][c]"));
+        let(e, "filter", "%s", substitute(e, "W[$kb][cb][r][s][c]"));
     }
     loop(e, "c", L);
         line(e, "vec u[6][3];");
@@ -125,7 +137,7 @@ static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *
             line(e, "vec points[6];");
             line(e, "winograd_filter(u[r], points);");
             unrolled(e, "s", 6);
-                line(e, "store(&U[r * 6 + s]$into[$row * $L + c][v * $L], points[s]);");
+                line(e, "store(&$filters[r * 6 + s][$row * $L + c][v * $L], points[s]);");
     end(e, 3);
 }
 
@@ -139,13 +151,13 @@ static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks,
             line(e, "vec y[$width][$group];");
             unrolled(e, "p", width);
                 unrolled(e, "v", group);
-                    line(e, sliced ? "y[p][v] = slice == 0 ? zero : load(Z[f][v * $block + t + p]);" : "y[p][v] = zero;");
+                    line(e, sliced ? "y[p][v] = slice ? load(Z[f][v * $block + t + p]) : zero;" : "y[p][v] = zero;");
             end(e, 2);
             loop_between(e, "cb", "0", input_blocks);
                 loop_between(e, "c", "0", "$L");
                     line(e, "vec w[$group];");
                     unrolled(e, "v", group);
-                        line(e, "w[v] = load(&U[f]$into[cb * $L + c][v * $L]);");
+                        line(e, "w[v] = load(&$filters[f][cb * $L + c][v * $L]);");
                     end(e, 1);
                     unrolled(e, "p", width);
                         unrolled(e, "v", group);
@@ -164,7 +176,7 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
     let_int(e, "P", g->height);
     let_int(e, "Q", g->width);
     loop(e, "v", kernel->schedule.blocks);
-        line(e, "const int kb = k * $group + v;");
+        line(e, "const int kb = $kb;");
         if (has_operand(kernel, "b"))
             line(e, "const vec bias = load(&b[kb * $L]);");
         loop_between(e, "t", "0", g->ragged ? "$block && $exists" : "$block");
@@ -206,7 +218,7 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
 static void by_tiles(Emitter *e, const Kernel *k, const Winograd *g, const char *from, const char *to)
 {
     const Schedule *s = &k->schedule;
-    let(e, "into", "[k]");
+    let(e, "filters", "U[k]");
     let(e, "row", "cb");
     let(e, "cut", "cb");
     comment(e, "U = G g G'");
@@ -237,7 +249,7 @@ static void by_filters(Emitter *e, const Kernel *k, const Winograd *g, const cha
 {
     const Schedule *s = &k->schedule;
     const bool looped = s->rows < g->tiles, sliced = s->chunks < g->in, even = g->in % s->chunks == 0;
-    let(e, "into", "");
+    let(e, "filters", "U");
     let(e, "row", sliced ? "(cb - slice)" : "cb");
     let(e, "cut", sliced ? "(slice + cb)" : "cb");
     let_int(e, "slice", s->chunks);
@@ -284,16 +296,17 @@ static void body(Emitter *e, const Kernel *k)
     winograd_names(e, &g, s->rows, s->chunks == 0 || s->rows < g.tiles);
     let_int(e, "width", s->pixels);
     let_int(e, "group", s->blocks);
+    let(e, "kb", s->blocks == 1 ? "k" : "k * %d + v", s->blocks);
     let_int(e, "in", g.in);
     let_int(e, "vcount", g.in * s->rows + 1);
     let_int(e, "mcount", (int64_t)s->blocks * s->rows + 1);
-    let_int(e, "ucount", (int64_t)s->chunks * g.lanes);
+    let_int(e, "ucount", (int64_t)s->chunks * g.lanes + 1);
     (s->chunks ? by_filters : by_tiles)(e, k, &g, from, to);
 }
 
 const FastKernel winograd_forward = {
-    .name = "winograd", .fuses = FUSE_SCALE | FUSE_ADD | FUSE_RELU, .fits = forward_fits, .plan = plan, .border = border,
-    .body = body,
+    .name = "winograd", .fuses = FUSE_SCALE | FUSE_ADD | FUSE_RELU, .fits = forward_fits, .plan = plan,
+    .border = border, .body = body,
 };
 
 const FastKernel winograd_grad_input = {

@@ -6,7 +6,7 @@
  *     Y  = A' [ sum_c     (G g G') * (B' d B)  ] A       * is element by element: 36 products a tile where the
  *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G         definition has 144
  *
- * The 36 elements never meet between the transforms: they are 36 matrix products over channels. Names in generated code:
+ * The 36 elements never meet between the transforms: they are 36 matrix products over channels. In generated code:
  *     U[36] = G g G'   filters        V[36] = B' d B   tiles of the picture
  *     Z[36] = U V      products        D[36] = A dY A'  tiles of the output's gradient
  */
@@ -25,7 +25,7 @@ typedef struct {
     bool    ragged;                     /* the last block of tiles has fewer: set by winograd_names                   */
 } Winograd;
 
-/* Does the algorithm apply, and does it save enough? `backward`: the data gradient, where dY is cut and dX comes out. */
+/* Does the algorithm apply, and save enough? `backward`: the data gradient, where dY is cut and dX comes out. */
 bool     winograd_fits(const Kernel *, const Target *, bool backward);
 Winograd winograd_of(const Layer *, int lanes, bool backward);
 
@@ -37,7 +37,7 @@ int      winograd_group(int64_t blocks, int registers);         /* vectors of a 
 int64_t  winograd_block(int64_t tiles, int64_t most, int64_t step);     /* tiles a block of an even split, <= most    */
 
 /* Emitters for a block of tiles. */
-/* Binds $block, $tiles, $tile and what the emitters below use; `looped`: the block begins at tile `first`, else at 0. */
+/* Binds $block, $tiles, $tile and more; `looped`: the block begins at tile `first`, not at 0. */
 void     winograd_names(Emitter *, Winograd *, int64_t block, bool looped);
 void     tile_place(Emitter *);                                 /* n, i, j: first output pixel of tile t of the block */
 const char *shifted(Emitter *, const char *index, int64_t by);  /* "i + r" and 2 -> "i + r - 2"                       */

@@ -2,15 +2,15 @@
  *
  *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G       the transpose of F(4x4, 3x3): winograd.h
  *
- * Requires: X and dY with borders of zeros up to whole tiles. Establishes: dW, by sums over tiles in one fixed order. For
- * a large block of tiles all threads make V = B' d B and D = A dY A' together; then each owns groups of filters and adds
- * the block's products to their sums S, so that no two threads ever add to the same one.
+ * Requires: X and dY with borders of zeros up to whole tiles. Establishes: dW, by sums over tiles in one fixed order.
+ * For a large block of tiles all threads make V = B' d B and D = A dY A' together; then each owns groups of filters and
+ * adds the block's products to their sums S, so that no two threads ever add to the same one.
  */
 #include "winograd.h"
 
 enum {
-    TILES_MOST = 112,           /* tiles of a block: V and D stay in the last cache, a row of D in the first           */
-    SLICE      = 64,            /* input channels of a group of filters                                                */
+    TILES_MOST = 112,           /* tiles of a block: V and D stay in the last cache, a row of D in the first          */
+    SLICE      = 64,            /* input channels of a group of filters                                               */
 };
 
 static bool fits(const Kernel *k, const Target *target)
@@ -24,7 +24,7 @@ static void plan(Program *p, Kernel *k)
 {
     const int L = p->target->lanes, registers = p->target->registers;
     Winograd g = winograd_of(k->layer, L, false);
-    int group = winograd_group(g.out, registers), channels = registers < 32 || group > 1 ? (registers < 32 ? 4 : 8) : 16;
+    int group = winograd_group(g.out, registers), channels = registers < 32 ? 4 : group > 1 ? 8 : 16;
     channels = channels > L ? L : channels;
     int64_t block = winograd_block(g.tiles, TILES_MOST, 1), slices = (g.in * L + SLICE - 1) / SLICE;
     int64_t slice = (g.in + slices - 1) / slices;
@@ -34,8 +34,8 @@ static void plan(Program *p, Kernel *k)
     scratch_of(p, k, "D", 3, (int64_t[]){36, g.out * block + 1, L});
     if (block < g.tiles)
         scratch_of(p, k, "sums", 5, (int64_t[]){g.out / group, slices, 36, slice * L, group * L});
-    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3): %lld of %lld tiles at a time, groups of %lld x %d blocks of "
-                                    "channels shared among threads, register tile %d channels x %d vectors",
+    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3): %lld of %lld tiles at a time, groups of %lld x %d blocks "
+                                    "of channels shared among threads, register tile %d channels x %d vectors",
                                     (long long)block, (long long)g.tiles, (long long)slice, group, channels, group);
 }
 
@@ -95,7 +95,7 @@ static void accumulate(Emitter *e, const Kernel *kernel, const Winograd *g, bool
                 loop(e, "t", s->rows);
                     line(e, "vec d[$group];");
                     unrolled(e, "v", s->blocks);
-                        line(e, "d[v] = load(D[f][(k * $group + v) * $block + t]);");
+                        line(e, "d[v] = load(D[f][$kb_of * $block + t]);");
                     end(e, 1);
                     unrolled(e, "p", s->pixels);
                         unrolled(e, "v", s->blocks);
@@ -127,7 +127,7 @@ static void gather_filters(Emitter *e, const Kernel *kernel)
                     line(e, "vec taps[3];");
                     line(e, "winograd_gather(u[r], taps);");
                     unrolled(e, "s", 3);
-                        line(e, "store(dW[k * $group + v][$block_in][r][s][c], taps[s]);");
+                        line(e, "store(dW[$kb][$block_in][r][s][c], taps[s]);");
     end(e, 5);
 }
 
@@ -139,6 +139,8 @@ static void body(Emitter *e, const Kernel *k)
     winograd_names(e, &g, s->rows, looped);
     let_int(e, "channels", s->pixels);
     let_int(e, "group", s->blocks);
+    let(e, "kb", s->blocks == 1 ? "k" : "k * %d + v", s->blocks);
+    let(e, "kb_of", s->blocks == 1 ? "k" : "(k * %d + v)", s->blocks);
     let_int(e, "slice", s->chunks);
     let_int(e, "in", g.in);
     let(e, "sums", looped ? "sums[k][part]" : "S");

@@ -1,9 +1,9 @@
-/* winograd_transform.c - what the Winograd families share: the cost model, and cutting a picture into transformed tiles.
+/* winograd_transform.c - what the Winograd families share: the cost model, and cutting a picture into tiles.
  *
- * Requires: 3x3 windows, stride and dilation 1, one group, pads of at most 2. Establishes: V = B' d B of a block of tiles.
+ * Requires: 3x3 windows, stride and dilation 1, one group, pads of at most 2. Establishes: V = B' d B of some tiles.
  *
- * The points 0, 1, -1, 1/2, -2 are those of Barabasz et al. 2020 ("Error analysis and improving the accuracy of Winograd
- * convolution for deep neural networks", section 5): their error is about a third below that of 0, +-1, +-2.
+ * The points 0, 1, -1, 1/2, -2 follow Barabasz et al. 2020 ("Error analysis and improving the accuracy of Winograd
+ * convolution for deep neural networks"), who search for points of small error.
  */
 #include "../unit.h"
 #include "winograd.h"
@@ -59,9 +59,9 @@ int64_t winograd_block(int64_t tiles, int64_t most, int64_t step)
 
 /* ---- cost model -------------------------------------------------------------------------------------------------- */
 
-/* In vector operations, as counted in the generated code and measured on Zen 4: transforms are bound by loads and stores
- * of the 36 elements, products by arithmetic. */
-enum { COST_CUT = 250, COST_JOIN = 170, COST_FILTER = 110, WORTH = 14 /* tenths */ };
+/* In vector multiply-adds, measured on Zen 4: transforms are bound by loads and stores of the 36 elements. What is
+ * transformed of the filters passes through the second-level cache, which costs most of their time. */
+enum { COST_CUT = 250, COST_JOIN = 170, COST_FILTER = 500, WORTH = 14 /* tenths */ };
 
 bool winograd_fits(const Kernel *k, const Target *target, bool backward)
 {
