@@ -58,6 +58,8 @@ extern const FastKernel *const concat_forward_families[], *const concat_grad_inp
 extern const FastKernel *const flatten_forward_families[], *const flatten_grad_input_families[];
 extern const FastKernel *const dropout_forward_families[], *const dropout_grad_input_families[];
 extern const FastKernel *const loss_forward_families[], *const loss_backward_families[];
+extern const FastKernel *const softmax_forward_families[], *const softmax_grad_input_families[];
+extern const FastKernel *const sgd_families[];
 
 extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
 extern const FastKernel depthwise_forward, depthwise_grad_input, depthwise_grad_weight;            /* depthwise.c */

@@ -5,8 +5,8 @@
  *   grad_weight   dW[k][c] = sum_n dY[n][k] * X[n][c]          inputs in the lanes
  *
  * Each is sum += scalar * vector with the scalar broadcast from memory, in register tiles of rows x vectors (Goto and
- * van de Geijn 2008, section 5). Big layers are bound by memory: W is read once a pass, dW written once. With few images
- * the forward pass is a row of W times X, with inputs in the lanes and a sum of lanes at the end ("dot").
+ * van de Geijn 2008, section 5). Big layers are bound by memory: W is read once a pass, dW written once. With few
+ * images the forward pass is a row of W times X, with inputs in the lanes and a sum of lanes at the end ("dot").
  *
  * Requires: W, X, Y and their gradients in rows (layout.h): zeros behind the last of C and of K.
  * Establishes: the same, and the same bits at any number of threads: a sum belongs to one thread, which adds in order.
@@ -122,8 +122,8 @@ static const char *whole_tiles(Emitter *e, const char *to, int64_t step)
     return substitute(e, *stop == 0 ? "$whole" : step == 1 ? "$to" : "$to / $step * $step");
 }
 
-/* Covers rows x vectors with tiles: whole ones, then a smaller one for what is left at the end of an axis. A chunk begins
- * and ends at whole tiles, but for the last one, so that the second loop runs only there. */
+/* Covers rows x vectors with tiles: whole ones, then a smaller one for what is left at the end of an axis. A chunk
+ * begins and ends at whole tiles, but for the last one, so that the second loop runs only there. */
 static void cover(Emitter *e, const Kernel *kernel, Product *p, int axes)
 {
     if (axes == 0) {
@@ -216,7 +216,8 @@ static void plan_lanes(Program *p, Kernel *k)
     plan->rows = (int)smaller(round_up(ceil_div(s.K, ceil_div(ITEMS, groups)), unit), most);
     plan->chunks = (int)ceil_div(s.K, plan->rows);
     plan->text = arena_printf(p->arena, "images in the lanes, tile %d rows x %d vectors, %lld x %d chunks of %d rows "
-                              "shared among threads", plan->pixels, plan->blocks, (long long)groups, plan->chunks, plan->rows);
+                              "shared among threads", plan->pixels, plan->blocks, (long long)groups, plan->chunks,
+                              plan->rows);
     scratch_of(p, k, "XT", 4, (int64_t[]){groups, s.CB * s.L, wide, s.L});
 }
 
@@ -372,8 +373,9 @@ const FastKernel *const linear_forward_families[] = {&forward_lanes, &forward_do
 
 /* ---- gradient by the inputs -------------------------------------------------------------------------------------- */
 
-/* Rows of W that are added up in registers before the sums are stored. From memory come few at a time, for which hardware
- * prefetches ahead. Rows that lie a large power of two apart meet in few sets of the second cache (2048 of 8 ways). */
+/* Rows of W that are added up in registers before the sums are stored. From memory come few at a time, for which
+ * hardware prefetches ahead. Rows that lie a large power of two apart meet in few sets of the second cache (2048 of 8
+ * ways). */
 static int64_t depth_of(const Sizes *s)
 {
     int64_t apart = s->CB * s->L * 4, period = 2048 * 64;
@@ -403,8 +405,8 @@ static void plan_grad_input(Program *p, Kernel *k)
     InputChunks c = input_chunks(&s, plan);
     plan->rows = s.K <= depth_of(&s) * 3 / 2 ? (int)s.K : (int)depth_of(&s);
     plan->chunks = (int)(c.groups * c.chunks);
-    plan->text = arena_printf(p->arena, "tile %d images x %d vectors over %d outputs, chunks of %lld images x %lld vectors "
-                              "shared among threads", plan->pixels, plan->blocks, plan->rows, (long long)c.images,
+    plan->text = arena_printf(p->arena, "tile %d images x %d vectors over %d outputs, chunks of %lld images x %lld "
+                              "vectors shared among threads", plan->pixels, plan->blocks, plan->rows, (long long)c.images,
                               (long long)c.width);
 }
 
@@ -444,7 +446,8 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
                 .vectors = {"cb", "$first", "$last", s.CB, plan->blocks, 0},
                 .scalar = "dY[n + t][k]", .vector = "W[k][(cb + v) * L]", .load = "load",
                 .sum = blocked ? "sum[n + t - $image][cb + v - $first]" : NULL,
-                .from_memory = is_huge(&s), .index = "k", .begin = blocked ? "begin" : "0", .stop = blocked ? "stop" : "$K",
+                .from_memory = is_huge(&s),
+                .index = "k", .begin = blocked ? "begin" : "0", .stop = blocked ? "stop" : "$K",
                 .role = "dX", .store_row = "n + t", .store_block = "(cb + v)",
             };
             cover(e, kernel, &p, 2);
@@ -483,8 +486,8 @@ static void plan_grad_weight(Program *p, Kernel *k)
     WeightChunks c = weight_chunks(&s, plan);
     plan->rows = (int)c.rows;
     plan->chunks = (int)(c.row_chunks * c.chunks);
-    plan->text = arena_printf(p->arena, "tile %d rows x %d vectors over all images, chunks of %lld rows x %lld vectors shared "
-                              "among threads", plan->pixels, plan->blocks, (long long)c.rows, (long long)c.width);
+    plan->text = arena_printf(p->arena, "tile %d rows x %d vectors over all images, chunks of %lld rows x %lld vectors "
+                              "shared among threads", plan->pixels, plan->blocks, (long long)c.rows, (long long)c.width);
 }
 
 static void grad_weight_body(Emitter *e, const Kernel *kernel)

@@ -3,6 +3,7 @@
  * Dive into Deep Learning 4.1.2 and 4.5.2: -log of a softmax is log(sum of exponentials) - logit, computed so, with the
  * largest logit subtracted first. Nothing overflows, and the logarithm never meets a probability that became 0.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 /* One thread: the losses are added in the order of the pictures, and the work is small beside any layer's. */
@@ -42,6 +43,7 @@ static void backward_body(Emitter *e, const Kernel *kernel)
 const KernelDef loss_forward = {
     "forward",
     "P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N",
-    .textbook = forward_body};
+    .textbook = forward_body, .fast = loss_forward_families};
 const KernelDef loss_backward = {
-    "backward", "dX[n,k] = (P[n,k] - (k == labels[n])) / N", .textbook = backward_body};
+    "backward", "dX[n,k] = (P[n,k] - (k == labels[n])) / N", .textbook = backward_body,
+    .fast = loss_backward_families};

@@ -3,6 +3,7 @@
  * Sutskever et al. 2013, section 2 (momentum, Nesterov). V begins at 0, which makes the first step PyTorch's: V = g.
  * One function serves every parameter: it counts elements in size_t, so its loop is written out here.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 static void update_body(Emitter *e, const Kernel *kernel)
@@ -19,4 +20,4 @@ static void update_body(Emitter *e, const Kernel *kernel)
 
 const KernelDef sgd_update = {
     "sgd_update", "g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)",
-    .flat = true, .textbook = update_body};
+    .flat = true, .textbook = update_body, .fast = sgd_families};

@@ -3,6 +3,7 @@
  * Dive into Deep Learning 4.1.1. The largest value is subtracted first, so that exp cannot overflow. A network that is
  * trained ends in logits, without softmax: the loss contains it in a form that loses no precision.
  */
+#include "../kernels/kernels.h"
 #include "helpers.h"
 
 /* Opens the loops over pictures and pixels; `$c` and `$first` index channel c and channel 0. */
@@ -55,8 +56,9 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, depth);
 }
 
-static const KernelDef forward = {"forward", .textbook = forward_body};
-static const KernelDef grad_input = {"grad_input", .textbook = grad_input_body};
+static const KernelDef forward = {"forward", .textbook = forward_body, .fast = softmax_forward_families};
+static const KernelDef grad_input = {
+    "grad_input", .textbook = grad_input_body, .fast = softmax_grad_input_families};
 
 static void softmax_forward(Program *p, const Layer *l)
 {
