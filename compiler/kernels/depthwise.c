@@ -357,7 +357,7 @@ const FastKernel depthwise_forward = {
 };
 
 const FastKernel depthwise_grad_input = {
-    .name = "depthwise", .fuses = FUSE_MASK,
+    .name = "depthwise", .fuses = FUSE_ADD | FUSE_MASK,
     .fits = grad_input_fits, .plan = plan, .border = grad_input_border, .body = grad_input_body,
 };
 
