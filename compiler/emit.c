@@ -165,6 +165,11 @@ void unrolled(Emitter *e, const char *variable, int64_t count)
     loop(e, variable, count);
 }
 
+void rolled(Emitter *e)
+{
+    add_node(e, NODE_PRAGMA, "#pragma GCC unroll 1");
+}
+
 void step_loop(Emitter *e, const char *variable, int64_t count, int64_t step)
 {
     if (step == 1) {

@@ -127,6 +127,7 @@ const char    *sum_text(Emitter *, const char *index, const char *other, int64_t
  * without anything between them. */
 void parallel_over(Emitter *, int loops);
 void unrolled(Emitter *, const char *variable, int64_t count);  /* a loop that is unrolled completely                 */
+void rolled(Emitter *);         /* the next loop is not unrolled: several iterations at once would not fit the registers */
 void step_loop(Emitter *, const char *variable, int64_t count, int64_t step);   /* for (int v = 0; v < count; v += step) */
 void step_between(Emitter *, const char *variable, const char *from, const char *to, int64_t step);     /* templates  */
 void block(Emitter *);          /* { ... }: names declared inside end with it                                         */
