@@ -113,6 +113,7 @@ static void start_sums(Emitter *e, const Place *p)
 static void loop_lanes(Emitter *e, const Direct *d, const char *block)
 {
     int64_t rest = d->in_channels % d->lanes;
+    rolled(e);
     if (rest == 0 || d->in_blocks == 1) {
         loop(e, d->names->in_lane, d->in_blocks == 1 ? d->in_channels : d->lanes);
         return;
@@ -274,6 +275,8 @@ static void emit_planes(Emitter *e, const Kernel *kernel, const Direct *d, const
             end(e, 1);
     }
     for (int i = 0; i < d->parts; i++) {
+        if (is_empty(&d->part[i]) && kernel->adds && !kernel->fuses)
+            continue;           /* adding nothing */
         int64_t pixels = (int64_t)s->pixels * s->blocks / blocks;
         Place place = {kernel, d, &d->part[i], direct_tile(&d->part[i], pixels, blocks), blocks, channels, NULL, NULL};
         emit_part(e, place, s->rows);

@@ -66,7 +66,7 @@ Tile direct_tile(const Part *part, int64_t pixels, int blocks)
 /* Sums that fit into the registers beside `blocks` vectors of the filter, a broadcast value and one to spare. */
 static int64_t most_pixels(int registers, int blocks)
 {
-    return (registers - 2 - blocks) / blocks;
+    return (registers - 1 - blocks) / blocks;
 }
 
 static double direct_cycles(const Direct *d, int64_t pixels, int blocks)
