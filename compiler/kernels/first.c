@@ -136,10 +136,12 @@ static void plan_forward(Program *p, Kernel *k)
 {
     First f = first_of(k, p->target->lanes);
     Schedule *s = &k->schedule;
+    int64_t best = 0;
     for (int blocks = 4; blocks >= 1; blocks--) {
-        int64_t most = least((p->target->registers - blocks - 1) / blocks, 28);
-        int64_t pixels = even_tile(f.w.out[1], most);
-        if (f.blocks % blocks == 0 && pixels * blocks > s->pixels * s->blocks) {
+        int64_t pixels = even_tile(f.w.out[1], least((p->target->registers - blocks - 2) / blocks, 28));
+        int64_t worth = pixels * blocks * (blocks > 1 ? 4 : 3);     /* one vector: as many loads as multiply-adds */
+        if (f.blocks % blocks == 0 && worth > best) {
+            best = worth;
             s->pixels = (int)pixels;
             s->blocks = blocks;
         }
