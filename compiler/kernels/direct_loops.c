@@ -113,14 +113,15 @@ static void start_sums(Emitter *e, const Place *p)
 static void loop_lanes(Emitter *e, const Direct *d, const char *block)
 {
     int64_t rest = d->in_channels % d->lanes;
-    rolled(e);
     if (rest == 0 || d->in_blocks == 1) {
+        rolled(e);
         loop(e, d->names->in_lane, d->in_blocks == 1 ? d->in_channels : d->lanes);
         return;
     }
-    loop_between(e, d->names->in_lane, "0",
-                 arena_printf(emitter_arena(e), "(%s < %lld ? %d : %lld)", block, (long long)d->in_blocks - 1, d->lanes,
-                              (long long)rest));
+    line(e, arena_printf(emitter_arena(e), "const int lanes = %s < %lld ? %d : %lld;", block, (long long)d->in_blocks - 1,
+                         d->lanes, (long long)rest));
+    rolled(e);
+    loop_between(e, d->names->in_lane, "0", "lanes");
 }
 
 /* "W[kb + 1][cb][r][s][c]" */
