@@ -389,7 +389,7 @@ typedef struct { int64_t images, groups, width, chunks; } InputChunks;
 
 static InputChunks input_chunks(const Sizes *s, const Schedule *plan)
 {
-    InputChunks c = {.images = s->N <= 96 ? s->N : plan->pixels * (64 / plan->pixels)};
+    InputChunks c = {.images = s->N <= 96 ? s->N : round_up(ceil_div(s->N, ceil_div(s->N, 64)), plan->pixels)};
     c.groups = ceil_div(s->N, c.images);
     int64_t most = SUMS / (c.images * s->L * 4) / plan->blocks * plan->blocks;
     c.width = smaller(round_up(ceil_div(s->CB, ceil_div(ITEMS, c.groups)), plan->blocks), most);
@@ -406,8 +406,8 @@ static void plan_grad_input(Program *p, Kernel *k)
     plan->rows = s.K <= depth_of(&s) * 3 / 2 ? (int)s.K : (int)depth_of(&s);
     plan->chunks = (int)(c.groups * c.chunks);
     plan->text = arena_printf(p->arena, "tile %d images x %d vectors over %d outputs, chunks of %lld images x %lld "
-                              "vectors shared among threads", plan->pixels, plan->blocks, plan->rows, (long long)c.images,
-                              (long long)c.width);
+                              "vectors shared among threads", plan->pixels, plan->blocks, plan->rows,
+                              (long long)c.images, (long long)c.width);
 }
 
 static void write_sums_to_rows(Emitter *e, const Kernel *kernel)
@@ -487,7 +487,8 @@ static void plan_grad_weight(Program *p, Kernel *k)
     plan->rows = (int)c.rows;
     plan->chunks = (int)(c.row_chunks * c.chunks);
     plan->text = arena_printf(p->arena, "tile %d rows x %d vectors over all images, chunks of %lld rows x %lld vectors "
-                              "shared among threads", plan->pixels, plan->blocks, (long long)c.rows, (long long)c.width);
+                              "shared among threads", plan->pixels, plan->blocks, (long long)c.rows,
+                              (long long)c.width);
 }
 
 static void grad_weight_body(Emitter *e, const Kernel *kernel)
