@@ -250,21 +250,47 @@ static void forward_body(Emitter *e, const Kernel *k)
     end(e, pieces > 1 ? 3 : 2);
 }
 
+/* Row i of those input pixels that are `down` rows below a stride's first. Where each place across has as many pixels,
+ * neighbouring tiles follow each other, so that a row is written from left to right. */
+static void grad_input_row(Emitter *e, const Kernel *k, const Window *w, int64_t down)
+{
+    Axis rows = gradient_axis(w, 0, down), columns = gradient_axis(w, 1, 0);
+    if (w->in[1] % w->stride[1] != 0) {
+        for (int64_t across = 0; across < least(w->stride[1], w->in[1]); across++) {
+            columns = gradient_axis(w, 1, across);
+            row_of_tiles(e, k, &rows, &columns);
+        }
+        return;
+    }
+    Tiles part[2];
+    int parts = even_tiles(columns.count, k->schedule.pixels, part);
+    for (int i = 0; i < parts; i++) {
+        open_tiles(e, "j", &part[i]);
+            for (int64_t across = 0; across < w->stride[1]; across++) {
+                columns = gradient_axis(w, 1, across);
+                block(e);
+                    tile(e, k, &rows, &columns, part[i].size);
+                end(e, 1);
+            }
+        end(e, 1);
+    }
+}
+
 /* With a stride, an input pixel's place in it decides which taps meet it: each place has its own tiles. */
 static void grad_input_body(Emitter *e, const Kernel *k)
 {
     int64_t pieces = k->schedule.chunks;
     Window w;
     conv_window(k->layer, &w);
+    int64_t places = least(w.stride[0], w.in[0]);
+    bool together = w.in[0] % w.stride[0] == 0;         /* as many rows of each place: written from top to bottom */
     open_planes(e, k, "dX", pieces);
-        for (int64_t down = 0; down < least(w.stride[0], w.in[0]); down++) {
-            Axis rows = gradient_axis(&w, 0, down);
-            loop_rows(e, rows.count, pieces);
-            for (int64_t across = 0; across < least(w.stride[1], w.in[1]); across++) {
-                Axis columns = gradient_axis(&w, 1, across);
-                row_of_tiles(e, k, &rows, &columns);
-            }
-            end(e, 1);
+        for (int64_t down = 0; down < places; down++) {
+            if (down == 0 || !together)
+                loop_rows(e, gradient_axis(&w, 0, down).count, pieces);
+            grad_input_row(e, k, &w, down);
+            if (down == places - 1 || !together)
+                end(e, 1);
         }
     end(e, pieces > 1 ? 3 : 2);
 }
