@@ -80,6 +80,7 @@ typedef struct {
     int         rows;           /* cache block, in the family's unit                            */
     int         chunks;         /* pieces that are shared among threads, or that a sum is split into: fixed here, so
                                  * that results do not depend on the number of threads          */
+    bool        streams;        /* the output is stored past the caches, being larger than these (finish_stores)     */
     const void *more;           /* what else the family must remember, in the program's arena   */
     const char *text;           /* "tile 14 pixels x 2 vectors, planes shared among threads"    */
 } Schedule;

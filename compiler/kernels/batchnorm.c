@@ -6,7 +6,9 @@
  *
  *   forward_train     reads X, writes Y                2 tensors through memory (3 if a group outgrows the cache)
  *     behind a convolution that stored `partial` (FUSE_STATS): the same 2, and no first pass
- *   forward_predict   reads X, writes Y                2; none where it is folded into the convolution (batchnorm_fold)
+ *   forward_predict   reads X, writes Y                2; none where a convolution takes it over (batchnorm_fold)
+ *
+ * An output larger than the last cache is stored past it, which saves reading what it overwrites.
  *
  * Requires: X in vectors of L channels (pictures or rows). Establishes: Y likewise, border and spare lanes zero; mean
  * and inverse_deviation, zero in spare lanes; running statistics.
@@ -108,6 +110,7 @@ void plan_groups(Program *program, Kernel *k, int tensors)
     while (group > 1 && (blocks % group != 0 || group * pixels * L * 4 * tensors > program->target->l3 / 2))
         group--;
     k->schedule.blocks = (int)group;
+    k->schedule.streams = blocks * pixels * L * 4 > program->target->l3;
     k->schedule.text = arena_printf(program->arena, "shared among threads, %lld of %lld blocks of channels at a time",
                                     (long long)group, (long long)blocks);
 }
@@ -196,6 +199,7 @@ static void train_body(Emitter *e, const Kernel *k)
                             substitute(e, "$j"));
             end(e, pixels);
             clear_border(e, k, "Y", "n", "cb");
+            finish_stores(e, k, "Y");
         end(e, depth);
     end(e, groups);
 }
@@ -206,7 +210,8 @@ static void plan_train(Program *p, Kernel *k)
     plan_groups(p, k, 1);
 }
 
-static const FastKernel train = {.name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .plan = plan_train, .body = train_body};
+static const FastKernel train = {.name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_train,
+                                 .body = train_body};
 const FastKernel *const batchnorm_train_families[] = {&train, NULL};
 
 /* ---- prediction -------------------------------------------------------------------------------------------------- */
@@ -233,6 +238,7 @@ static void predict_body(Emitter *e, const Kernel *k)
                         substitute(e, "$j"));
         end(e, pixels);
         clear_border(e, k, "Y", "n", "cb");
+        finish_stores(e, k, "Y");
     end(e, depth);
 }
 
@@ -242,7 +248,7 @@ static void plan_predict(Program *p, Kernel *k)
 }
 
 static const FastKernel predict = {
-    .name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .plan = plan_predict, .body = predict_body};
+    .name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_predict, .body = predict_body};
 const FastKernel *const batchnorm_predict_families[] = {&predict, NULL};
 
 /* ---- folding into a convolution ---------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
  *   grad              reads X, dY, writes dX           3 tensors through memory (5 if a group outgrows the cache)
  *     with FUSE_GATE  the same, and the gradient of the ReLU behind is taken on the way: its own kernel would read two
  *                     tensors and write one. Where it let values pass is found from X as the forward pass found it
+ *     in place of dY  the same, without reading what it overwrites
  *   grad_scale        reads X, dY                      2, where nothing before this layer learns
  *
  * Requires: X, dY in vectors of L channels, mean and inverse_deviation from training's forward pass. Establishes: dscale,
@@ -130,6 +131,7 @@ static void apply(Emitter *e, const Kernel *k)
             store_pixel(e, k, "dX", "scales * (d - a - x * b)", substitute(e, "$n"), "cb", "i", substitute(e, "$j"));
         end(e, pixels);
         clear_border(e, k, "dX", "n", "cb");
+        finish_stores(e, k, "dX");
     end(e, depth);
 }
 
@@ -154,6 +156,6 @@ static void plan_grad(Program *p, Kernel *k)
 static const FastKernel grad_scale = {
     .name = "planes", .fuses = FUSE_GATE, .plan = plan_grad_scale, .body = grad_scale_body};
 static const FastKernel grad = {
-    .name = "planes", .fuses = FUSE_MASK | FUSE_GATE, .plan = plan_grad, .body = grad_body};
+    .name = "planes", .fuses = FUSE_MASK | FUSE_GATE, .in_place = true, .plan = plan_grad, .body = grad_body};
 const FastKernel *const batchnorm_grad_scale_families[] = {&grad_scale, NULL};
 const FastKernel *const batchnorm_grad_families[] = {&grad, NULL};

@@ -144,6 +144,11 @@ const char *shared_part(Emitter *e, const char *name, const char *comment, const
 void store_pixel(Emitter *, const Kernel *, const char *role, const char *value, const char *n, const char *block,
                  const char *i, const char *j);
 
+/* Where schedule.streams is set, store_pixel stores past the caches, unless the output lies in place of an input: what the
+ * kernel shares among threads then ends with this statement, so that others see what was stored. */
+bool streams_output(const Kernel *, const char *role);
+void finish_stores(Emitter *, const Kernel *, const char *role);
+
 /* "clear_border(Y[n][kb], ...);" for one plane of the operand; nothing where it has no border or the kernel adds. */
 void clear_border(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 

@@ -14,6 +14,20 @@ static const Layout *layout_of(const Kernel *k, const char *role)
     return t->rank == 4 && t->storage->rank == 4 ? &t->storage->layout : &t->layout;
 }
 
+bool streams_output(const Kernel *k, const char *role)
+{
+    bool in_place = false;
+    for (int i = 0; i < k->operand_count; i++)
+        in_place |= k->operand[i].access == OPERAND_READ && k->operand[i].tensor->storage == operand_of(k, role)->tensor->storage;
+    return k->schedule.streams && !k->adds && !in_place;
+}
+
+void finish_stores(Emitter *e, const Kernel *k, const char *role)
+{
+    if (streams_output(k, role))
+        line(e, "finish_streams();");
+}
+
 void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *value, const char *n, const char *block,
                  const char *i, const char *j)
 {
@@ -35,7 +49,7 @@ void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *valu
         let(e, "value", "where_positive(load(%s), %s)", substitute(e, pixel(e, k, "M", n, block, i, j)),
             substitute(e, "$value"));
     let(e, "value", "%s", substitute(e, "$value"));
-    line(e, substitute(e, "store($place, $value);"));
+    line(e, substitute(e, streams_output(k, role) ? "stream($place, $value);" : "store($place, $value);"));
 }
 
 void clear_border(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
