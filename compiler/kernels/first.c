@@ -84,9 +84,8 @@ static void declare_rows(Emitter *e, const First *f, int64_t rows)
     let_int(e, "C", f->channels);
     let_int(e, "under", rows_under(f, rows));
     let_int(e, "width", f->width);
-    let_int(e, "I", rows);
-    line(e, rows > 1 ? "_Alignas(64) real rows[$C][$under][$width];  /* of X under $I output rows, with their padding */"
-                     : "_Alignas(64) real rows[$C][$under][$width];  /* of X under an output row, with their padding */");
+    let(e, "rows", rows > 1 ? "%lld output rows" : "an output row", (long long)rows);
+    line(e, "_Alignas(64) real rows[$C][$under][$width];        /* of X under $rows, with the padding */");
     if (f->copied < f->width)
         line(e, "memset(rows, 0, sizeof rows);");
 }
@@ -114,7 +113,7 @@ static void copy_rows(Emitter *e, const First *f, int64_t rows, const char *from
     end(e, 2);
 }
 
-/* The rows that the next $rows output rows add to those at hand come to the cache while these are worked on: columns
+/* The rows that the next `rows` output rows add to those at hand come to the cache while these are worked on: columns
  * `from` to `to` (templates) of channel c. */
 static void prefetch_rows(Emitter *e, const First *f, int64_t rows, const char *row, const char *from, const char *to)
 {
@@ -131,7 +130,7 @@ static void prefetch_rows(Emitter *e, const First *f, int64_t rows, const char *
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* Register tile: pixels x vectors of filters, all sums, the vectors of W and one broadcast element of X in registers. */
+/* Register tile: pixels x vectors of filters. The sums, the vectors of W and one element of X are in registers. */
 static void plan_forward(Program *p, Kernel *k)
 {
     First f = first_of(k, p->target->lanes);
@@ -285,7 +284,7 @@ static void grad_weight_tiles(Emitter *e, const Kernel *k, const First *f, const
     let(e, "pixel_ahead", "%s", pixel(e, k, "dY", "n", "kb + q", "start + i", "ahead"));
     let_int(e, "A", PIXELS_AHEAD);
     let_int(e, "last", f->w.out[1] - 1);
-    bool again = f->channels * f->w.kernel[0] > tiles->size;    /* dY is read once a tile, by then from the second cache */
+    bool again = f->channels * f->w.kernel[0] > tiles->size;    /* each tile reads dY, by then from the second cache */
     open_tiles(e, "r", tiles);
         line(e, "vec sum[$B][$G][$S];        /* register tile: $B vectors of filters x $G rows of $S taps */");
         loop_tile(e, k, tiles->size);
