@@ -9,7 +9,8 @@
  * - a block of pixels, some rows of a picture or some small pictures, is added up in registers before they are stored.
  *   It stays in the first cache while all tiles pass over it, and the next one is fetched meanwhile;
  * - a task owns a rectangle of dW, filters x input channels, large enough that X and dY are not read too often;
- * - where there are few tasks the pixels are split into chunks too. Each has sums of its own, added in order at the end.
+ * - where there are few tasks the pixels are split into chunks too, each with sums of its own, added in order at the
+ *   end.
  * All of it follows from the shape alone, so that results do not depend on the number of threads.
  *
  * Requires: X with the convolution's padding as its border; one group, or groups of whole blocks. Establishes: dW, with
@@ -19,7 +20,7 @@
 #include "kernels.h"
 
 enum {
-    FIRST_CACHE = 28 * 1024,            /* bytes of it for a block of pixels                                          */
+    FIRST_CACHE = 28 * 1024,            /* bytes of it for two blocks of pixels                                       */
     SUMMED_PIXELS = 100,                /* at least so many are added up between two stores, in small pictures too    */
     STREAMED_PIXELS = 512,              /* and so many where they may come from the second cache                      */
     WORK_PER_READ = 8,                  /* products for each vector that a tile reads: enough to hide that cache      */
@@ -86,7 +87,7 @@ static int64_t count_sums(const Tile *t)
     return t->blocks * t->rows * t->columns * t->channels;
 }
 
-/* Cycles a product, roughly: two products a cycle that take four, two loads a cycle, and vectors from the second cache. */
+/* Cycles a product, roughly: two products a cycle that take four, two loads a cycle, vectors from the second cache. */
 static double tile_cost(const Tile *t)
 {
     double sums = (double)count_sums(t), blocks = (double)t->blocks;
@@ -144,13 +145,14 @@ static void choose_task(const Problem *p, Plan *plan)
     }
 }
 
-/* A block of pixels fits the first cache under one tile. Small pictures may go beyond it, so that their sums are stored
- * less often, where a tile has products enough for each vector that it then reads from the second cache. */
+/* Under one tile a block of pixels and the next, fetched meanwhile, fit the first cache. Small pictures may go beyond
+ * it, so that their sums are stored less often, where a tile has products enough for each vector that it then reads from
+ * the second cache. */
 static void choose_pixels(const Problem *p, Plan *plan)
 {
     const Tile *t = &plan->tile;
     int64_t height = p->w.out[0], width = p->w.out[1], vector = p->lanes * (int64_t)sizeof(float);
-    int64_t pixels = FIRST_CACHE / (vector * (t->blocks + vectors_under(p)));
+    int64_t pixels = FIRST_CACHE / (2 * vector * (t->blocks + vectors_under(p)));
     plan->rows = even_tile(height, least(height, most(pixels / width, 1)));
     plan->row_blocks = pieces(height, plan->rows);
     plan->images = 1;
@@ -190,8 +192,8 @@ static void make_plan(Program *program, Kernel *k)
     k->schedule.blocks = (int)t->blocks;
     k->schedule.rows = (int)(plan->rows * plan->images);
     k->schedule.chunks = (int)plan->chunks;
-    k->schedule.text = arena_printf(program->arena, "tile %lld vectors x %lldx%lld taps x %lld channels, %lld %s a block, "
-                                    "%lld tasks, %lld chunks", (long long)t->blocks, (long long)t->rows,
+    k->schedule.text = arena_printf(program->arena, "tile %lld vectors x %lldx%lld taps x %lld channels, %lld %s a "
+                                    "block, %lld tasks x %lld of the pixels", (long long)t->blocks, (long long)t->rows,
                                     (long long)t->columns, (long long)t->channels,
                                     (long long)(plan->images > 1 ? plan->images : plan->rows),
                                     plan->images > 1 ? "pictures" : "rows",
@@ -360,7 +362,7 @@ static void add_block(Emitter *e, const Kernel *k, const Problem *p, const Plan 
     end(e, depth);
 }
 
-/* Opens the loop over a task's blocks of pixels and says which rows or pictures the block holds; the number of loops. */
+/* Opens the loop over a task's blocks of pixels and says which rows or pictures a block holds; the number of loops. */
 static int open_pixels(Emitter *e, const Problem *p, const Plan *plan)
 {
     let_int(e, "pixel_blocks", plan->pixel_blocks);
