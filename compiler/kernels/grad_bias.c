@@ -1,8 +1,8 @@
 /* grad_bias.c - bias gradient of a convolution on blocked pictures: db[k] = sum_{n,i,j} dY[n,k,i,j].
  *
- * Reading dY is all the time it takes. A thread sums whole planes of L channels, row by row, so that several rows are in
- * flight and no sum has many terms; with few planes of channels the pictures are split into chunks, whose sums are added
- * in order.
+ * Reading dY is all the time it takes. A thread sums whole planes of L channels, row by row, so that several rows are
+ * in flight and no sum has many terms; with few blocks of channels the pictures are split into chunks, whose sums are
+ * added in order.
  *
  * Requires: dY blocked. Establishes: db, zeros in its spare lanes because those of dY hold zeros.
  */
@@ -18,7 +18,8 @@ static void make_plan(Program *p, Kernel *k)
     if (chunks > 1)
         scratch_of(p, k, "partial", 2, (int64_t[]){chunks, blocks * p->target->lanes});
     k->schedule.chunks = (int)chunks;
-    k->schedule.text = arena_printf(p->arena, "blocks of channels shared among threads, %lld chunks", (long long)chunks);
+    k->schedule.text = arena_printf(p->arena, "blocks of channels shared among threads, %lld %s of pictures",
+                                    (long long)chunks, chunks > 1 ? "chunks" : "chunk");
 }
 
 static void body(Emitter *e, const Kernel *k)
@@ -33,7 +34,8 @@ static void body(Emitter *e, const Kernel *k)
         loop(e, "chunk", chunks);
     loop(e, "kb", blocks);
         line(e, "vec sum = zero;");
-        loop_between(e, "n", chunks > 1 ? "chunk * $N / $chunks" : "0", chunks > 1 ? "(chunk + 1) * $N / $chunks" : "$N");
+        loop_between(e, "n", chunks > 1 ? "chunk * $N / $chunks" : "0",
+                     chunks > 1 ? "(chunk + 1) * $N / $chunks" : "$N");
             line(e, "vec plane = zero;");
             loop(e, "i", l->output.dim[1]);
                 line(e, "vec row = zero;");
