@@ -7,6 +7,7 @@
  * Blocks of channels inside a picture, nChw16c, are those of oneDNN (Georganas et al. 2018, "Anatomy of high-performance
  * deep learning convolutions on SIMD architectures", section II-B).
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -172,18 +173,36 @@ static bool has_row_view(const Program *p, const Tensor *storage)
     return false;
 }
 
-/* Kernels that want a border where there can be none fall back to the textbook. */
-static void refuse_borders(Program *p)
+enum { FUSED_LAYERS = 4 };      /* as many as fuse.c may join: convolution, batch norm, add, ReLU */
+
+/* Has a tensor of this layer, or of one that stands at most `hops` before or behind it, a row view? */
+static bool row_view_near(const Program *p, const Layer *l, int hops)
 {
-    for (int i = 0; i < p->kernels.count; i++) {
-        Kernel *k = p->kernels.items[i];
-        for (int o = 0; k->fast && k->fast->border && o < k->operand_count; o++) {
-            const Operand *operand = &k->operand[o];
-            if (operand->tensor->rank == 4 && !is_empty(k->fast->border(k, operand)) && k->fuses == 0 &&
-                has_row_view(p, operand->tensor->storage))
-                k->fast = NULL;
-        }
+    const Tensor *own[] = {p->activation[l->index], p->gradient[l->index]};
+    for (int i = 0; i < 2; i++)
+        if (own[i] && has_row_view(p, own[i]->storage))
+            return true;
+    for (int i = 0; hops > 0 && i < p->graph->layers.count; i++) {
+        const Layer *other = p->graph->layers.items[i];
+        for (int k = 0; k < other->input_count; k++)
+            if (other->input[k] == l && row_view_near(p, other, hops - 1))
+                return true;
     }
+    for (int k = 0; hops > 0 && k < l->input_count; k++)
+        if (row_view_near(p, l->input[k], hops - 1))
+            return true;
+    return false;
+}
+
+bool wants_impossible_border(const Program *p, const Kernel *k)
+{
+    for (int o = 0; k->fast->border && o < k->operand_count; o++) {
+        const Tensor *t = k->operand[o].tensor;
+        if (t->rank == 4 && t->dim[2] * t->dim[3] == 1 && !is_empty(k->fast->border(k, &k->operand[o])) && t->layer &&
+            (has_row_view(p, t->storage) || row_view_near(p, t->layer, FUSED_LAYERS)))
+            return true;
+    }
+    return false;
 }
 
 static void settle_borders(Program *p)
@@ -194,6 +213,8 @@ static void settle_borders(Program *p)
             Tensor *t = k->operand[o].tensor->storage;
             if (t->rank == 4 && t->layout.kind == LAYOUT_BLOCKED)
                 widen(&t->layout.border, k->fast->border(k, &k->operand[o]));
+            if (!is_empty(t->layout.border) && has_row_view(p, t))
+                abort();        /* schedule.c asks wants_impossible_border */
         }
     }
 }
@@ -362,7 +383,6 @@ static void keep_layers(Program *p)
 
 void choose_layouts(Program *p)
 {
-    refuse_borders(p);
     settle_kinds(p);
     settle_borders(p);
     insert_conversions(p);

@@ -34,6 +34,7 @@ enum { MAX_PHYSICAL_RANK = 6 };
 
 struct Tensor;
 struct Program;
+struct Kernel;
 struct Target;
 
 /* The sizes of the C array that holds it; returns their number. A view of some channels has its storage's sizes. */
@@ -44,6 +45,9 @@ int64_t slice_offset(const struct Tensor *);            /* of a view of some cha
 /* How a parameter (given by its sizes) lies in memory for a target; NULL: plain, -O0. Returns as physical_dims. */
 Layout  parameter_layout(int rank, const struct Target *);
 int     laid_dims(int rank, const int64_t *dims, Layout, int64_t physical[MAX_PHYSICAL_RANK]);
+
+/* Does the kernel want zeros around a picture that may share memory with a row, once kernels are joined? */
+bool    wants_impossible_border(const struct Program *, const struct Kernel *);
 
 /* Requires: kernels chosen by schedule.c and joined by fuse.c. Establishes: a layout for every tensor, wide enough
  * borders, and conversion kernels where a textbook kernel meets blocked tensors. */

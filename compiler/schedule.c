@@ -40,6 +40,18 @@ static bool is_allowed(const Program *p, const FastKernel *f, const char *asked)
     return !(p->tuning->no_winograd && strcmp(f->name, "winograd") == 0);
 }
 
+/* Forgets a family, and the room that its plan asked for. */
+static void take_back(Kernel *k)
+{
+    int count = 0;
+    for (int o = 0; o < k->operand_count; o++)
+        if (!k->operand[o].tensor->scratch)
+            k->operand[count++] = k->operand[o];
+    k->operand_count = count;
+    k->fast = NULL;
+    k->schedule = (Schedule){0};
+}
+
 void schedule_kernel(Program *p, Kernel *k)
 {
     const char *asked = asked_algorithm(p, k);
@@ -50,7 +62,9 @@ void schedule_kernel(Program *p, Kernel *k)
         k->fast = f;
         if (f->plan)
             f->plan(p, k);
-        return;
+        if (!wants_impossible_border(p, k))
+            return;
+        take_back(k);
     }
 }
 

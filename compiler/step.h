@@ -46,6 +46,7 @@ typedef struct Tensor {
     bool           written;     /* gradients: a kernel has written it, so the next one adds     */
     bool           outside;     /* belongs to the caller, who keeps it as PyTorch does (cnnc kernel) */
     bool           lasts;       /* looked at after the last kernel: alive to the end            */
+    bool           scratch;     /* asked for by the plan of the one kernel that uses it         */
     int            first, last; /* lifetime: indices into program->kernels, both included       */
     int64_t        offset;      /* bytes from the arena's start, placed by memory.c             */
 } Tensor;

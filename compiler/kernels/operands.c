@@ -33,6 +33,7 @@ Tensor *scratch_of(Program *p, Kernel *k, const char *role, int rank, const int6
     const char *name = arena_printf(p->arena, "%s_%s", k->def->suffix, role);
     Tensor *t = saved_of(p, k->layer, name, TYPE_REAL, rank, dims);
     t->layout = (Layout){.kind = LAYOUT_PLAIN, .lanes = p->target->lanes, .fixed = true};
+    t->scratch = true;
     writes(k, role, t);
     return t;
 }
