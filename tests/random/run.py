@@ -5,10 +5,10 @@
 
 Each network is compiled twice: in float at -O1 with -Wall -Wextra -Werror (by clang, every third by gcc, and every
 tenth with the flags that cnnc itself gives), and in double with checks of undefined behaviour, array bounds among
-them. Fast code (--level 2) is compiled as cnnc does it, every third by gcc. Compared are all values of the logits in
-both modes, the loss, every gradient, momenta, parameters and running statistics, over three training steps (the
-protocol is at the head of tests/golden/make.py). An error is relative to the largest value of its tensor; where that
-is less, to 1e-3, and among gradients and momenta to 1e-2 of the largest of that step: the gradient of a bias that
+them. Fast code (--level 2) is made for each target that this machine runs in turn. Compared are all values of the
+logits in both modes, the loss, every gradient, momenta, parameters and running statistics, over three training steps
+(the protocol is at the head of tests/golden/make.py). An error is relative to the largest value of its tensor; where
+that is less, to 1e-3, and among gradients and momenta to 1e-2 of the largest of that step: the gradient of a bias that
 batch normalisation removes is a sum of such that cancel.
 
     double  1e-9: the same formulas, other orders of summing; batch norm over few values multiplies 1e-16 by up to 1e5
@@ -99,21 +99,34 @@ def command(*words):
     return done
 
 
+def targets():
+    """{target: the C compiler's flags} for those that this machine runs."""
+    with open("/proc/cpuinfo", encoding="utf-8") as info:
+        words = set(info.read().split())
+    known = {"generic": []}
+    if {"avx2", "fma"} <= words:
+        known["x86-64-v3"] = ["-march=x86-64-v3"]
+    if {"avx512vl", "avx512bw", "avx512dq", "avx512cd"} <= words:
+        known["x86-64-v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
+    return known
+
+
 def compile_network(cnnc, level, folder, seed, precision):
-    """The path of a shared library. Fast code wants its target's flags: it is always compiled through cnnc."""
+    """The path of a shared library. Fast code is made for one target after the other, and runs in parallel in float."""
     name = os.path.join(folder, f"random{seed}")
     library = f"{name}_{precision}.so"
-    if level != "-O0" or (precision == "float" and seed % 10 == 0):
-        double = ["--double"] if precision == "double" else []
-        compiler = ["--cc=gcc"] if level != "-O0" and seed % 3 == 0 else []
-        command(cnnc, level, *double, *compiler, "--shared", name + ".net", "-o", library)
+    if precision == "float" and seed % 10 == 0:
+        command(cnnc, level, "--shared", name + ".net", "-o", library)
         return library
-    here = os.path.dirname(cnnc)
+    here, known = os.path.dirname(cnnc), targets()
+    target = list(known)[seed // 3 % len(known)]
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{here}/include"]
     compiler = "gcc" if precision == "float" and seed % 3 == 0 else "clang-19"
     flags += {"float": ["-O1"],
               "double": ["-O0", "-DREAL=double", "-fsanitize=undefined", "-fsanitize-trap=all"]}[precision]
-    command(cnnc, level, name + ".net", "-o", name + ".c")
+    if level != "-O0":
+        flags += known[target] + (["-fopenmp"] if precision == "float" else [])
+    command(cnnc, level, "--target", target, name + ".net", "-o", name + ".c")
     archive = os.path.join(here, "libcnn-double.a" if precision == "double" else "libcnn.a")
     command(compiler, *flags, name + ".c", archive, "-lm", "-o", library)
     return library
