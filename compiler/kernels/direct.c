@@ -2,18 +2,18 @@
  *
  *     Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*stride+r*dilation-pad,...]
  *
- * For any kernel, stride, dilation and padding; one group, or groups of whole vectors of channels. X lies inside a border
- * of zeros as wide as the padding, so that no tap needs a test. The loops are those of direct_loops.c.
+ * For any kernel, stride, dilation and padding; one group, or groups of whole vectors of channels. X lies inside a
+ * border of zeros as wide as the padding, so that no tap needs a test. The loops are those of direct_loops.c.
  */
 #include "direct.h"
 
 static const DirectNames forward_names = {
-    .in = "X", .filters = "W", .out = "Y", .out_block = "kb", .in_block = "cb", .in_lane = "c", .row = "i", .column = "j",
-    .sum = "y", .factor = "x", .channels = "output channels",
+    .in = "X", .filters = "W", .out = "Y", .out_block = "kb", .in_block = "cb", .in_lane = "c", .row = "i",
+    .column = "j", .sum = "y", .factor = "x", .channels = "output channels",
 };
 static const DirectNames forward_names_with_bias = {
-    .in = "X", .filters = "W", .out = "Y", .start = "b", .out_block = "kb", .in_block = "cb", .in_lane = "c", .row = "i",
-    .column = "j", .sum = "y", .factor = "x", .channels = "output channels",
+    .in = "X", .filters = "W", .out = "Y", .start = "b", .out_block = "kb", .in_block = "cb", .in_lane = "c",
+    .row = "i", .column = "j", .sum = "y", .factor = "x", .channels = "output channels",
 };
 
 static void describe(const Kernel *kernel, int lanes, Direct *d)

@@ -5,8 +5,8 @@
 #include "kernels.h"
 
 /* One direction of a picture, index 0 height and 1 width. The i-th of `count` output pixels is pixel
- * i * out_step + out_first; its t-th tap of `taps` multiplies input pixel i * step + t * tap_step + first by the filter's
- * tap t * filter_step + filter_first. */
+ * i * out_step + out_first; its t-th tap of `taps` multiplies input pixel i * step + t * tap_step + first by the tap
+ * t * filter_step + filter_first of the filter. */
 typedef struct {
     int64_t count, out_step, out_first;
     int64_t step, tap_step, first;
@@ -35,7 +35,7 @@ typedef struct {
     bool        merged_taps;            /* filters[..][r * S + s][..] instead of [r][s]         */
 } DirectNames;
 
-/* out[n, ob, pixel] = start + sum over input channels and taps of filters[ob, channel, tap] * in[n, channel, pixel']. */
+/* out[n, block, pixel] = start + sum over input channels and taps of filters[block, channel, tap] * in[n, channel]. */
 typedef struct {
     const DirectNames *names;
     int     lanes;
@@ -51,7 +51,7 @@ typedef struct {
 
 /* ---- direct_plan.c ----------------------------------------------------------------------------------------------- */
 
-/* Can these channels be blocked: one group, or groups of whole vectors; and is the border not many times the picture? */
+/* Can the channels be blocked: one group, or groups of whole vectors; and is the border not many times the picture? */
 bool    direct_fits(const Kernel *, const Target *);
 /* Does a batch give enough independent planes for many threads, or do rows have to be shared out too? */
 bool    direct_has_planes(const Direct *);

@@ -1,6 +1,7 @@
 /* direct_grad_input.c - direct convolution, gradient of the input, on blocked pictures.
  *
- *     dX[n,c,h,w] = sum over k and the taps r, s with h = i*stride + r*dilation - pad (w likewise) of W[k,c,r,s] * dY[n,k,i,j]
+ *     dX[n,c,h,w] = sum of W[k,c,r,s] * dY[n,k,i,j] over k and the taps r, s with h = i*stride + r*dilation - pad
+ *                   and w = j*stride + s*dilation - pad
  *
  * For stride 1 this is a forward convolution of dY with filters that are rotated by 180 degrees and whose input and
  * output channels are exchanged (Dumoulin and Visin 2016, "A guide to convolution arithmetic", section 4). For stride s
@@ -13,8 +14,8 @@
 #include "direct.h"
 
 static const DirectNames names = {
-    .in = "dY", .filters = "V", .out = "dX", .out_block = "cb", .in_block = "kb", .in_lane = "k", .row = "h", .column = "w",
-    .sum = "dx", .factor = "dy", .channels = "input channels", .merged_taps = true,
+    .in = "dY", .filters = "V", .out = "dX", .out_block = "cb", .in_block = "kb", .in_lane = "k", .row = "h",
+    .column = "w", .sum = "dx", .factor = "dy", .channels = "input channels", .merged_taps = true,
 };
 
 static int64_t gcd(int64_t a, int64_t b)

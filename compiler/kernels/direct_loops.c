@@ -1,12 +1,12 @@
 /* direct_loops.c - the loops of a direct convolution on blocked pictures, shared by its forward pass (direct.c) and its
  * data gradient (direct_grad_input.c).
  *
- * Requires: a Direct that says which input pixel and which filter tap meet at an output pixel. Establishes: every output
- * pixel is summed in registers over all channels and taps and stored once. A register tile is some pixels x some vectors
- * of output channels; for each input channel it loads the vectors of the filter, broadcasts each pixel's value and
- * multiplies (Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures",
- * sections II-B to II-D). Where a picture is no multiple of the tile, a smaller tile works on what is left, so that no
- * product is computed in vain.
+ * Requires: schedule.more, a Direct that says which input pixel and which filter tap meet at an output pixel.
+ * Establishes: every output pixel is summed in registers over all channels and taps and stored once. A register tile is
+ * some pixels x some vectors of output channels; for each input channel it loads the vectors of the filter, broadcasts
+ * each pixel's value and multiplies (Georganas et al. 2018, "Anatomy of high-performance deep learning
+ * convolutions on SIMD architectures", sections II-B to II-D). Where a picture is no multiple of the tile, a smaller
+ * tile works on what is left, so that no product is computed in vain.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +32,7 @@ static const char *index_text(Emitter *e, const Term *terms, int count, int64_t 
             constant += number * t->factor;
             continue;
         }
-        const char *plus = *text ? " + " : "";
-        text = t->factor == 1 ? arena_printf(emitter_arena(e), "%s%s%s", text, plus, t->name)
-                              : arena_printf(emitter_arena(e), "%s%s%s * %lld", text, plus, t->name, (long long)t->factor);
+        text = arena_printf(emitter_arena(e), "%s%s%s", text, *text ? " + " : "", times(e, t->name, t->factor));
     }
     if (!*text)
         return arena_printf(emitter_arena(e), "%lld", (long long)constant);
@@ -118,8 +116,10 @@ static void loop_lanes(Emitter *e, const Direct *d, const char *block)
         loop(e, d->names->in_lane, d->in_blocks == 1 ? d->in_channels : d->lanes);
         return;
     }
-    line(e, arena_printf(emitter_arena(e), "const int lanes = %s < %lld ? %d : %lld;", block, (long long)d->in_blocks - 1,
-                         d->lanes, (long long)rest));
+    let(e, "block", "%s", block);
+    let_int(e, "last", d->in_blocks - 1);
+    let_int(e, "rest", rest);
+    line(e, "const int lanes = $block < $last ? $L : $rest;");
     rolled(e);
     loop_between(e, d->names->in_lane, "0", "lanes");
 }
@@ -134,10 +134,11 @@ static const char *filter_text(Emitter *e, const Place *p, int v, const char *in
         taps = index_text(e, (Term[]){{r, row->filter_step * p->d->filter_width}, {s, column->filter_step}}, 2,
                         row->filter_first * p->d->filter_width + column->filter_first);
     else
-        taps = arena_printf(emitter_arena(e), "%s][%s", index_text(e, &(Term){r, row->filter_step}, 1, row->filter_first),
+        taps = arena_printf(emitter_arena(e), "%s][%s",
+                            index_text(e, &(Term){r, row->filter_step}, 1, row->filter_first),
                             index_text(e, &(Term){s, column->filter_step}, 1, column->filter_first));
-    return arena_printf(emitter_arena(e), "%s[%s][%s][%s][%s]", names->filters, block_text(e, p->block, v), in_block, taps,
-                        names->in_lane);
+    return arena_printf(emitter_arena(e), "%s[%s][%s][%s][%s]", names->filters, block_text(e, p->block, v), in_block,
+                        taps, names->in_lane);
 }
 
 /* The picture's block that belongs to block `in_block` of a group's input. */
@@ -166,8 +167,8 @@ static void add_products(Emitter *e, const Place *p)
                         line(e, "const vec w$v = load($from);");
                     }
                     int inner = loop_tile(e, p);
-                        const char *i = index_text(e, (Term[]){{p->i, row->step}, {down(p), row->step}, {r, row->tap_step}}, 3,
-                                                 row->first);
+                        const char *i = index_text(e, (Term[]){{p->i, row->step}, {down(p), row->step},
+                                                               {r, row->tap_step}}, 3, row->first);
                         const char *j = index_text(e, (Term[]){{p->j, column->step}, {"t", column->step},
                                                              {s, column->tap_step}}, 3, column->first);
                         let(e, "pixel", "%s[%s]", pixel(e, p->kernel, names->in, "n", group_block(e, p, block), i, j),
@@ -187,7 +188,8 @@ static void store_sums(Emitter *e, const Place *p)
     const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
     int depth = loop_tile(e, p);
         const char *i = index_text(e, (Term[]){{p->i, row->out_step}, {down(p), row->out_step}}, 2, row->out_first);
-        const char *j = index_text(e, (Term[]){{p->j, column->out_step}, {"t", column->out_step}}, 2, column->out_first);
+        const char *j = index_text(e, (Term[]){{p->j, column->out_step}, {"t", column->out_step}}, 2,
+                                   column->out_first);
         for (int v = 0; v < p->blocks; v++) {
             let_int(e, "v", v);
             store_pixel(e, p->kernel, names->out, "$sum$v$at", "n", block_text(e, p->block, v), i, j);
@@ -244,12 +246,13 @@ static void emit_part(Emitter *e, Place p, int64_t block_rows)
         emit_rows(e, p, p.tile.rows, "0", whole == height && p.d->parts == 1);
     } else {
         bool cut = block_rows && (whole % block_rows != 0 || direct_rows(p.d) > whole);
-        if (!block_rows)
-            step_loop(e, i, whole, p.tile.rows);
+        let_int(e, "rows", block_rows);
+        let_int(e, "whole", whole);
+        if (block_rows)
+            step_between(e, i, "top", cut ? "(top + $rows < $whole ? top + $rows : $whole)" : "top + $rows",
+                         p.tile.rows);
         else
-            step_between(e, i, "top", arena_printf(arena, cut ? "(top + %lld < %lld ? top + %lld : %lld)" : "top + %lld",
-                                                   (long long)block_rows, (long long)whole, (long long)block_rows,
-                                                   (long long)whole), p.tile.rows);
+            step_loop(e, i, whole, p.tile.rows);
         emit_rows(e, p, p.tile.rows, i, true);
         end(e, 1);
     }

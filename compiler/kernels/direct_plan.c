@@ -1,4 +1,4 @@
-/* direct_plan.c - how a direct convolution works on its shape: the register tile, which loop threads share, cache blocks.
+/* direct_plan.c - how a direct convolution works on its shape: register tile, loops shared among threads, cache blocks.
  *
  * Requires: a Direct that says which input pixel and which filter tap meet at an output pixel (direct.h). Establishes:
  * kernel->schedule, and in schedule.more the Direct as direct_loops.c will write it. The costs are cycles of a machine
@@ -23,7 +23,7 @@ bool is_empty(const Part *part)
     return part->axis[0].taps == 0 || part->axis[1].taps == 0;
 }
 
-/* Cycles of a tile for one input channel and tap, at one FMA a cycle: products, or loads where there are more of them. */
+/* Cycles of a tile for one input channel and tap: one a product, or one a load where there are more of these. */
 static double tile_cycles(int64_t pixels, int blocks)
 {
     double work = (double)(pixels * blocks), loads = (double)(pixels + blocks);
@@ -53,7 +53,7 @@ Tile direct_tile(const Part *part, int64_t pixels, int blocks)
     Tile best = {1, 1};
     double least = plane_cycles(part, best, blocks);
     for (int64_t columns = width < pixels ? width : pixels; columns > 0; columns--)
-        for (int64_t rows = 1; rows <= height && (rows == 1 || (columns == width && rows * columns <= pixels)); rows++) {
+        for (int64_t rows = 1; rows <= (columns == width ? pixels / width : 1) && rows <= height; rows++) {
             double cycles = plane_cycles(part, (Tile){rows, columns}, blocks);
             if (cycles < least) {
                 least = cycles;
@@ -232,7 +232,8 @@ bool direct_fits(const Kernel *kernel, const Target *target)
     Window w;
     conv_window(l, &w);
     int64_t groups = conv_groups(l);
-    if (groups > 1 && (l->input[0]->output.dim[0] / groups % target->lanes || l->output.dim[0] / groups % target->lanes))
+    int64_t in_channels = l->input[0]->output.dim[0] / groups, out_channels = l->output.dim[0] / groups;
+    if (groups > 1 && (in_channels % target->lanes != 0 || out_channels % target->lanes != 0))
         return false;
     for (int d = 0; d < 2; d++)
         if ((w.kernel[d] - 1) * w.dilation[d] + w.before[d] + w.after[d] > 4 * w.in[d] + 16)
