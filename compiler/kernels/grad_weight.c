@@ -146,8 +146,8 @@ static void choose_task(const Problem *p, Plan *plan)
 }
 
 /* Under one tile a block of pixels and the next, fetched meanwhile, fit the first cache. Small pictures may go beyond
- * it, so that their sums are stored less often, where a tile has products enough for each vector that it then reads from
- * the second cache. */
+ * it, so that their sums are stored less often, where a tile has products enough for each vector that it then reads
+ * from the second cache. */
 static void choose_pixels(const Problem *p, Plan *plan)
 {
     const Tile *t = &plan->tile;
@@ -193,7 +193,7 @@ static void make_plan(Program *program, Kernel *k)
     k->schedule.rows = (int)(plan->rows * plan->images);
     k->schedule.chunks = (int)plan->chunks;
     k->schedule.text = arena_printf(program->arena, "tile %lld vectors x %lldx%lld taps x %lld channels, %lld %s a "
-                                    "block, %lld tasks x %lld of the pixels", (long long)t->blocks, (long long)t->rows,
+                                    "block, %lld tasks x %lld chunks", (long long)t->blocks, (long long)t->rows,
                                     (long long)t->columns, (long long)t->channels,
                                     (long long)(plan->images > 1 ? plan->images : plan->rows),
                                     plan->images > 1 ? "pictures" : "rows",
