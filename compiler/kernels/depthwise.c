@@ -58,7 +58,7 @@ static int64_t common_divisor(int64_t a, int64_t b)
     return b == 0 ? a : common_divisor(b, a % b);
 }
 
-/* The input pixels h = i * stride + place. Tap r of output pixel p meets h where p * stride = h + before - r * dilation,
+/* The input pixels h = i * stride + place. Tap r of output pixel p meets h if p * stride = h + before - r * dilation,
  * so of the first r for which stride divides that, and of every (stride / gcd(stride, dilation))-th behind it. */
 static Axis gradient_axis(const Window *w, int d, int64_t place)
 {
