@@ -170,13 +170,14 @@ static const char *load_of(const Kernel *k, const char *role)
 }
 
 /* Rows and vectors of a tile: three quarters of the registers accumulate, the others hold factors. A number of vectors
- * that divides all leaves no narrow tiles; rows are shared out evenly. Kept in schedule.pixels and schedule.blocks. */
+ * that divides all leaves no narrow tiles, which matter where there are few; rows are shared out evenly. Kept in
+ * schedule.pixels and schedule.blocks. */
 static void choose_tile(Schedule *s, const Target *target, int64_t rows, int64_t vectors)
 {
     int64_t room = target->registers * 3 / 4, wide = 3;
     static const int widths[] = {3, 4, 2};
     for (int i = 2; i >= 0; i--)
-        if (vectors % widths[i] == 0)
+        if (vectors % widths[i] == 0 && vectors < 128)
             wide = widths[i];
     wide = smaller(wide, vectors);
     while (rows * wide * 2 <= 8 && wide * 2 <= vectors)
