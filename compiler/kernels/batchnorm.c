@@ -1,8 +1,8 @@
 /* batchnorm.c - batch normalisation of blocked pictures and of rows: training's forward pass, prediction, folding.
  *
- * Ioffe and Szegedy 2015, algorithm 1. All of it is bound by memory, so what counts is how often a tensor passes through
- * it. A training step reads X for the statistics and again to apply them; the channels are worked in groups of
- * blocks that stay in cache between the two, so that X comes from memory once:
+ * Ioffe and Szegedy 2015, algorithm 1. All of it is bound by memory, so what counts is how often a tensor passes
+ * through it. A training step reads X for the statistics and again to apply them; the channels are worked in groups
+ * of blocks that stay in cache between the two, so that X comes from memory once:
  *
  *   forward_train     reads X, writes Y                2 tensors through memory (3 if a group outgrows the cache)
  *     behind a convolution that stored `partial` (FUSE_STATS): the same 2, and no first pass
@@ -99,8 +99,8 @@ void add_partial(Program *program, Kernel *k)
                (int64_t[]){s->rank == 3 ? N : 1, blocks_of(s->dim[0], (int)L), 2, L});
 }
 
-/* Groups are equal, so that each is the same code: the largest divisor of the number of blocks whose inputs fill no more
- * than half of the last cache, where they stay until the second pass. */
+/* Groups are equal, so that each is the same code: the largest divisor of the number of blocks whose inputs fill no
+ * more than half of the last cache, where they stay until the second pass. */
 void plan_groups(Program *program, Kernel *k, int tensors)
 {
     const Shape *s = &k->layer->output;

@@ -32,7 +32,8 @@ int         loop_pixels_of(Emitter *, const Kernel *);
 /* Two vectors for each plane, N x blocks x 2 x L, as role "partial". */
 void        add_partial(Program *, Kernel *);
 
-/* Fills schedule.streams, and schedule.blocks: as many blocks as keep `tensors` inputs in cache between the first and the second pass. */
+/* Fills schedule.streams, and schedule.blocks: as many blocks as keep `tensors` inputs in cache between
+ * the first and the second pass. */
 void        plan_groups(Program *, Kernel *, int tensors);
 
 #endif

@@ -1,8 +1,8 @@
 /* batchnorm_grad.c - gradients of batch normalisation for blocked pictures and for rows.
  *
  * Ioffe and Szegedy 2015, section 3. The gradient of X needs the sums over dY and dY * (X - mean), which are the
- * gradients of shift and scale: X and dY are read twice. One kernel does both, group by group of channel blocks, so that
- * the second time they come from cache:
+ * gradients of shift and scale: X and dY are read twice. One kernel does both, group by group of channel blocks, so
+ * that the second time they come from cache:
  *
  *   grad              reads X, dY, writes dX           3 tensors through memory (5 if a group outgrows the cache)
  *     with FUSE_GATE  the same, and the gradient of the ReLU behind is taken on the way: its own kernel would read two
@@ -10,9 +10,9 @@
  *     in place of dY  the same, without reading what it overwrites
  *   grad_scale        reads X, dY                      2, where nothing before this layer learns
  *
- * Requires: X, dY in vectors of L channels, mean and inverse_deviation from training's forward pass. Establishes: dscale,
- * dshift; dX with zero border and spare lanes (scale is 0 there). Sums are floats along a row, double from row to row, and
- * merged in order of the images.
+ * Requires: X, dY in vectors of L channels, mean and inverse_deviation from training's forward pass. Establishes:
+ * dscale, dshift; dX with zero border and spare lanes (scale is 0 there). Sums are floats along a row, double from row
+ * to row, and merged in order of the images.
  */
 #include "batchnorm.h"
 

@@ -18,7 +18,8 @@ bool streams_output(const Kernel *k, const char *role)
 {
     bool in_place = false;
     for (int i = 0; i < k->operand_count; i++)
-        in_place |= k->operand[i].access == OPERAND_READ && k->operand[i].tensor->storage == operand_of(k, role)->tensor->storage;
+        in_place |= k->operand[i].access == OPERAND_READ &&
+                    k->operand[i].tensor->storage == operand_of(k, role)->tensor->storage;
     return k->schedule.streams && !k->adds && !in_place;
 }
 

@@ -144,7 +144,7 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     end(e, 1);
 }
 
-/* All three gradients in one kernel: at -O2, where X and dY are then read from memory once (kernels/batchnorm_grad.c). */
+/* All three gradients in one kernel, at -O2: X and dY are then read from memory once (kernels/batchnorm_grad.c). */
 static void grad_body(Emitter *e, const Kernel *kernel)
 {
     grad_scale_body(e, kernel);
