@@ -77,8 +77,9 @@ static void write_share(Emitter *e, const Kernel *k, const Window *w, Share shar
     }
     let_int(e, "columns", w->kernel[1]);
     if (share == SHARE_EDGE) {
-        let(e, "wide", "(%s)", substitute(e, "$window"));
-        let_extent(e, k->layer, w, 1, "columns", substitute(e, "$wide"));
+        line(e, "const int q = $window;");
+        let_extent(e, k->layer, w, 1, "columns", "q");
+        let(e, "window", "q");
     }
     let(e, "dy", "%s", pixel(e, k, "dY", "n", "cb", "i", substitute(e, "$window")));
     line(e, "$sum += load($dy) * splat((real)1 / ($rows * $columns));");

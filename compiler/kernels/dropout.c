@@ -26,7 +26,8 @@ static void forward_body(Emitter *e, const Kernel *k)
     int loops = loop_vectors(e, k, "Y");
         let(e, "x", "%s", vector_of(e, k, "X"));
         let(e, "mask", "%s", vector_of(e, k, "mask"));
-        line(e, "vec kept = choose(uniform_lanes(seed, $stream, step, $element, $plane) >= splat(p), splat(1), zero);");
+        line(e, "const uint32_t element = $element;         /* of the first lane */");
+        line(e, "vec kept = choose(uniform_lanes(seed, $stream, step, element, $plane) >= splat(p), splat(1), zero);");
         if (t->dim[1] % t->layout.lanes)
             line(e, "kept = choose(lanes_below($C - cb * $L), kept, zero);");
         line(e, "store_bytes($mask, kept);");

@@ -49,9 +49,10 @@ const char *without_spare(Emitter *e, const Kernel *k, const char *role, const c
     const Tensor *t = operand_of(k, role)->tensor;
     if (t->dim[1] % t->layout.lanes == 0)
         return value;
-    let(e, "kept", "%s", substitute(e, value));
+    let(e, "all", "%s", substitute(e, value));
     let_int(e, "C", t->dim[1]);
-    return "choose(lanes_below($C - cb * $L), $kept, zero)";
+    line(e, "vec all = $all;");
+    return "choose(lanes_below($C - cb * $L), all, zero)";
 }
 
 /* ---- windows ----------------------------------------------------------------------------------------------------- */
@@ -117,10 +118,10 @@ void end_inner_taps(Emitter *e, const Window *w)
     end(e, 2 + leaves_rows(w));
 }
 
-/* ---- gradients, a few pixels at a time ---------------------------------------------------------------------------- */
+/* ---- gradients, a few pixels at a time --------------------------------------------------------------------------- */
 
-/* Group j of a row: the pixels under the first stride[1] taps of window j, had it no other. They are all that windows j,
- * j - 1, ... have between them: tap s of window j - s / stride lies on pixel s % stride. */
+/* Group j of a row: the `stride` pixels from where window j begins. Tap s of window j - s / stride lies on the group's
+ * pixel s % stride, and no other window holds one. */
 typedef struct {
     int64_t first, stop;        /* groups with a pixel in the picture                                   */
     int64_t from, to;           /* those that need no test: their pixels and windows lie in the picture */

@@ -95,7 +95,8 @@ static void concat_forward_body(Emitter *e, const Kernel *k)
                 let(e, "lanes", "%s", lanes_from(k, lanes - shift, lanes));
                 line(e, "vec low = cb > 0 ? load($before) : zero;");
                 line(e, blocks > inputs ? "vec high = cb < $blocks ? load($x) : zero;" : "vec high = load($x);");
-                line(e, "vec both = __builtin_shufflevector(low, high, $lanes);");
+                line(e, "vec both =");
+                line(e, "    __builtin_shufflevector(low, high, $lanes);");
                 line(e, "store($y, cb > 0 ? both : choose(lanes_below($shift), load($y), both));");
             }
     end(e, x->rank);
@@ -116,7 +117,8 @@ static void concat_grad_input_body(Emitter *e, const Kernel *k)
             line(e, "vec low = load($dy);");
             line(e, blocks > inputs ? "vec high = load($next);" : inputs == 1 ? "vec high = zero;"
                                     : "vec high = cb < $last ? load($next) : zero;");
-            line(e, "vec joined = __builtin_shufflevector(low, high, $lanes);");
+            line(e, "vec joined =");
+            line(e, "    __builtin_shufflevector(low, high, $lanes);");
             let(e, "joined", "joined");
         }
         store_pixel(e, k, "dX", without_spare(e, k, "dX", "$joined"), "n", "cb", "i", "j");
