@@ -22,7 +22,7 @@ typedef struct {
     int      c, h, w;           /* the current shape */
 } Writer;
 
-/* ---- choices --------------------------------------------------------------------------------------------------------- */
+/* ---- choices ----------------------------------------------------------------------------------------------------- */
 
 /* From 0 up to n - 1 (xorshift, Marsaglia 2003). */
 static int below(Writer *w, int n)
@@ -43,7 +43,7 @@ static int channels(Writer *w)
     return chance(w, 70) ? usual[below(w, sizeof usual / sizeof *usual)] : from_to(w, 1, 65);
 }
 
-/* ---- layers ---------------------------------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 static void activation(Writer *w)
 {
@@ -66,9 +66,10 @@ static void conv(Writer *w, const Window *v, int out, int groups)
 {
     int h = output_size(w->h, v, 0), width = output_size(w->w, v, 1);
     cr_assert(h > 0 && width > 0 && w->c % groups == 0 && out % groups == 0, "a window that does not fit");
-    fprintf(w->out, " conv(%d, (%d, %d), stride = (%d, %d), pad = (%d, %d, %d, %d), dilation = (%d, %d), groups = %d%s);", out,
-            v->kernel[0], v->kernel[1], v->stride[0], v->stride[1], v->pad[0], v->pad[1], v->pad[2], v->pad[3],
-            v->dilation[0], v->dilation[1], groups, chance(w, 30) ? ", bias = no" : "");
+    fprintf(w->out, " conv(%d, (%d, %d), stride = (%d, %d), pad = (%d, %d, %d, %d), dilation = (%d, %d), groups = %d",
+            out, v->kernel[0], v->kernel[1], v->stride[0], v->stride[1], v->pad[0], v->pad[1], v->pad[2], v->pad[3],
+            v->dilation[0], v->dilation[1], groups);
+    fprintf(w->out, chance(w, 30) ? ", bias = no);" : ");");
     w->c = out, w->h = h, w->w = width;
 }
 
@@ -125,7 +126,7 @@ static void pool(Writer *w)
     }
 }
 
-/* ---- what each kind tests -------------------------------------------------------------------------------------------- */
+/* ---- what each kind tests ---------------------------------------------------------------------------------------- */
 
 static void test_conv(Writer *w)
 {
@@ -246,16 +247,16 @@ static void test_flat(Writer *w)
     activation(w);
 }
 
-/* ---- the network ------------------------------------------------------------------------------------------------------- */
+/* ---- the network ------------------------------------------------------------------------------------------------- */
 
 char *fast_network(FastKind kind, int number, bool smooth)
 {
-    static void (*const tests[FAST_KINDS])(Writer *) = {test_conv, test_strided, test_grouped, test_pointwise, test_wide,
-                                                        test_pool, test_norm, test_graph, test_flat};
+    static void (*const tests[FAST_KINDS])(Writer *) = {
+        test_conv, test_strided, test_grouped, test_pointwise, test_wide, test_pool, test_norm, test_graph, test_flat};
     char *text = NULL;
     size_t length;
-    Writer w = {open_memstream(&text, &length), 2463534242u + 7919u * (unsigned)(FAST_KINDS * number + (int)kind), smooth,
-                0, 0, 0};
+    uint32_t seed = 2463534242u + 7919u * (unsigned)(FAST_KINDS * number + (int)kind);
+    Writer w = {open_memstream(&text, &length), seed, smooth, 0, 0, 0};
     for (int i = 0; i < 10; i++)
         below(&w, 2);
     int input = from_to(&w, 1, 4), branches = kind == FAST_NORM || kind == FAST_GRAPH || kind == FAST_WIDE ? 2 : 3;
@@ -271,7 +272,8 @@ char *fast_network(FastKind kind, int number, bool smooth)
             fprintf(w.out, " as y%d;", b);
         fputc('\n', w.out);
     }
-    fprintf(w.out, "    concat(y0%s);\n    linear(5);\n    train { batch = %d; }\n}\n", branches == 3 ? ", y1" : "", batch);
+    fprintf(w.out, "    concat(y0%s);\n    linear(5);\n    train { batch = %d; }\n}\n",
+            branches == 3 ? ", y1" : "", batch);
     fclose(w.out);
     return text;
 }
