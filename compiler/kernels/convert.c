@@ -39,6 +39,11 @@ static void body(Emitter *e, const Kernel *k)
     for (int d = 0; d < to->rank; d++)
         logical *= to->dim[d];
     int64_t per_entry = physical_count(to) / (to->layout.kind == LAYOUT_FILTERS ? 1 : to->dim[0]);
+    int64_t dims[MAX_PHYSICAL_RANK] = {1, 1, 1, 1, 1};
+    physical_dims(to, dims);
+    int64_t plane = dims[2] * dims[3] * dims[4];
+    bool bordered = to->rank == 4 && to->storage->layout.kind == LAYOUT_BLOCKED &&
+                    (plane > to->dim[2] * to->dim[3] * dims[4] || to->dim[1] % dims[4] != 0);
     let_element(e, k, "X", "from");
     let_element(e, k, "Y", "to");
     bool whole = to->layout.kind == LAYOUT_FILTERS || to->rank == 1;
@@ -54,7 +59,13 @@ static void body(Emitter *e, const Kernel *k)
     }
     parallel(e);
     loop(e, "a", to->dim[0]);
-        if (!whole && physical_count(to) != logical && to->storage == to) {
+        if (bordered) {
+            loop(e, "block", blocks_of(to->dim[1], to->layout.lanes));      /* of a view: its own channels alone */
+                line(e, "real *all = (real *)Y[a][block];");
+                loop(e, "i", plane);
+                    line(e, "all[i] = 0;");
+            end(e, 2);
+        } else if (!whole && to->rank != 4 && physical_count(to) != logical && to->storage == to) {
             line(e, "real *all = (real *)Y[a];");
             loop(e, "i", per_entry);
                 line(e, "all[i] = 0;");
