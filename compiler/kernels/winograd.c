@@ -106,67 +106,20 @@ static Border border(const Kernel *k, const Operand *o)
 
 /* U of the L input channels of block cb, for block k * group + v of the output channels. $filters: U's place;
  * $row: the block's first row there. */
-static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *g)
+static void transform_filters(Emitter *e, const Kernel *kernel)
 {
-    const int L = g->lanes;
-    if (is_backward(kernel)) {
-        comment(e, "rotated, and with the lanes of input and output channels exchanged");
-        line(e, "_Alignas(vec) real W_turned[3][3][$L][$L];");
-        loop(e, "r", 3);
-            loop(e, "s", 3);
-                loop(e, "from", L);
-                    loop(e, "to", L);
-                        line(e, "W_turned[r][s][from][to] = W[cb][$kb][2 - r][2 - s][to][from];");
-        end(e, 4);
-        let(e, "filter", "W_turned[r][s][c]");
-    } else {
-        let(e, "filter", "%s", substitute(e, "W[$kb][cb][r][s][c]"));
-    }
-    loop(e, "c", L);
-        line(e, "vec u[6][3];");
-        unrolled(e, "s", 3);
-            line(e, "vec column[3], points[6];");
-            unrolled(e, "r", 3);
-                line(e, "column[r] = load($filter);");
-            end(e, 1);
-            line(e, "winograd_filter(column, points);");
-            unrolled(e, "r", 6);
-                line(e, "u[r][s] = points[r];");
-        end(e, 2);
-        unrolled(e, "r", 6);
-            line(e, "vec points[6];");
-            line(e, "winograd_filter(u[r], points);");
-            unrolled(e, "s", 6);
-                line(e, "store(&$filters[r * 6 + s][$row * $L + c][v * $L], points[s]);");
-    end(e, 3);
+    let(e, "transform", "%s", filters_part(e, is_backward(kernel)));
+    let(e, "from", "%s", substitute(e, is_backward(kernel) ? "W[cb][$kb][0][0][0]" : "W[$kb][cb][0][0][0]"));
+    line(e, "$transform($from, &$filters[0][$row * $L][v * $L], $uplane, $group * $L);");
 }
 
-/* Z[f] = U[f] V[f] for some blocks of input channels; `sliced`: added to what the slices before have left there. */
+/* Z[f] = U[f] V[f] for some blocks of input channels from $cut on; `sliced`: added to what the slices before have left. */
 static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks, bool sliced)
 {
-    int width = kernel->schedule.pixels, group = kernel->schedule.blocks;
-    loop(e, "f", 36);
-        comment(e, "register tile: $width tiles x $group vectors of output channels");
-        step_loop(e, "t", kernel->schedule.rows, width);
-            line(e, "vec y[$width][$group];");
-            unrolled(e, "p", width);
-                unrolled(e, "v", group);
-                    line(e, sliced ? "y[p][v] = slice ? load(Z[f][v * $block + t + p]) : zero;" : "y[p][v] = zero;");
-            end(e, 2);
-            loop_between(e, "cb", "0", input_blocks);
-                loop_between(e, "c", "0", "$L");
-                    line(e, "vec w[$group];");
-                    unrolled(e, "v", group);
-                        line(e, "w[v] = load(&$filters[f][cb * $L + c][v * $L]);");
-                    end(e, 1);
-                    unrolled(e, "p", width);
-                        unrolled(e, "v", group);
-                            line(e, "y[p][v] += V[f][$cut * $block + t + p][c] * w[v];");
-            end(e, 4);
-            unrolled(e, "p", width);
-                unrolled(e, "v", group);
-                    line(e, "store(Z[f][v * $block + t + p], y[p][v]);");
-    end(e, 4);
+    let(e, "products", "%s", products_part(e, kernel->schedule.pixels, kernel->schedule.blocks));
+    let(e, "more", sliced ? "slice > 0" : "0");
+    let(e, "blocks", "%s", substitute(e, input_blocks));
+    line(e, "$products($filters[0][0], $uplane, V[0][$cut], $vplane, Z[0][0], $zplane, $block, $blocks, $more);");
 }
 
 /* Y = A' Z A of the block's tiles, $group blocks of channels each; pixels beyond the picture are left out. */
@@ -175,6 +128,7 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
     bool edges = g->height % 4 != 0 || g->width % 4 != 0;
     let_int(e, "P", g->height);
     let_int(e, "Q", g->width);
+    let(e, "join_tile", "%s", join_part(e));
     loop(e, "v", kernel->schedule.blocks);
         line(e, "const int kb = $kb;");
         if (has_operand(kernel, "b"))
@@ -187,25 +141,14 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
                     clear_border(e, kernel, role, "n", "kb");
                 end(e, 1);
             }
-            line(e, "vec m[4][6], y[4][4];");
-            unrolled(e, "s", 6);
-                line(e, "vec column[6], sums[4];");
-                unrolled(e, "r", 6);
-                    line(e, "column[r] = load(Z[r * 6 + s][v * $block + t]);");
-                end(e, 1);
-                line(e, "winograd_output(column, sums);");
-                unrolled(e, "r", 4);
-                    line(e, "m[r][s] = sums[r];");
-            end(e, 2);
-            unrolled(e, "r", 4);
-                line(e, "winograd_output(m[r], y[r]);");
-            end(e, 1);
+            line(e, "vec y[4][4];");
+            line(e, "$join_tile(Z[0][v * $block + t], $zplane, y);");
             if (edges) {
                 line(e, "const int rows = $P - i < 4 ? $P - i : 4, columns = $Q - j < 4 ? $Q - j : 4;");
                 loop_between(e, "r", "0", "rows");
                     loop_between(e, "s", "0", "columns");
             } else {
-                unrolled(e, "r", 4);
+                loop(e, "r", 4);
                     unrolled(e, "s", 4);
             }
                         store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb",
@@ -220,13 +163,13 @@ static void by_tiles(Emitter *e, const Kernel *k, const Winograd *g, const char 
     const Schedule *s = &k->schedule;
     let(e, "filters", "U[k]");
     let(e, "row", "cb");
-    let(e, "cut", "cb");
+    let(e, "cut", "0");
     comment(e, "U = G g G'");
     parallel_over(e, 2);
     loop(e, "k", g->out / s->blocks);
         loop(e, "cb", g->in);
             loop(e, "v", s->blocks);
-                transform_filters(e, k, g);
+                transform_filters(e, k);
     end(e, 3);
     comment(e, "$block tiles at a time; one more column keeps the 36 planes of V and Z apart in the cache's sets");
     parallel(e);
@@ -251,7 +194,7 @@ static void by_filters(Emitter *e, const Kernel *k, const Winograd *g, const cha
     const bool looped = s->rows < g->tiles, sliced = s->chunks < g->in, even = g->in % s->chunks == 0;
     let(e, "filters", "U");
     let(e, "row", sliced ? "(cb - slice)" : "cb");
-    let(e, "cut", sliced ? "(slice + cb)" : "cb");
+    let(e, "cut", sliced ? "slice * $block" : "0");
     let_int(e, "slice", s->chunks);
     if (looped)
         step_loop(e, "first", g->tiles, s->rows);
@@ -273,7 +216,7 @@ static void by_filters(Emitter *e, const Kernel *k, const Winograd *g, const cha
                 line(e, "const int stop = slice + $slice < $in ? slice + $slice : $in;");
             loop_between(e, "cb", sliced ? "slice" : "0", !sliced ? "$in" : even ? "slice + $slice" : "stop");
                 loop(e, "v", s->blocks);
-                    transform_filters(e, k, g);
+                    transform_filters(e, k);
             end(e, 2);
             comment(e, "Z = U V");
             multiply(e, k, even ? "$slice" : "stop - slice", sliced);
@@ -301,6 +244,9 @@ static void body(Emitter *e, const Kernel *k)
     let_int(e, "vcount", g.in * s->rows + 1);
     let_int(e, "mcount", (int64_t)s->blocks * s->rows + 1);
     let_int(e, "ucount", (int64_t)s->chunks * g.lanes + 1);
+    let_int(e, "uplane", ((s->chunks ? s->chunks : g.in) * g.lanes + 1) * s->blocks * g.lanes);
+    let_int(e, "vplane", (g.in * s->rows + 1) * g.lanes);
+    let_int(e, "zplane", ((int64_t)s->blocks * s->rows + 1) * g.lanes);
     (s->chunks ? by_filters : by_tiles)(e, k, &g, from, to);
 }
 

@@ -36,11 +36,27 @@ Border   winograd_border_gradient(const Layer *);
 int      winograd_group(int64_t blocks, int registers);         /* vectors of a register tile: divides the blocks     */
 int64_t  winograd_block(int64_t tiles, int64_t most, int64_t step);     /* tiles a block of an even split, <= most    */
 
+/* winograd_parts.c: the phases, functions that all kernels of a file share; each returns the function's name. Parameters:
+ *   cut, spread         (p, row, V, plane)     one tile of a picture whose rows are `row` reals long -> V, D
+ *   join                (Z, plane, y)          one tile -> vec y[4][4]
+ *   filters             (W, U, plane, row)     L x L filters; `turned`: for the data gradient
+ *   gather              (S, plane, row, dW)    L x L filters
+ *   products            (U, u_plane, V, v_plane, Z, z_plane, tiles, in, more)     register tile: width tiles x group
+ *   sums                (V, v_plane, D, d_plane, S, s_plane, tiles, in, more)     register tile: channels x group  */
+const char *cut_part(Emitter *);
+const char *spread_part(Emitter *);
+const char *join_part(Emitter *);
+const char *filters_part(Emitter *, bool turned);
+const char *gather_part(Emitter *);
+const char *products_part(Emitter *, int width, int group);
+const char *sums_part(Emitter *, int channels, int lanes, int group);
+
 /* Emitters for a block of tiles. */
 /* Binds $block, $tiles, $tile and more; `looped`: the block begins at tile `first`, not at 0. */
 void     winograd_names(Emitter *, Winograd *, int64_t block, bool looped);
 void     tile_place(Emitter *);                                 /* n, i, j: first output pixel of tile t of the block */
 const char *shifted(Emitter *, const char *index, int64_t by);  /* "i + r" and 2 -> "i + r - 2"                       */
+int64_t  picture_row(const Kernel *, const char *role);          /* reals from a pixel to the one below                */
 void     cut_tile(Emitter *, const Kernel *, const Winograd *, const char *role);       /* V[..][cb * $block + t]     */
 
 #endif

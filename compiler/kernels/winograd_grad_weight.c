@@ -49,7 +49,9 @@ static Border border(const Kernel *k, const Operand *o)
 /* D = A dY A' of tile t, zeros where there is no such tile. */
 static void spread_tile(Emitter *e, const Kernel *kernel, const Winograd *g)
 {
-    let(e, "at", "%s", pixel(e, kernel, "dY", "n", "kb", "i + r", "j + s"));
+    let(e, "at", "%s", pixel(e, kernel, "dY", "n", "kb", "i", "j"));
+    let(e, "spread_tile", "%s", spread_part(e));
+    let_int(e, "gradient_row", picture_row(kernel, "dY"));
     if (g->ragged) {
         when(e, "!($exists)");
             loop(e, "f", 36);
@@ -60,75 +62,7 @@ static void spread_tile(Emitter *e, const Kernel *kernel, const Winograd *g)
     }
     line(e, "const int tile = $tile;");
     tile_place(e);
-    line(e, "vec d[6][4];");
-    unrolled(e, "s", 4);
-        line(e, "vec column[4], points[6];");
-        unrolled(e, "r", 4);
-            line(e, "column[r] = load($at);");
-        end(e, 1);
-        line(e, "winograd_spread(column, points);");
-        unrolled(e, "r", 6);
-            line(e, "d[r][s] = points[r];");
-    end(e, 2);
-    unrolled(e, "r", 6);
-        line(e, "vec points[6];");
-        line(e, "winograd_spread(d[r], points);");
-        unrolled(e, "s", 6);
-            line(e, "store(D[r * 6 + s][kb * $block + t], points[s]);");
-    end(e, 2);
-}
-
-/* S[f] += V[f]' D[f] over the block's tiles. */
-static void accumulate(Emitter *e, const Kernel *kernel, const Winograd *g, bool looped)
-{
-    const Schedule *s = &kernel->schedule;
-    loop(e, "f", 36);
-        loop_between(e, "cb", "0", "$stop");
-            comment(e, "register tile: $channels input channels x $group vectors of output channels");
-            step_loop(e, "c", g->lanes, s->pixels);
-                line(e, "vec sum[$channels][$group];");
-                unrolled(e, "p", s->pixels);
-                    unrolled(e, "v", s->blocks);
-                        line(e, looped ? "sum[p][v] = first ? load(&$sums[f][cb * $L + c + p][v * $L]) : zero;"
-                                       : "sum[p][v] = zero;");
-                end(e, 2);
-                loop(e, "t", s->rows);
-                    line(e, "vec d[$group];");
-                    unrolled(e, "v", s->blocks);
-                        line(e, "d[v] = load(D[f][$kb_of * $block + t]);");
-                    end(e, 1);
-                    unrolled(e, "p", s->pixels);
-                        unrolled(e, "v", s->blocks);
-                            line(e, "sum[p][v] += V[f][$block_in * $block + t][c + p] * d[v];");
-                end(e, 3);
-                unrolled(e, "p", s->pixels);
-                    unrolled(e, "v", s->blocks);
-                        line(e, "store(&$sums[f][cb * $L + c + p][v * $L], sum[p][v]);");
-    end(e, 5);
-}
-
-/* dW = G' S G. */
-static void gather_filters(Emitter *e, const Kernel *kernel)
-{
-    loop_between(e, "cb", "0", "$stop");
-        loop_between(e, "c", "0", "$L");
-            loop(e, "v", kernel->schedule.blocks);
-                line(e, "vec u[3][6];");
-                unrolled(e, "s", 6);
-                    line(e, "vec column[6], taps[3];");
-                    unrolled(e, "r", 6);
-                        line(e, "column[r] = load(&$sums[r * 6 + s][cb * $L + c][v * $L]);");
-                    end(e, 1);
-                    line(e, "winograd_gather(column, taps);");
-                    unrolled(e, "r", 3);
-                        line(e, "u[r][s] = taps[r];");
-                end(e, 2);
-                unrolled(e, "r", 3);
-                    line(e, "vec taps[3];");
-                    line(e, "winograd_gather(u[r], taps);");
-                    unrolled(e, "s", 3);
-                        line(e, "store(dW[$kb][$block_in][r][s][c], taps[s]);");
-    end(e, 5);
+    line(e, "$spread_tile($at, $gradient_row, D[0][kb * $block + t], $dplane);");
 }
 
 static void body(Emitter *e, const Kernel *k)
@@ -140,12 +74,19 @@ static void body(Emitter *e, const Kernel *k)
     let_int(e, "channels", s->pixels);
     let_int(e, "group", s->blocks);
     let(e, "kb", s->blocks == 1 ? "k" : "k * %d + v", s->blocks);
-    let(e, "kb_of", s->blocks == 1 ? "k" : "(k * %d + v)", s->blocks);
+    let(e, "first_out", s->blocks == 1 ? "k" : "k * %d", s->blocks);
     let_int(e, "slice", s->chunks);
     let_int(e, "in", g.in);
     let(e, "sums", looped ? "sums[k][part]" : "S");
     let(e, "stop", even ? "%d" : "stop", s->chunks);
-    let(e, "block_in", "%s", sliced ? substitute(e, "(part * $slice + cb)") : "cb");
+    let(e, "from", "%s", sliced ? substitute(e, "part * $slice") : "0");
+    let(e, "block_in", "%s", sliced ? substitute(e, "part * $slice + cb") : "cb");
+    let_int(e, "vplane", (g.in * s->rows + 1) * g.lanes);
+    let_int(e, "dplane", (g.out * s->rows + 1) * g.lanes);
+    let_int(e, "splane", (int64_t)s->chunks * g.lanes * s->blocks * g.lanes);
+    let(e, "more", looped ? "first > 0" : "0");
+    let(e, "sum_tiles", "%s", sums_part(e, s->pixels, g.lanes, s->blocks));
+    let(e, "gather", "%s", gather_part(e));
     if (looped)
         step_loop(e, "first", g.tiles, s->rows);
     comment(e, "V = B' d B of $block tiles");
@@ -170,11 +111,15 @@ static void body(Emitter *e, const Kernel *k)
                 let_int(e, "rows", (int64_t)s->chunks * g.lanes);
                 line(e, "_Alignas(vec) real S[36][$rows][$group * $L];");
             }
-            accumulate(e, k, &g, looped);
+            line(e, "$sum_tiles(V[0][$from * $block], $vplane, D[0][$first_out * $block], $dplane, $sums[0][0], $splane, "
+                    "$block, $stop, $more);");
             comment(e, looped ? "dW = G' S G, once the sums are complete" : "dW = G' S G");
             if (looped)
                 when(e, "first + $block >= $tiles");
-            gather_filters(e, k);
+            loop_between(e, "cb", "0", "$stop");
+                loop(e, "v", s->blocks);
+                    line(e, "$gather(&$sums[0][cb * $L][v * $L], $splane, $group * $L, dW[$kb][$block_in][0][0][0]);");
+            end(e, 2);
     end(e, 2 + 2 * looped);
 }
 

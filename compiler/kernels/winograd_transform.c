@@ -108,25 +108,19 @@ const char *shifted(Emitter *e, const char *index, int64_t by)
     return by == 0 ? index : arena_printf(emitter_arena(e), "%s - %lld", index, (long long)by);
 }
 
+int64_t picture_row(const Kernel *k, const char *role)
+{
+    int64_t dims[MAX_PHYSICAL_RANK];
+    int rank = physical_dims(operand_of(k, role)->tensor, dims);
+    return dims[rank - 2] * dims[rank - 1];
+}
+
 void cut_tile(Emitter *e, const Kernel *k, const Winograd *g, const char *role)
 {
-    let(e, "at", "%s", pixel(e, k, role, "n", "cb", shifted(e, "i + r", g->before[0]),
-                             shifted(e, "j + s", g->before[1])));
+    let(e, "at", "%s", pixel(e, k, role, "n", "cb", shifted(e, "i", g->before[0]), shifted(e, "j", g->before[1])));
+    let(e, "cut_tile", "%s", cut_part(e));
+    let_int(e, "picture_row", picture_row(k, role));
     line(e, g->ragged ? "const int tile = $exists ? $tile : $tiles - 1;" : "const int tile = $tile;");
     tile_place(e);
-    line(e, "vec d[6][6];");
-    unrolled(e, "s", 6);
-        line(e, "vec column[6];");
-        unrolled(e, "r", 6);
-            line(e, "column[r] = load($at);");
-        end(e, 1);
-        line(e, "winograd_input(column);");
-        unrolled(e, "r", 6);
-            line(e, "d[r][s] = column[r];");
-    end(e, 2);
-    unrolled(e, "r", 6);
-        line(e, "winograd_input(d[r]);");
-        unrolled(e, "s", 6);
-            line(e, "store(V[r * 6 + s][cb * $block + t], d[r][s]);");
-    end(e, 2);
+    line(e, "$cut_tile($at, $picture_row, V[0][cb * $block + t], $vplane);");
 }
