@@ -194,7 +194,7 @@ static void by_filters(Emitter *e, const Kernel *k, const Winograd *g, const cha
     const bool looped = s->rows < g->tiles, sliced = s->chunks < g->in, even = g->in % s->chunks == 0;
     let(e, "filters", "U");
     let(e, "row", sliced ? "(cb - slice)" : "cb");
-    let(e, "cut", sliced ? "slice * $block" : "0");
+    let(e, "cut", "%s", sliced ? substitute(e, "slice * $block") : "0");
     let_int(e, "slice", s->chunks);
     if (looped)
         step_loop(e, "first", g->tiles, s->rows);
