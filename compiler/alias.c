@@ -42,7 +42,7 @@ static void share_input(Uses *u, Kernel *k)
 {
     Tensor *X = operand_of(k, "X")->tensor, *Y = operand_of(k, "Y")->tensor;
     int64_t slice = slice_of_part(k, u->p->target->lanes);
-    if (slice < 0 || X->rank != 4 || !is_movable(u, X) || !is_movable(u, Y->storage) || X->storage == Y->storage)
+    if (k->fuses || slice < 0 || X->rank != 4 || !is_movable(u, X) || !is_movable(u, Y->storage) || X->storage == Y->storage)
         return;
     remove_kernel(u, k, "concat", NULL);
     merge_storage(u, X, Y->storage, Y->slice + slice);
@@ -65,7 +65,7 @@ static void share_gradient(Uses *u, Kernel *k)
 {
     Tensor *dY = operand_of(k, "dY")->tensor, *dX = operand_of(k, "dX")->tensor, *storage = dY->storage;
     int64_t slice = slice_of_part(k, u->p->target->lanes);
-    if (slice < 0 || k->adds || dX->rank != 4 || !is_movable(u, dX) || !is_movable(u, storage) || dX->storage == storage)
+    if (k->fuses || slice < 0 || k->adds || dX->rank != 4 || !is_movable(u, dX) || !is_movable(u, storage) || dX->storage == storage)
         return;
     slice += dY->slice;
     const UseList *list = &u->of[storage->number];
@@ -98,7 +98,7 @@ void share_slices(Uses *u)
 static void share_copy(Uses *u, Kernel *k)
 {
     Tensor *dY = operand_of(k, "dY")->tensor, *dX = operand_of(k, "dX")->tensor;
-    if (k->adds || !is_movable(u, dX) || dY->storage->rank != dX->rank || !is_movable(u, dY->storage) ||
+    if (k->fuses || k->adds || !is_movable(u, dX) || dY->storage->rank != dX->rank || !is_movable(u, dY->storage) ||
         dX->storage == dY->storage)
         return;
     int written = first_write(u, dX, k), read = last_use(u, dY->storage, k);

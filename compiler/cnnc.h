@@ -230,7 +230,7 @@ typedef enum {
 } ParamRole;
 
 /* A tensor that outlives a step: learnt, or a buffer that the forward pass keeps (running statistics). */
-typedef struct {
+typedef struct Parameter {
     const char *name;           /* "weight": the state_dict name is layer->name + "." + name */
     const char *symbol;         /* C name inside the generated struct: conv1_weight      */
     ParamRole   role;           /* chooses the initialisation                            */

@@ -197,12 +197,12 @@ void fuse_kernels(Program *p)
     const unsigned allowed = keep ? 0 : ~p->tuning->no_fuse;
     if (allowed & FUSION_COPY)
         share_copies(u);
+    if (allowed & FUSION_CONCAT)
+        share_slices(u);
     for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
         for (int i = 0; i < p->kernels.count && (allowed & rules[r].fusion); i++)
             if (is_kernel_of(p->kernels.items[i], rules[r].op, rules[r].suffix))
                 rules[r].join(u, p->kernels.items[i]);
-    if (allowed & FUSION_CONCAT)
-        share_slices(u);
     if (allowed & FUSION_IN_PLACE)
         work_in_place(u);
     compact_kernels(u);

@@ -26,21 +26,13 @@ static int stored_dims(const Parameter *param, const Unit *u, int64_t dims[MAX_P
     return laid_dims(rank, param->rank ? param->dim : &one, parameter_layout(rank, u->train->target), dims);
 }
 
-static int64_t stored_count(const Parameter *param, const Unit *u)
-{
-    int64_t dims[MAX_PHYSICAL_RANK], count = 1;
-    for (int i = stored_dims(param, u, dims) - 1; i >= 0; i--)
-        count *= dims[i];
-    return count;
-}
-
 /* -O2: how each tensor lies in memory, for cnn_lay and cnn_unlay. */
 static void write_layout_table(Emitter *e, const Graph *g, const Unit *u)
 {
     raw(e, "/* Elements in memory, zeros in spare lanes included. */");
     raw(e, "static const size_t tensor_room[TENSORS] = {");
     FOR_TENSORS(g, l, param, index)
-        raw(e, "    %lld,", (long long)stored_count(param, u));
+        raw(e, "    %lld,", (long long)parameter_count(param, u->train->target));
     raw(e, "};\n");
     raw(e, "/* Sizes in PyTorch's order K, C, taps; lanes of K and of C side by side (cnn.h). */");
     raw(e, "static const cnn_layout layout_table[TENSORS] = {");

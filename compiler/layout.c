@@ -51,6 +51,16 @@ int physical_dims(const Tensor *view, int64_t dims[MAX_PHYSICAL_RANK])
     return laid_dims(t->rank, t->dim, t->layout, dims);
 }
 
+int64_t parameter_count(const Parameter *param, const Target *target)
+{
+    const int64_t one = 1;
+    int rank = param->rank ? param->rank : 1;
+    int64_t dims[MAX_PHYSICAL_RANK], count = 1;
+    for (int i = laid_dims(rank, param->rank ? param->dim : &one, parameter_layout(rank, target), dims) - 1; i >= 0; i--)
+        count *= dims[i];
+    return count;
+}
+
 Layout parameter_layout(int rank, const Target *target)
 {
     if (!target)

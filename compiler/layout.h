@@ -49,6 +49,9 @@ int     laid_dims(int rank, const int64_t *dims, Layout, int64_t physical[MAX_PH
 /* Does the kernel want zeros around a picture that may share memory with a row, once kernels are joined? */
 bool    wants_impossible_border(const struct Program *, const struct Kernel *);
 
+struct Parameter;
+int64_t parameter_count(const struct Parameter *, const struct Target *);      /* elements in memory             */
+
 /* Requires: kernels chosen by schedule.c and joined by fuse.c. Establishes: a layout for every tensor, wide enough
  * borders, and conversion kernels where a textbook kernel meets blocked tensors. */
 void    choose_layouts(struct Program *);

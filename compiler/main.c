@@ -6,34 +6,80 @@
 #include "driver.h"
 #include "fuse.h"
 #include "op.h"
+#include "recompute.h"
 #include "schedule.h"
 #include "unit.h"
 
-/* layer graph -> step programs -> arena -> C -> files */
+/* Bytes of parameters, gradients and momentum. */
+static int64_t state_bytes(const Graph *graph, const Target *target)
+{
+    int64_t count = 0;
+    for (int i = 0; i < graph->layers.count; i++)
+        for (int k = 0; k < graph->layers.items[i]->param_count; k++)
+            count += parameter_count(&graph->layers.items[i]->param[k], target);
+    return 3 * 4 * count;
+}
+
+static double mib(int64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+/* --memory-limit: false after an error that says what the least possible is. */
+static bool place_within(Diag *diag, Program *p)
+{
+    const int64_t limit = p->tuning->memory_limit, state = state_bytes(p->graph, p->target);
+    if (fit_memory(p, limit - state))                                           /* recompute.c */
+        return true;
+    error_plain(diag, "a training step does not fit %.1f MiB: %.1f MiB is the least, of which parameters, gradients and "
+                "momentum take %.1f MiB\ngive a larger --memory-limit, or a smaller --batch", mib(limit),
+                mib(p->arena_bytes + state), mib(state));
+    return false;
+}
+
+/* layer graph -> step program -> scheduled, fused, laid out, placed */
+static Program *make_program(Diag *diag, const Options *o, const Graph *graph, ProgramMode mode)
+{
+    Program *p = build_program(graph, mode, o->level ? &o->tuning : NULL);      /* step.c    */
+    if (o->level) {
+        schedule_kernels(p);                                                    /* schedule.c, kernels/ */
+        fuse_kernels(p);                                                        /* fuse.c, alias.c */
+        choose_layouts(p);                                                      /* layout.c  */
+    }
+    if (mode == PROGRAM_TRAIN && o->level && o->tuning.memory_limit)
+        return place_within(diag, p) ? p : NULL;
+    if (mode != PROGRAM_UPDATE)
+        plan_memory(p);                                                         /* memory.c  */
+    return p;
+}
+
+static void dump_stage(const Options *o, const Program *p)
+{
+    const bool placed = p->mode != PROGRAM_UPDATE;
+    switch (o->dump) {
+    case DUMP_STEP: dump_program(stdout, p); break;
+    case DUMP_MEMORY: if (placed) dump_memory(stdout, p); break;
+    case DUMP_SCHEDULE: if (p->target) dump_schedule(stdout, p); break;
+    case DUMP_FUSE: if (p->target) dump_fusions(stdout, p); break;
+    default: break;
+    }
+    if (o->memory_chart && placed)
+        draw_memory(stdout, p);                                                 /* memory_chart.c */
+}
+
+/* step programs -> C -> files */
 static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Graph *graph)
 {
     if (!check_trainable(graph))                                                /* step.c    */
         return false;
     Program *program[3];
     for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_UPDATE; mode++) {
-        program[mode] = build_program(graph, (ProgramMode)mode, o->level ? &o->tuning : NULL);     /* step.c */
-        if (o->level) {
-            schedule_kernels(program[mode]);                                    /* schedule.c, kernels/ */
-            fuse_kernels(program[mode]);                                        /* fuse.c    */
-            choose_layouts(program[mode]);                                      /* layout.c  */
-        }
-        if (mode != PROGRAM_UPDATE)
-            plan_memory(program[mode]);                                         /* memory.c  */
-        if (o->dump == DUMP_SCHEDULE && o->level)
-            dump_schedule(stdout, program[mode]);
-        if (o->dump == DUMP_FUSE && o->level)
-            dump_fusions(stdout, program[mode]);
-        if (o->dump == DUMP_STEP)
-            dump_program(stdout, program[mode]);
-        if (o->dump == DUMP_MEMORY && mode != PROGRAM_UPDATE)
-            dump_memory(stdout, program[mode]);
+        program[mode] = make_program(diag, o, graph, (ProgramMode)mode);
+        if (!program[mode])
+            return false;
+        dump_stage(o, program[mode]);
     }
-    if (o->dump != DUMP_NOTHING)
+    if (o->dump != DUMP_NOTHING || o->memory_chart)
         return true;
     Unit unit = {program[PROGRAM_PREDICT], program[PROGRAM_TRAIN], program[PROGRAM_UPDATE], o->summary,
                  header_name(arena, o, graph->name), common_flags};
@@ -107,7 +153,7 @@ static bool run(Arena *arena, Diag *diag, const Options *o)
         return false;
     if (o->dump == DUMP_GRAPH)
         dump_graph(stdout, graph);
-    else if (o->command == COMMAND_SHOW)
+    else if (o->command == COMMAND_SHOW && !o->memory_chart)
         show_network(stdout, graph);                                            /* show.c    */
     else
         return compile_graph(arena, diag, o, graph);

@@ -76,6 +76,9 @@ static int64_t lowest_gap(const Tensor *t, Tensor **placed, int placed_count, Te
 
 void plan_memory(Program *p)
 {
+    for (int i = 0; i < p->tensors.count; i++)          /* a program may be planned anew */
+        p->tensors.items[i]->first = p->tensors.items[i]->last = -1;
+    p->arena_bytes = 0;
     find_lifetimes(p);
     Tensor **order = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
     Tensor **rivals = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
@@ -94,13 +97,29 @@ void plan_memory(Program *p)
     }
 }
 
+static bool has_room(const Tensor *t)
+{
+    return in_arena(t) && t->storage == t && t->first >= 0;
+}
+
+int64_t alive_bytes(const Program *p, int kernel)
+{
+    int64_t alive = 0;
+    for (int i = 0; i < p->tensors.count; i++) {
+        const Tensor *t = p->tensors.items[i];
+        if (has_room(t) && t->first <= kernel && kernel <= t->last)
+            alive += tensor_bytes(t);
+    }
+    return alive;
+}
+
 /* The most bytes alive at once: no plan can need fewer. */
-static int64_t lower_bound(const Program *p)
+int64_t least_bytes(const Program *p)
 {
     int64_t *change = NEW_ARRAY(p->arena, int64_t, p->kernels.count + 2);
     for (int i = 0; i < p->tensors.count; i++) {
         const Tensor *t = p->tensors.items[i];
-        if (in_arena(t) && t->storage == t && t->first >= 0) {
+        if (has_room(t)) {
             change[t->first] += tensor_bytes(t);
             change[t->last + 1] -= tensor_bytes(t);
         }
@@ -117,11 +136,11 @@ void dump_memory(FILE *out, const Program *p)
 {
     fprintf(out, "%s: arena %.3f MiB, at least %.3f MiB alive at once\n",
             p->mode == PROGRAM_TRAIN ? "gradients" : "predict", (double)p->arena_bytes / (1 << 20),
-            (double)lower_bound(p) / (1 << 20));
+            (double)least_bytes(p) / (1 << 20));
     fprintf(out, "  %-32s %14s %14s   %s\n", "tensor", "offset", "bytes", "kernels");
     for (int i = 0; i < p->tensors.count; i++) {
         const Tensor *t = p->tensors.items[i];
-        if (in_arena(t) && t->storage == t && t->first >= 0)
+        if (has_room(t))
             fprintf(out, "  %-32s %14lld %14lld   %d..%d\n", t->name, (long long)t->offset,
                     (long long)tensor_bytes(t), t->first, t->last);
     }

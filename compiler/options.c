@@ -17,7 +17,7 @@
 const char *argp_program_version = "cnnc " CNNC_VERSION;
 
 enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE, KEY_SMALLEST,
-       KEY_SCHEDULE, KEY_KEEP };
+       KEY_SCHEDULE, KEY_KEEP, KEY_MEMORY, KEY_LIMIT };
 
 static const struct argp_option option_table[] = {
     {0, 0, 0, 0, "Output", 1},
@@ -32,12 +32,15 @@ static const struct argp_option option_table[] = {
     {"input", KEY_INPUT, "CxHxW", 0, "Size of one picture, e.g. 1x96x96, or a number of features", 0},
     {"batch", KEY_BATCH, "N", 0, "Pictures a step (default: the train block's, or 32)", 0},
     {"smallest-input", KEY_SMALLEST, 0, 0, "With show: print only the smallest square picture that the network takes", 0},
+    {"memory", KEY_MEMORY, 0, 0, "With show: draw the memory plan of training and prediction over the step", 0},
     {0, 0, 0, 0, "Code", 3},
     {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read; 2 (default): fast, blocked layouts and fused kernels", 0},
     {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3, aarch64 or generic", 0},
     {0, 'f', "no-fuse[=NAME]", 0, "-O2: join no kernels, or not by this fusion; --dump=fuse lists them", 0},
     {0, 'f', "no-winograd", 0, "-O2: convolve as the definition says", 0},
     {"schedule", KEY_SCHEDULE, "RULE", 0, "-O2: choose an algorithm, e.g. conv1.forward=direct, or *.forward=direct", 0},
+    {"memory-limit", KEY_LIMIT, "SIZE", 0, "-O2: compute activations again rather than keep them until tensors of a training "
+                                           "step fit, e.g. 300M", 0},
     {"keep-layers", KEY_KEEP, 0, 0, "-O2: prediction keeps every layer's output (predict --dump)", 0},
     {"double", KEY_DOUBLE, 0, 0, "Compute in double precision (trainers: an entry-wise gradcheck)", 0},
     {"cc", KEY_CC, "PROGRAM", 0, "C compiler (default: the first of clang-19, clang, gcc that is installed)", 0},
@@ -79,6 +82,18 @@ static void parse_input(struct argp_state *state, const char *text, Shape *shape
     }
     if (*at || shape->rank == 2)
         argp_error(state, "--input: '%s' is not CxHxW (e.g. 1x96x96) or a number of features", text);
+}
+
+/* "300M": bytes. */
+static int64_t parse_size(struct argp_state *state, const char *text)
+{
+    char *stop;
+    errno = 0;
+    double value = strtod(text, &stop);
+    int shift = *stop == 'K' ? 10 : *stop == 'M' ? 20 : *stop == 'G' ? 30 : 0;
+    if (stop == text || errno || stop[shift > 0] || !(value > 0) || value > 1 << 20)
+        argp_error(state, "--memory-limit: '%s' is not a size such as 300M or 1.5G", text);
+    return (int64_t)(value * (double)((int64_t)1 << shift));
 }
 
 static void parse_define(Parsing *p, struct argp_state *state, const char *text)
@@ -174,6 +189,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         o->level = *text - '0';
         break;
     case KEY_SCHEDULE: APPEND(p->arena, &o->tuning.algorithms, text); summarise(p, "--schedule=", text); break;
+    case KEY_MEMORY: o->memory_chart = true; break;
+    case KEY_LIMIT: o->tuning.memory_limit = parse_size(state, text); summarise(p, "--memory-limit ", text); break;
     case KEY_KEEP: o->tuning.keep_layers = true; summarise(p, "--keep-layers", ""); break;
     case KEY_TARGET:
         if (!(o->target = find_target(text)))
@@ -217,7 +234,7 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
 {
     static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW",
                                      description, 0, 0, 0};
-    *o = (Options){.level = 0, .target = find_target("native"), .summary = ""};
+    *o = (Options){.level = 2, .target = find_target("native"), .summary = ""};
     Parsing p = {arena, o, NULL, 0};
     argp_err_exit_status = 1;
     if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0)

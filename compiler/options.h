@@ -22,6 +22,7 @@ typedef struct {
     const char   *cc;           /* NULL: the first of clang-19, clang, gcc that there is                    */
     bool          verbose;      /* print the commands that are run                                          */
     bool          double_precision;
+    bool          memory_chart; /* show --memory                                                            */
     bool          smallest_input;       /* show only the smallest picture that the network takes             */
     Overrides     overrides;
     const char   *summary;      /* what was asked for, without folders: for the generated head comment      */

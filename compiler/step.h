@@ -118,6 +118,7 @@ typedef struct {
     const Target      *target;
     unsigned           no_fuse; /* FUSION_* that are switched off: fuse.h                        */
     bool               no_winograd;
+    int64_t            memory_limit;    /* bytes of a replica in training; 0: none               */
     bool               keep_layers;     /* prediction keeps every layer's output (NAME_output)   */
     LIST(const char *) algorithms;      /* --schedule: "conv1.forward=direct"                    */
 } Tuning;
@@ -184,7 +185,10 @@ extern const KernelDef convert_layout;                  /* kernels/convert.c: ad
 void    plan_memory(Program *);         /* requires a complete program; establishes first, last, offset, arena_bytes */
 int64_t tensor_bytes(const Tensor *);
 bool    in_arena(const Tensor *);       /* an activation, a gradient of one, or saved for the backward pass      */
+int64_t least_bytes(const Program *);                   /* the most that is alive at once: no plan can need fewer */
+int64_t alive_bytes(const Program *, int kernel);       /* while it runs                                         */
 void    dump_memory(FILE *, const Program *);
+void    draw_memory(FILE *, const Program *);           /* memory_chart.c: the plan as a chart over the step     */
 
 /* ---- emit.c: the writer ------------------------------------------------------------------------------------------ */
 

@@ -40,16 +40,33 @@ static void write_layer_table(Emitter *e, const Graph *g)
     }
 }
 
+/* What a reader of fast code must know before the first function. */
+static void write_layout_head(Emitter *e, const Target *target)
+{
+    raw(e, " * Fast code for %s. One vector holds L = %d neighbouring channels of one pixel: pictures are N x C/L x H x W x L,", target->name,
+        target->lanes);
+    raw(e, " * with zeros around them where a convolution wants them and in lanes beyond the last channel; filters are");
+    raw(e, " * K/L x C/L x R x S x L x L. Kernels run inside one parallel region: \"omp for\" shares a loop among its threads and ends");
+    raw(e, " * in a barrier. Above each function stand the formula, the shapes and the schedule: which tile is kept in registers, what");
+    raw(e, " * stays in cache, what is shared among threads, which layers behind are computed on the way (fused).");
+    raw(e, " * Letters: n image, kb cb blocks of output and input channels, c input channel, i j output pixel, r s kernel tap;");
+}
+
 static void write_head(Emitter *e, const Graph *g, const Unit *u)
 {
     raw(e, "%s", first_line(g->arena, g, u, 'c', ""));
     raw(e, " *");
     write_layer_table(e, g);
     raw(e, " *");
-    raw(e, " * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;");
+    const Target *target = u->train->target;
+    if (target)
+        write_layout_head(e, target);
+    else
+        raw(e, " * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;");
     raw(e, " * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.");
     raw(e, " * Every sum is added up by one thread in one order, so the number of threads does not change any result.");
-    raw(e, " * Compile with: clang %s -c %s.c   (cnn.h and libcnn.a come with cnnc)", u->flags, g->name);
+    raw(e, " * Compile with: clang %s%s%s -c %s.c   (cnn.h and libcnn.a come with cnnc)", u->flags,
+        target && *target->flags ? " " : "", target ? target->flags : "", g->name);
     raw(e, " */");
 }
 

@@ -190,7 +190,7 @@ Test(cnnc, what_is_read)
 Test(cnnc, values_of_options)
 {
     static const char *const cases[][2] = {
-        {"--target alpha", "there is no 'alpha'; there are native, x86-64-v4, x86-64-v3 and generic"},
+        {"--target alpha", "there is no 'alpha'; there are native, x86-64-v4, x86-64-v3, aarch64 and generic"},
         {"--input 3x", "'3x'"}, {"--input 3x28", "'3x28' is not CxHxW"}, {"--input 1x2x3x4", "too many sizes"},
         {"--input 1x0x3", "'1x0x3'"}, {"--input 1x28x28z", "'1x28x28z'"}, {"--input -5", "'-5'"},
         {"--batch 0", "'0'"}, {"--batch -1", "'-1'"}, {"--batch 4y", "'4y'"}, {"--batch 99999999999999999999", "--batch"},

@@ -9,11 +9,11 @@
 
 enum { TRIALS = 40, MOST_KERNELS = 1000 };
 
-static Loaded load(const char *file, const char *name, const char *test)
+static Loaded load(const char *file, const char *name, const char *flags, const char *test)
 {
     char *folder = scratch_folder(test), library[700];
     snprintf(library, sizeof library, "%s/lib.so", folder);
-    compile_library(file, "--batch 3", library);
+    compile_library(file, flags, library);
     free(folder);
     return load_network(library, name, false, 3);
 }
@@ -43,7 +43,7 @@ static bool same(const double *a, const double *b, size_t count)
 /* Any set of tensors may be frozen: the gradients of the others keep every bit, and freezing can be taken back. */
 static void expect_others_unchanged(const char *file, const char *name, const char *test)
 {
-    Loaded net = load(file, name, test);
+    Loaded net = load(file, name, "--batch 3", test);
     double *x = reference_pictures(&net, 0);
     int32_t *labels = reference_labels(&net, 0);
     double **whole = all_gradients(&net, x, labels);
@@ -95,7 +95,7 @@ static int kernels_run(Loaded *net, const char *name, const char *learning, cons
 /* LeNet has 12 forward kernels and 21 backward ones. */
 Test(freeze, needless_kernels_rest)
 {
-    Loaded net = load("dsl-examples/lenet.net", "lenet", "freeze_rest");
+    Loaded net = load("dsl-examples/lenet.net", "lenet", "-O0 --batch 3", "freeze_rest");
     double *x = reference_pictures(&net, 0);
     int32_t *labels = reference_labels(&net, 0);
     cr_expect(kernels_run(&net, "lenet", "", x, labels) == 12 + 21);
@@ -109,7 +109,7 @@ Test(freeze, needless_kernels_rest)
 
 Test(freeze, updates_leave_frozen_tensors)
 {
-    Loaded net = load("tests/golden/graph.net", "graph", "freeze_update");
+    Loaded net = load("tests/golden/graph.net", "graph", "--batch 3", "freeze_update");
     double *x = reference_pictures(&net, 0);
     int32_t *labels = reference_labels(&net, 0);
     double **before = calloc((size_t)net.tensors(), sizeof *before);
@@ -140,7 +140,7 @@ Test(freeze, unused_layers_stay)
     char *folder = scratch_folder("freeze_unused"), file[700];
     snprintf(file, sizeof file, "%s/unused.net", folder);
     write_whole(file, text, sizeof text - 1);
-    Loaded net = load(file, "unused", "freeze_unused_library");
+    Loaded net = load(file, "unused", "--batch 3", "freeze_unused_library");
     double *x = reference_pictures(&net, 0), *before = fetch(&net, net.get, 0);
     int32_t *labels = reference_labels(&net, 0);
     run_gradients(&net, x, labels, NULL);

@@ -167,6 +167,20 @@ static void write_channels(Emitter *e, const Kernel *k)
     end(e, 1);
 }
 
+static void apply(Emitter *e, const Kernel *k)
+{
+    int depth = loop_planes(e, k);
+        line(e, "const vec m = load(&mean[cb * L]), shifts = load(&shift[cb * L]);");
+        line(e, "const vec scales = load(&scale[cb * L]) * load(&inverse_deviation[cb * L]);");
+        int pixels = loop_pixels_of(e, k);
+            store_pixel(e, k, "Y", "(load($x) - m) * scales + shifts", substitute(e, "$n"), "cb", "i",
+                        substitute(e, "$j"));
+        end(e, pixels);
+        clear_border(e, k, "Y", "n", "cb");
+        finish_stores(e, k, "Y");
+    end(e, depth);
+}
+
 static void train_body(Emitter *e, const Kernel *k)
 {
     int depth, groups;
@@ -191,16 +205,7 @@ static void train_body(Emitter *e, const Kernel *k)
             end(e, 1);
         end(e, depth);
         comment(e, "Apply.");
-        depth = loop_planes(e, k);
-            line(e, "const vec m = load(&mean[cb * L]), shifts = load(&shift[cb * L]);");
-            line(e, "const vec scales = load(&scale[cb * L]) * load(&inverse_deviation[cb * L]);");
-            int pixels = loop_pixels_of(e, k);
-                store_pixel(e, k, "Y", "(load($x) - m) * scales + shifts", substitute(e, "$n"), "cb", "i",
-                            substitute(e, "$j"));
-            end(e, pixels);
-            clear_border(e, k, "Y", "n", "cb");
-            finish_stores(e, k, "Y");
-        end(e, depth);
+        apply(e, k);
     end(e, groups);
 }
 
@@ -213,6 +218,17 @@ static void plan_train(Program *p, Kernel *k)
 static const FastKernel train = {.name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_train,
                                  .body = train_body};
 const FastKernel *const batchnorm_train_families[] = {&train, NULL};
+
+/* The backward pass may want Y again when it has been forgotten (recompute.c). */
+static void apply_body(Emitter *e, const Kernel *k)
+{
+    let_planes(e, k);
+    loop_groups(e, k);
+    apply(e, k);
+}
+
+static const FastKernel apply_again = {.name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .body = apply_body};
+const FastKernel *const batchnorm_apply_families[] = {&apply_again, NULL};
 
 /* ---- prediction -------------------------------------------------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ extern const FastKernel *const adaptive_avgpool_forward_families[], *const adapt
 extern const FastKernel *const global_avgpool_forward_families[], *const global_avgpool_grad_input_families[];
 extern const FastKernel *const batchnorm_train_families[], *const batchnorm_predict_families[],
                         *const batchnorm_grad_scale_families[], *const batchnorm_grad_families[],
-                        *const batchnorm_fold_families[];
+                        *const batchnorm_fold_families[], *const batchnorm_apply_families[];
 extern const FastKernel *const map_families[];          /* element-wise operators, forward and backward: map.c       */
 extern const FastKernel *const add_forward_families[];
 extern const FastKernel *const concat_forward_families[], *const concat_grad_input_families[];
@@ -76,6 +76,8 @@ bool           avgpool_window(const Layer *, Window *);
 bool           avgpool_counts_pad(const Layer *);               /* in the divisor                                        */
 void           dropout_constants(Emitter *, const Kernel *);    /* binds $p and $stream                                  */
 
+/* For recompute.c: the batch norm's result once more, from X and the statistics of the forward pass. */
+extern const KernelDef batchnorm_apply;
 /* For fuse.c. Prediction: adds the kernel that computes fold_scale and fold_shift (operands 4 and 5, or 5 and 6 with a
  * bias) of a FUSE_SCALE, which stands for the batch norm and for the convolution's bias (NULL: it has none). */
 Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);

@@ -37,7 +37,7 @@ static char *add_describe(Arena *arena, const Layer *l)
 /* ---- textbook code ----------------------------------------------------------------------------------------------- */
 
 /* Many tensors are added in several kernels of at most TERMS; each but the first adds to Y. */
-enum { TERMS = MAX_OPERANDS - 1 };
+enum { TERMS = 11 };
 static const char *const term[TERMS] = {"X1", "X2", "X3", "X4", "X5", "X6", "X7", "X8", "X9", "X10", "X11"};
 
 static void forward_body(Emitter *e, const Kernel *kernel)

@@ -187,6 +187,22 @@ const KernelDef batchnorm_fold = {
     "fold", "fold_scale = scale / sqrt(running_var + eps);  fold_shift = shift + (b - running_mean) * fold_scale",
     .textbook = fold_body, .fast = batchnorm_fold_families};
 
+static void apply_body(Emitter *e, const Kernel *kernel)
+{
+    const Layer *l = kernel->layer;
+    let_sizes(e, kernel);
+    parallel(e);
+    loop(e, "c", l->output.dim[0]);
+        int depth = loop_members(e, l);
+            line(e, "Y$at = scale[c] * (X$at - mean[c]) * inverse_deviation[c] + shift[c];");
+        end(e, depth);
+    end(e, 1);
+}
+
+const KernelDef batchnorm_apply = {
+    "apply_again", "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - mean[c]) / sqrt(var[c] + eps) + shift[c],  mean and var of this batch",
+    .textbook = apply_body, .fast = batchnorm_apply_families};
+
 /* ---- step program ------------------------------------------------------------------------------------------------ */
 
 static Tensor *statistic(Program *p, const Layer *l, const char *name)
