@@ -4,7 +4,7 @@
 # B=other-folder builds there instead of build/.
 
 PACKAGES := gcc libc6-dev clang-19 libomp-19-dev libclang-rt-19-dev flex bison libcriterion-dev zlib1g-dev \
-            libjansson-dev dataset-fashion-mnist
+            libjansson-dev dataset-fashion-mnist lld-19 libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user
 
 B        := build
 CC       := clang-19

@@ -50,8 +50,9 @@ static const Helper vector_helpers[] = {
                      "}"},
     {"equal_bytes(", "static inline mask equal_bytes(const unsigned char *p, int value)\n"
                      "{\n"
+                     "    typedef signed char answers __attribute__((vector_size(L)));    /* clang's are char, unsigned on arm */\n"
                      "    const byte_vec all = (unsigned char)value - (byte_vec){0};\n"
-                     "    return __builtin_convertvector(*(const byte_vec *)p == all, mask);\n"
+                     "    return __builtin_convertvector((answers)(*(const byte_vec *)p == all), mask);\n"
                      "}"},
     {"lanes_below(",
      "static inline mask lanes_below(int n)\n"
