@@ -75,6 +75,7 @@ struct Diag {
     FILE         *out;          /* stderr, or memory in tests                            */
     bool          colour;       /* a terminal, and NO_COLOR is not set                   */
     bool          muted;        /* count, but print nothing (trial expansions)           */
+    bool          errors_only;  /* count warnings, print none (cnnc kernel: one layer is no network) */
     int           errors, warnings;
     int           limit;        /* errors printed before the rest are only counted; 0 means 20 */
     int           shown;        /* the rest belongs to diag.c: errors printed so far,    */

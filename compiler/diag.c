@@ -266,7 +266,7 @@ void warning_at(Diag *d, Span span, const Origin *origin, const char *format, ..
     va_list args;
     va_start(args, format);
     d->warnings++;
-    if (!d->muted)
+    if (!d->muted && !d->errors_only)
         report(d, span, origin, "warning", MAGENTA, format, args);
     va_end(args);
 }

@@ -9,6 +9,8 @@
 #include "kernels/kernels.h"
 #include "unit.h"
 
+static const char textbook_prefix[] = "textbook_";
+
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* "net->grad.conv_weight" -> "d_conv_weight": there is no struct here. */
@@ -55,8 +57,17 @@ static bool is_written(const Program *p, const Tensor *t)
     return false;
 }
 
-/* What is read before it is written holds the same numbers for both programs: those of element i of tensor `seed`. */
-static void write_rooms(Emitter *e, const Program *p)
+/* The textbook's tensor that a fast one must agree with; NULL: only fast code has it. */
+static const Tensor *textbook_tensor(const Program *textbook, const Tensor *t)
+{
+    for (int i = 0; i < textbook->tensors.count; i++)
+        if (strcmp(textbook->tensors.items[i]->name + strlen(textbook_prefix), t->name) == 0)
+            return textbook->tensors.items[i];
+    return NULL;
+}
+
+/* What is read before it is written holds the same numbers for both programs: those of the textbook's tensor. */
+static void write_rooms(Emitter *e, const Program *p, const Program *textbook)
 {
     for (int i = 0; i < p->tensors.count; i++) {
         const Tensor *t = p->tensors.items[i];
@@ -66,8 +77,9 @@ static void write_rooms(Emitter *e, const Program *p)
         const char *size = t->type == TYPE_BYTE ? "1" : "sizeof(real)";
         raw(e, "    void *%s = room(%lld * %s);    /* %s */", t->name, (long long)physical_count(t), size,
             tensor_shape(p->arena, t));
+        const Tensor *same = p == textbook ? t : textbook_tensor(textbook, t);
         if (*access != OPERAND_WRITE)
-            raw(e, "    fill(%s, %lld, %d);", t->name, (long long)physical_count(t), t->number);
+            raw(e, "    fill(%s, %lld, %d);", t->name, (long long)physical_count(t), same ? same->number : -1);
     }
 }
 
@@ -90,7 +102,7 @@ static void write_calls(Emitter *e, const Program *p)
 static void write_comparisons(Emitter *e, const Program *textbook, const Program *fast)
 {
     for (int i = 0; i < fast->tensors.count; i++) {
-        const Tensor *t = fast->tensors.items[i], *same = i < textbook->tensors.count ? textbook->tensors.items[i] : NULL;
+        const Tensor *t = fast->tensors.items[i], *same = textbook_tensor(textbook, t);
         if (!t->outside || !same || !is_written(fast, t))
             continue;
         raw(e, "    wrong += differs(\"%s\", %s, %s, %lld);", t->name, same->name, t->name, (long long)physical_count(t));
@@ -182,11 +194,11 @@ static const char main_helpers[] =
     "        restore_denormals(mode);                                                                \\\n"
     "    }\n"
     "\n"
-    "/* Milliseconds of the fastest of at least 7 calls in half a second. */\n"
+    "/* Milliseconds of the fastest of at least 7 calls in so many seconds. */\n"
     "#define TIME(name, gflop, call)                                                                \\\n"
     "    do {                                                                                        \\\n"
     "        double best = 1e30, begin = now();                                                      \\\n"
-    "        for (int calls = 0; calls < 7 || now() - begin < 0.5; calls++) {                        \\\n"
+    "        for (int calls = 0; calls < 7 || now() - begin < seconds; calls++) {                    \\\n"
     "            double start = now(), took;                                                         \\\n"
     "            call;                                                                               \\\n"
     "            took = now() - start;                                                               \\\n"
@@ -216,7 +228,7 @@ char *emit_kernel_file(Arena *arena, const Graph *g, const Program *textbook, co
                        const char *file)
 {
     const Layer *l = g->output;
-    name_all(textbook, "textbook_");
+    name_all(textbook, textbook_prefix);
     name_all(fast, "");
     Emitter *functions = emitter_new(arena);
     write_functions(functions, textbook, fast);
@@ -233,9 +245,11 @@ char *emit_kernel_file(Arena *arena, const Graph *g, const Program *textbook, co
     write_helpers(e, emitter_text(functions), fast->target);
     append_body(e, functions);
     raw(e, "%s", main_helpers);
-    raw(e, "int main(void)\n{\n    int wrong = 0;");
-    write_rooms(e, textbook);
-    write_rooms(e, fast);
+    raw(e, "/* kernel [SECONDS]: for each kernel's time, half a second unless told. */");
+    raw(e, "int main(int argc, char **argv)\n{");
+    raw(e, "    const double seconds = argc > 1 ? atof(argv[1]) : 0.5;\n    int wrong = 0;");
+    write_rooms(e, textbook, textbook);
+    write_rooms(e, fast, textbook);
     raw(e, "\n    /* both on the same numbers */");
     write_calls(e, textbook);
     write_calls(e, fast);
