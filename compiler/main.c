@@ -31,10 +31,19 @@ static bool place_within(Diag *diag, Program *p)
     const int64_t limit = p->tuning->memory_limit, state = state_bytes(p->graph, p->target);
     if (fit_memory(p, limit - state))                                           /* recompute.c */
         return true;
-    error_plain(diag, "a training step does not fit %.1f MiB: %.1f MiB is the least, of which parameters, gradients and "
-                "momentum take %.1f MiB\ngive a larger --memory-limit, or a smaller --batch", mib(limit),
+    error_plain(diag, "a training step does not fit %.3f MiB: %.3f MiB is the least, of which parameters, gradients "
+                "and momentum take %.3f MiB\ngive a larger --memory-limit, or a smaller --batch", mib(limit),
                 mib(p->arena_bytes + state), mib(state));
     return false;
+}
+
+/* --schedule rules are checked before anything is joined or left out; false after an error. */
+static bool check_schedule(Diag *diag, const Options *o, const Graph *graph)
+{
+    const Program *made[PROGRAM_UPDATE + 1];
+    for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_UPDATE; mode++)
+        made[mode] = build_program(graph, (ProgramMode)mode, &o->tuning);
+    return check_rules(diag, made, PROGRAM_UPDATE + 1);
 }
 
 /* layer graph -> step program -> scheduled, fused, laid out, placed */
@@ -72,6 +81,8 @@ static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Grap
 {
     if (!check_trainable(graph))                                                /* step.c    */
         return false;
+    if (o->tuning.algorithms.count > 0 && !check_schedule(diag, o, graph))      /* schedule.c */
+        return false;
     Program *program[3];
     for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_UPDATE; mode++) {
         program[mode] = make_program(diag, o, graph, (ProgramMode)mode);
@@ -96,6 +107,7 @@ static bool compile_kernel(Arena *arena, Diag *diag, const Options *o)
                                       : arena_printf(arena, "%lld, %lld, %lld", (long long)in->dim[0],
                                                      (long long)in->dim[1], (long long)in->dim[2]);
     const char *text = arena_printf(arena, "network kernel {\n    input(%s);\n    %s;\n}\n", sizes, o->input);
+    diag->errors_only = true;
     Source *source = source_from_bytes(arena, diag, "kernel", text, strlen(text));
     Tree *tree = source ? parse(arena, diag, source) : NULL;
     Graph *graph = tree ? expand(arena, diag, source, tree, &o->overrides) : NULL;
@@ -111,8 +123,14 @@ static bool compile_kernel(Arena *arena, Diag *diag, const Options *o)
         return false;
     }
     fast = build_layer_program(graph, graph->output, &o->tuning);
+    if (!check_rules(diag, (const Program *const[]){fast}, 1))
+        return false;
     schedule_kernels(fast);
     choose_layouts(fast);
+    if (o->dump != DUMP_NOTHING)
+        dump_stage(o, fast);
+    if (o->dump != DUMP_NOTHING || o->kind == OUTPUT_NOTHING)
+        return true;
     return write_output(arena, diag, o, graph->name,
                         emit_kernel_file(arena, graph, textbook, fast, o->summary, o->output), NULL);
 }

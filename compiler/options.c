@@ -230,6 +230,23 @@ static void settle_output(Arena *arena, Options *o, const char *output)
         o->summary = arena_printf(arena, "%s -o %s", o->summary, base_name(o->output));
 }
 
+/* `cnnc kernel`: false after an error. */
+static bool check_kernel(const Options *o)
+{
+    const char *mistake = !o->input ? "kernel needs a statement"
+                        : o->overrides.input.rank == 0 ? "kernel needs the size of a picture"
+                        : o->level == 0 ? "kernel compares -O2 with the textbook: -O0 alone has nothing to compare"
+                        : NULL;
+    if (mistake)
+        fprintf(stderr, "cnnc: error: %s\n"
+                        "  = help: cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 --batch 16 -o conv.c\n", mistake);
+    else if (o->dump != DUMP_NOTHING && o->dump != DUMP_STEP && o->dump != DUMP_SCHEDULE)
+        fprintf(stderr, "cnnc: error: kernel has no such stage\n  = help: --dump=step and --dump=schedule print its\n");
+    else
+        return true;
+    return false;
+}
+
 bool parse_options(Arena *arena, int argc, char **argv, Options *o)
 {
     static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW",
@@ -241,14 +258,17 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
         return false;
     if (o->command == COMMAND_EXPLAIN)
         return true;
-    if (!o->input) {
+    if (!o->input && o->command != COMMAND_KERNEL) {
         fprintf(stderr, "cnnc: error: no network file\n"
                         "  = help: cnnc lenet.net -o lenet.c; cnnc --help lists the options\n");
         return false;
     }
-    if (o->command == COMMAND_KERNEL && o->overrides.input.rank == 0) {
-        fprintf(stderr, "cnnc: error: kernel needs the size of a picture\n"
-                        "  = help: cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 --batch 16 -o conv.c\n");
+    if (o->command == COMMAND_KERNEL && !check_kernel(o))
+        return false;
+    if (o->level == 0 && (o->tuning.memory_limit || o->tuning.algorithms.count > 0)) {
+        fprintf(stderr, "cnnc: error: -O0 computes as the textbook does: it has no %s\n"
+                        "  = help: leave out one of the two\n",
+                o->tuning.memory_limit ? "--memory-limit" : "--schedule");
         return false;
     }
     if (o->command == COMMAND_KERNEL)

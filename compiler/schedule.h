@@ -8,6 +8,10 @@
 
 #include "step.h"
 
+/* The --schedule rules against programs as they are built, unscheduled: each must speak of some kernel, and name a family
+ * that can compute it; false after an error for each that does not. */
+bool check_rules(Diag *, const Program *const programs[], int count);
+
 void schedule_kernels(Program *);
 void schedule_kernel(Program *, Kernel *);      /* one, made by a later pass */
 void dump_schedule(FILE *, const Program *);

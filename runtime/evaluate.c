@@ -141,14 +141,14 @@ static int dump(const char *folder, const char *name, const cnn_real *values, in
 static int dump_layers(const cnn_session *s)
 {
     const char *folder = s->options.dump;
+    for (int i = 0; i < s->facts->layer_count; i++)
+        if (!s->network->output(s->net, i))
+            return cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc "
+                             "--keep-layers, or with -O0", s->facts->layers[i].name), 0;
     int written = cnn_make_folder(folder) && dump(folder, "input", s->x, 4, s->input);
     for (int i = 0; written && i < s->facts->layer_count; i++) {
         const cnn_layer *layer = &s->facts->layers[i];
-        const cnn_real *output = s->network->output(s->net, i);
-        if (!output)
-            return cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc "
-                             "--keep-layers, or with -O0", layer->name), 0;
-        written = dump(folder, layer->name, output, layer->rank, layer->shape);
+        written = dump(folder, layer->name, s->network->output(s->net, i), layer->rank, layer->shape);
     }
     return written;
 }
