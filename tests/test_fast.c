@@ -345,14 +345,14 @@ Test(fast, hot_loops_leave_the_stack_alone)
     char *folder = scratch_folder("fast_assembly"), path[700];
     static const char text[] =
         "network fast { input(3, 56, 56); conv(64, 7, stride = 2, pad = 3); relu; conv(64, 3, pad = 1); relu;"
-        " conv(128, 1); relu; conv(128, 3, stride = 2, pad = 1); relu; conv(128, 1, stride = 2); relu; conv(256, 3, pad = 1); relu;"
-        " conv(256, 5, pad = 2); relu; flatten; linear(10); train { batch = 4; } }";
+        " conv(128, 1); relu; conv(128, 3, stride = 2, pad = 1); relu; conv(128, 1, stride = 2); relu;"
+        " conv(256, 3, pad = 1); relu; conv(256, 5, pad = 2); relu; flatten; linear(10); train { batch = 4; } }";
     const Target *target = find_target("x86-64-v4");
     snprintf(path, sizeof path, "%s/fast.net", folder);
     write_whole(path, text, sizeof text - 1);
     Outcome o = run_command("%s/cnnc -O2 --target %s %s/fast.net -o %s/fast.c && "
-                            "clang-19 -std=gnu11 %s %s -I%s/include -S %s/fast.c -o %s/fast.s", BUILD, target->name, folder, folder, common_flags,
-                            target->flags, BUILD, folder, folder);
+                            "clang-19 -std=gnu11 %s %s -I%s/include -S %s/fast.c -o %s/fast.s", BUILD, target->name,
+                            folder, folder, common_flags, target->flags, BUILD, folder, folder);
     cr_assert(o.status == 0, "status %d\n%s", o.status, o.err);
     snprintf(path, sizeof path, "%s/fast.s", folder);
     int hot = check_hot_loops(path);
