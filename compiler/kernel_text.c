@@ -1,13 +1,15 @@
 /* kernel_text.c - each kernel of the step programs as one C function: comment, signature, body.
  *
  * Requires: programs placed by memory.c. Establishes: a function for every kernel. At -O0 a function belongs to one layer;
- * at -O2 kernels whose functions would be the same text, comment aside, share one (kernel->function).
+ * at -O2 kernels whose functions would be the same text, comment aside, share one (kernel->function), and so
+ * do those that differ in the number of channels, which is then an argument (similar.h).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 #include "op.h"
+#include "similar.h"
 #include "unit.h"
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
@@ -140,7 +142,7 @@ static void write_schedule(Emitter *e, const Kernel *k)
     raw(e, " *   Schedule: %s", text);
 }
 
-static void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, const char *users)
+static void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, const char *users, const char *sizes)
 {
     Arena *arena = p->arena;
     const Layer *l = k->layer;
@@ -159,6 +161,8 @@ static void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, 
         write_shapes(e, k);
     if (k->fast)
         write_schedule(e, k);
+    if (sizes)
+        raw(e, " *   Arguments: %s", sizes);
     if (*users)
         write_users(e, users);
     raw(e, " */");
@@ -182,7 +186,7 @@ static Emitter *kernel_body(const Program *p, const Kernel *k, CommonParts *part
 
 void write_kernel(Emitter *e, const Program *p, const Kernel *k, CommonParts *parts)
 {
-    write_kernel_comment(e, p, k, "");
+    write_kernel_comment(e, p, k, "", NULL);
     write_signature(e, p, k);
     append_body(e, kernel_body(p, k, parts));
     raw(e, "%s", "");
@@ -229,13 +233,18 @@ static void write_textbook_kernels(Emitter *e, const Graph *g, const Unit *u)
 
 /* ---- -O2: one function for all kernels that would have the same ---------------------------------------------------- */
 
+typedef LIST(Kernel *) KernelList;
+
 typedef struct {
     const Program *p;
     const Kernel  *first;       /* whose name the function bears                            */
     Emitter       *body;
     const char    *text;        /* parameters and body: what makes it the same function     */
     uint32_t       hash;
-    const char    *users;       /* the other layers it serves                               */
+    const char    *skeleton;    /* the text without sizes                                   */
+    Sizes          sizes;
+    const char    *own;         /* "X_blocks 4, ...": its arguments; NULL: none             */
+    KernelList     users;       /* all it serves                                            */
 } Shared;
 
 typedef LIST(Shared) SharedList;
@@ -279,19 +288,134 @@ static void share_kernel(SharedList *list, const Program *p, Kernel *k, CommonPa
         Shared *s = &list->items[i];
         if (s->hash != hash || strcmp(s->text, text) != 0)
             continue;
-        k->function = s->first->function;
-        if (s->first->layer != k->layer)
-            s->users = arena_printf(p->arena, "%s%s%s", s->users, *s->users ? ", " : "", k->layer->name);
+        APPEND(p->arena, &s->users, k);
         return;
     }
-    k->function = unused_name(p, list, k);
-    Shared s = {p, k, body, text, hash, ""};
+    Shared s = {.p = p, .first = k, .body = body, .text = text, .hash = hash};
+    APPEND(p->arena, &s.users, k);
     APPEND(p->arena, list, s);
+}
+
+/* ---- one function for kernels that differ in the number of channels ------------------------------------------------ */
+
+/* Pictures of one size: what loops over pixels do stays known when they are compiled. */
+static bool same_pictures(const Kernel *a, const Kernel *b)
+{
+    for (int i = 0; i < a->operand_count; i++) {
+        const Tensor *s = a->operand[i].tensor, *t = b->operand[i].tensor;
+        if (s->rank == 4 && s->storage->layout.kind == LAYOUT_BLOCKED && (s->dim[2] != t->dim[2] || s->dim[3] != t->dim[3]))
+            return false;
+    }
+    return true;
+}
+
+static bool is_similar(const Shared *a, const Shared *b)
+{
+    return a->p == b->p && a->hash == b->hash && a->first->def == b->first->def && a->first->fast == b->first->fast &&
+           a->first->operand_count == b->first->operand_count && same_pictures(a->first, b->first) &&
+           strcmp(a->skeleton, b->skeleton) == 0;
+}
+
+enum { MOST_SIZES = 8, MOST_SIMILAR = 256 };
+
+static const char *listed(Arena *arena, const char *list, const char *item)
+{
+    return list ? arena_printf(arena, "%s, %s", list, item) : item;
+}
+
+/* Functions `member` become the first of them. */
+static void merge(SharedList *list, const int *member, int count, Arena *arena)
+{
+    Shared *s = &list->items[member[0]];
+    Sizes sizes[MOST_SIMILAR];
+    const char **names = NEW_ARRAY(arena, const char *, s->sizes.count + 1);
+    int position[MOST_SIZES];
+    for (int m = 0; m < count; m++)
+        sizes[m] = list->items[member[m]].sizes;
+    int found = name_sizes(arena, s->text, sizes, count, names, position, MOST_SIZES);
+    if (found <= 0)
+        return;
+    for (int m = 0; m < count; m++) {
+        const char *values = NULL;
+        KernelList users = list->items[member[m]].users;
+        for (int i = 0; i < found; i++)
+            values = listed(arena, values, sizes[m].items[position[i]]);
+        for (int i = 0; i < users.count; i++) {
+            users.items[i]->sizes = values;
+            if (m > 0)
+                APPEND(arena, &s->users, users.items[i]);
+        }
+        if (m > 0)
+            list->items[member[m]].first = NULL;
+    }
+    const char *parameters = "";
+    for (int i = 0; i < found; i++) {
+        const char *name = names[position[i]];
+        parameters = arena_printf(arena, "%sint %s, ", parameters, name);
+        s->own = listed(arena, s->own, arena_printf(arena, "%s %s", name, sizes[0].items[position[i]]));
+    }
+    s->text = arena_printf(arena, "%s%s", parameters, with_sizes(arena, s->text, names));
+}
+
+static void merge_similar(SharedList *list, Arena *arena)
+{
+    for (int i = 0; i < list->count; i++) {
+        Shared *s = &list->items[i];
+        s->skeleton = s->first->fast ? without_sizes(arena, s->text, &s->sizes) : s->text;
+        s->hash = hash_of(s->skeleton);
+    }
+    for (int i = 0; i < list->count; i++) {
+        int member[MOST_SIMILAR] = {i}, count = 1;
+        if (!list->items[i].first || !list->items[i].first->fast)
+            continue;
+        for (int j = i + 1; j < list->count && count < MOST_SIMILAR; j++)
+            if (list->items[j].first && !list->items[j].own && is_similar(&list->items[i], &list->items[j]))
+                member[count++] = j;
+        if (count > 1)
+            merge(list, member, count, arena);
+    }
+    int kept = 0;
+    for (int i = 0; i < list->count; i++)
+        if (list->items[i].first)
+            list->items[kept++] = list->items[i];
+    list->count = kept;
+}
+
+static void name_functions(SharedList *list)
+{
+    SharedList named = {.items = list->items};
+    for (; named.count < list->count; named.count++) {
+        const Shared *s = &list->items[named.count];
+        const char *name = unused_name(s->p, &named, s->first);
+        for (int i = 0; i < s->users.count; i++)
+            s->users.items[i]->function = name;
+    }
+}
+
+/* The other layers that a function serves. */
+static const char *users_of(const Shared *s)
+{
+    const char *text = NULL;
+    for (int i = 0; i < s->users.count; i++)
+        if (s->users.items[i]->layer != s->first->layer)
+            text = listed(s->p->arena, text, s->users.items[i]->layer->name);
+    return text ? text : "";
 }
 
 static void write_shared(Emitter *e, const Shared *s)
 {
-    write_kernel_comment(e, s->p, s->first, s->users);
+    write_kernel_comment(e, s->p, s->first, users_of(s), s->own);
+    if (s->own) {
+        const char *items[MAX_PARAMETERS + MOST_SIZES], *at = s->text;
+        int count = 0;
+        for (const char *stop; *at != '\n'; at = stop + 2) {
+            stop = strstr(at, ", ");
+            items[count++] = arena_copy(s->p->arena, at, (size_t)(stop - at));
+        }
+        wrapped(e, arena_printf(s->p->arena, "static void %s(", s->first->function), items, count, ")");
+        raw(e, "%s", at + 1);
+        return;
+    }
     write_signature(e, s->p, s->first);
     append_body(e, s->body);
     raw(e, "%s", "");
@@ -317,6 +441,8 @@ static void write_fast_kernels(Emitter *e, const Graph *g, const Unit *u)
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < (i == 2 ? 1 : programs[i]->kernels.count); k++)
             share_kernel(&list, programs[i], programs[i]->kernels.items[k], &parts);
+    merge_similar(&list, g->arena);
+    name_functions(&list);
     write_parts(e, &parts);
     const Kernel *last = NULL;
     for (int i = 0; i < list.count; i++) {
@@ -333,7 +459,6 @@ static void write_fast_kernels(Emitter *e, const Graph *g, const Unit *u)
         write_shared(e, &list.items[i]);
         last = k;
     }
-    (void)g;
 }
 
 void write_kernels(Emitter *e, const Graph *g, const Unit *u)

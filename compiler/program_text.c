@@ -56,8 +56,10 @@ static void write_places(Emitter *e, const Program *p)
 
 static void write_call(Emitter *e, const Program *p, const Kernel *k, const char *margin)
 {
-    const char *items[MAX_OPERANDS + 2];
+    const char *items[MAX_OPERANDS + 3];
     int count = 0;
+    if (k->sizes)
+        items[count++] = k->sizes;
     if (k->def->random) {
         items[count++] = "net->seed";
         items[count++] = "net->step";

@@ -109,6 +109,7 @@ struct Kernel {
     int              operand_count;
     bool             adds;      /* its gradient output is added to what is there: bound as $set */
     const char       *function; /* its C function\'s name; NULL until kernel_text.c shares one among equal kernels (-O2) */
+    const char       *sizes;    /* arguments before the operands, "22, 352": similar.h; NULL: none                  */
 };
 
 typedef enum { PROGRAM_PREDICT, PROGRAM_TRAIN, PROGRAM_UPDATE } ProgramMode;
