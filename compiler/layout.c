@@ -374,9 +374,10 @@ static void keep_layers(Program *p)
         p->kept[i] = t;
         if (!t || t->storage->kind == TENSOR_INPUT)
             continue;
-        t->lasts = true;
-        if (same_memory(t, laid_as(t)->layout.kind, LAYOUT_PLAIN, p->target->lanes))
+        if (same_memory(t, laid_as(t)->layout.kind, LAYOUT_PLAIN, p->target->lanes)) {
+            t->lasts = true;
             continue;
+        }
         int at = twin_of(&c, t, LAYOUT_PLAIN);
         p->kept[i] = c.twins.items[at].twin;
         if (p->kept[i]->lasts)          /* a view of what was copied before */

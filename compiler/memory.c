@@ -1,8 +1,9 @@
 /* memory.c - lifetimes -> arena offsets, known before a line is written.
  *
  * Requires: a complete program. Establishes: first and last kernel of every arena tensor, an offset for each such that
- * tensors alive at the same time never overlap, and the arena's size. Placement is greedy by size, each at the lowest
- * gap that fits (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5.2).
+ * tensors alive at the same time never overlap, and the arena's size. Placement is greedy, each tensor at the lowest gap
+ * that fits: by size (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5.2)
+ * and, where that takes more than is alive at once, in two orders more, of which the best is kept.
  *
  * Sizes and offsets are those of the float build. One element of any type takes at most the room of one `real`, and
  * offsets are multiples of 64 bytes, so the double build uses the same plan with every offset doubled.
@@ -50,6 +51,21 @@ static int by_size(const void *a, const void *b)
     return x != y ? (x < y) - (x > y) : (s->first > t->first) - (s->first < t->first);
 }
 
+/* Those that are alive longest first: they lie below what comes and goes. */
+static int by_lifetime(const void *a, const void *b)
+{
+    const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
+    const int x = s->last - s->first, y = t->last - t->first;
+    return x != y ? (x < y) - (x > y) : by_size(a, b);
+}
+
+/* As the kernels run, those that stay longest first. */
+static int by_start(const void *a, const void *b)
+{
+    const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
+    return s->first != t->first ? (s->first > t->first) - (s->first < t->first) : by_lifetime(a, b);
+}
+
 static int by_offset(const void *a, const void *b)
 {
     const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
@@ -74,27 +90,44 @@ static int64_t lowest_gap(const Tensor *t, Tensor **placed, int placed_count, Te
     return offset;
 }
 
+/* Places the tensors in their order; returns the arena's size. */
+static int64_t place_in_order(Tensor **order, int count, Tensor **rivals)
+{
+    int64_t size = 0;
+    for (int i = 0; i < count; i++) {
+        order[i]->offset = count <= PLAN_LIMIT ? lowest_gap(order[i], order, i, rivals) : size;
+        int64_t top = order[i]->offset + tensor_bytes(order[i]);
+        size = top > size ? top : size;
+    }
+    return size;
+}
+
 void plan_memory(Program *p)
 {
+    static int (*const orders[])(const void *, const void *) = {by_size, by_lifetime, by_start};
     for (int i = 0; i < p->tensors.count; i++)          /* a program may be planned anew */
         p->tensors.items[i]->first = p->tensors.items[i]->last = -1;
-    p->arena_bytes = 0;
     find_lifetimes(p);
     Tensor **order = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
     Tensor **rivals = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
-    int count = 0;
+    int count = 0, best = 0;
     for (int i = 0; i < p->tensors.count; i++) {
         Tensor *t = p->tensors.items[i];
         if (in_arena(t) && t->storage == t && t->first >= 0)
             order[count++] = t;
     }
-    if (count <= PLAN_LIMIT)
-        qsort(order, (size_t)count, sizeof *order, by_size);
-    for (int i = 0; i < count; i++) {
-        order[i]->offset = count <= PLAN_LIMIT ? lowest_gap(order[i], order, i, rivals) : p->arena_bytes;
-        int64_t top = order[i]->offset + tensor_bytes(order[i]);
-        p->arena_bytes = top > p->arena_bytes ? top : p->arena_bytes;
+    const int64_t least = least_bytes(p);
+    const int tries = count <= PLAN_LIMIT ? (int)(sizeof orders / sizeof *orders) : 0;
+    p->arena_bytes = INT64_MAX;
+    for (int i = 0; i < tries && p->arena_bytes > least; i++) {
+        qsort(order, (size_t)count, sizeof *order, orders[i]);
+        const int64_t size = place_in_order(order, count, rivals);
+        best = size < p->arena_bytes ? i : best;
+        p->arena_bytes = size < p->arena_bytes ? size : p->arena_bytes;
     }
+    if (tries)
+        qsort(order, (size_t)count, sizeof *order, orders[best]);
+    p->arena_bytes = place_in_order(order, count, rivals);
 }
 
 static bool has_room(const Tensor *t)
