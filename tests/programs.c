@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuse.h"
+#include "schedule.h"
 #include "support.h"
 
 /* ---- graphs and programs --------------------------------------------------------------------------------------------- */
@@ -45,6 +47,15 @@ Program *placed_program(const Graph *graph, ProgramMode mode)
     Program *p = build_program(graph, mode, NULL);
     if (mode != PROGRAM_UPDATE)
         plan_memory(p);
+    return p;
+}
+
+Program *fast_program(const Graph *graph, ProgramMode mode, const Tuning *tuning)
+{
+    Program *p = build_program(graph, mode, tuning);
+    schedule_kernels(p);
+    fuse_kernels(p);
+    choose_layouts(p);
     return p;
 }
 

@@ -9,6 +9,7 @@
 Graph   *graph_from_text(Arena *, const char *text);
 Graph   *graph_from_file(Arena *, const char *path);
 Program *placed_program(const Graph *, ProgramMode);            /* built, and placed but for PROGRAM_UPDATE */
+Program *fast_program(const Graph *, ProgramMode, const Tuning *);      /* -O2: with layouts, not placed            */
 
 /* The i-th small network (LeNet and those of tests/golden/), and the i-th of these and of all examples; NULL past the
  * end. */

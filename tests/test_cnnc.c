@@ -197,6 +197,11 @@ Test(cnnc, values_of_options)
         {"--batch 16777217", "from 1 to 16777216"},
         {"-D classes", "write NAME=VALUE"}, {"-D =3", "write NAME=VALUE"}, {"-D classes=", "write NAME=VALUE"},
         {"-D clases=3", "no parameter 'clases'"}, {"-D 'classes=(('", "classes"},
+        {"--memory-limit 0", "'0' is not a size"}, {"--memory-limit 3Q", "'3Q' is not a size"},
+        {"--memory-limit -3M", "'-3M' is not a size"}, {"--memory-limit M", "'M' is not a size"},
+        {"--memory-limit 3Mx", "'3Mx' is not a size"}, {"--memory-limit inf", "'inf' is not a size"},
+        {"--memory-limit nan", "'nan' is not a size"}, {"--memory-limit ''", "'' is not a size"},
+        {"-O0 --memory-limit 3M", "-O0 computes as the textbook does: it has no --memory-limit"},
         {"--dump=code", "there is no stage 'code'"}, {"-fno-such", "there is no -fno-such"}, {"-O9", "-O9"},
         {"--bogus", "unrecognized option"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -222,6 +227,19 @@ Test(cnnc, places_that_cannot_be_written)
     expect_bad("no_tmpdir", "TMPDIR=$PWD/none $cnnc -c net.net", "set TMPDIR", "");
     expect_bad("empty_name", "$cnnc net.net -o ''", "the name is empty", "");
     expect_bad("quote_in_header", "$cnnc net.net -o 'a\"b.c'", "cannot be included by this name", "");
+}
+
+/* --memory-limit: what cannot fit is said with the least that can, and an older output survives. */
+Test(cnnc, a_memory_limit_is_kept_or_refused)
+{
+    GOOD("limit", "$cnnc --memory-limit 100M net.net", "net.c net.h");
+    expect_bad("limit_small", "echo old > x.c; $cnnc --memory-limit 2K net.net -o x.c; s=$?; grep -q old x.c && exit $s",
+               "cnnc: error: a training step does not fit 0.002 MiB: 0.0", "x.c");
+    expect_bad("limit_object", "$cnnc --memory-limit 2K -c net.net", "give a larger --memory-limit, or a smaller --batch",
+               "");
+    Outcome o = expect_good("limit_dump", "$cnnc --memory-limit 100M net.net -o -", "");
+    expect_text(o.out, "cnnc -O2 --memory-limit 100M net.net");
+    outcome_free(&o);
 }
 
 /* A device is written to where it is, never replaced by a file; a pipe stands for it here, so that no test touches /dev. */

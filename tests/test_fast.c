@@ -309,6 +309,20 @@ Test(fast, branches_that_end_in_relu)
                  " { conv(32, 1); relu; } } residual { conv(48, 1); } relu; flatten; linear(5);");
 }
 
+/* Activations that are computed again are the same activations, with fusions and without. */
+Test(fast, a_memory_limit_changes_no_value)
+{
+    static const char text[] =
+        "network fast { input(3, 12, 10); conv(20, 3, pad = 1); relu;"
+        " residual { conv(20, 3, pad = 1, bias = no); batchnorm; relu; conv(20, 3, pad = 1, bias = no); batchnorm; } relu;"
+        " concat { { conv(16, 3, pad = 1); relu; } { conv(7, 1); batchnorm; silu; } {} } maxpool(2);"
+        " residual { batchnorm; relu; conv(43, 3, pad = 1); } lrn(5); avgpool(2); dropout(0.5); flatten; linear(5);"
+        " train { batch = 16; } }";
+    if (can_run(find_target("x86-64-v4")))
+        compare_text("fast_limit", text, "--memory-limit 3M", find_target("x86-64-v4"), "clang-19", false);
+    compare_text("fast_limit_unfused", text, "-fno-fuse --memory-limit 2.2M", find_target("generic"), NULL, false);
+}
+
 /* ---- the assembly ------------------------------------------------------------------------------------------------ */
 
 /* Counts the innermost loops (a label, and a jump back to it without another label between) of which half of the

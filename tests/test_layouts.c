@@ -1,50 +1,23 @@
-/* test_layouts.c - the plan of fast code, checked again by other means: room for borders and spare lanes, views inside
- * their storage, no two tensors in one place at one time; and that nothing of all this is visible outside: what set
- * puts in, get gives back, bit by bit.
+/* test_layouts.c - the layouts of fast code, checked again by other means: room for the borders that kernels want, views
+ * inside their storage; and that nothing of all this is visible outside: what set puts in, get gives back, bit by bit.
+ * Where tensors lie, test_memory.c checks.
  *
- * Sizes, lifetimes and what borders the kernels want are worked out here from the kernels' operands; nothing of
- * layout.c and memory.c is trusted but what they established.
+ * What borders the kernels want is worked out here from the kernels' operands; nothing of layout.c is trusted but what
+ * it established.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuse.h"
 #include "kernels/kernels.h"
 #include "programs.h"
-#include "schedule.h"
 #include "support.h"
 
 static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
 
-enum { TARGETS = sizeof targets / sizeof *targets, ALIGNMENT = 64 };
+enum { TARGETS = sizeof targets / sizeof *targets };
 
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
-
-static Program *fast_program(const Graph *g, ProgramMode mode, const Tuning *tuning)
-{
-    Program *p = build_program(g, mode, tuning);
-    schedule_kernels(p);
-    fuse_kernels(p);
-    choose_layouts(p);
-    plan_memory(p);
-    return p;
-}
-
-/* Bytes of the float build. */
-static int64_t room_of(const Tensor *t)
-{
-    const Layout *at = &t->layout;
-    int64_t count = 1, lanes = at->lanes;
-    for (int d = 0; d < t->rank; d++)
-        count *= t->dim[d];
-    if (at->kind == LAYOUT_BLOCKED)
-        count = t->dim[0] * ((t->dim[1] + lanes - 1) / lanes * lanes) *
-                (t->dim[2] + at->border.top + at->border.bottom) * (t->dim[3] + at->border.left + at->border.right);
-    else if (at->kind == LAYOUT_ROWS)
-        count = count / t->dim[t->rank - 1] * ((t->dim[t->rank - 1] + lanes - 1) / lanes * lanes);
-    return count * (t->type == TYPE_BYTE ? 1 : 4);
-}
 
 static void check_operand(const Program *p, const Kernel *k, const Operand *o, const char *file)
 {
@@ -61,39 +34,6 @@ static void check_operand(const Program *p, const Kernel *k, const Operand *o, c
               "%s: kernel %d wants a wider border of %s for %s", file, k->index, t->name, p->target->name);
 }
 
-typedef struct { const Tensor *tensor; int first, last; } Life;
-
-static void check_places(const Program *p, const char *file)
-{
-    Life *lives = calloc((size_t)p->tensors.count, sizeof *lives);
-    int count = 0;
-    for (int i = 0; i < p->tensors.count; i++) {
-        const Tensor *t = p->tensors.items[i];
-        Life life = {t, -1, -1};
-        for (int n = 0; n < p->kernels.count && in_arena(t) && t->storage == t; n++)
-            for (int o = 0; o < p->kernels.items[n]->operand_count; o++)
-                if (p->kernels.items[n]->operand[o].tensor->storage == t) {
-                    life.first = life.first < 0 ? n : life.first;
-                    life.last = n;
-                }
-        if (life.first >= 0)
-            lives[count++] = life;
-    }
-    for (int i = 0; i < count; i++) {
-        const Tensor *a = lives[i].tensor;
-        cr_expect(a->offset >= 0 && a->offset % ALIGNMENT == 0 && a->offset + room_of(a) <= p->arena_bytes,
-                  "%s: %s lies at %lld of %lld", file, a->name, (long long)a->offset, (long long)p->arena_bytes);
-        for (int j = 0; j < i; j++) {
-            const Tensor *b = lives[j].tensor;
-            bool together = lives[i].first <= lives[j].last && lives[j].first <= lives[i].last;
-            bool apart = a->offset + room_of(a) <= b->offset || b->offset + room_of(b) <= a->offset;
-            cr_expect(!together || apart, "%s: %s (kernels %d to %d) and %s (%d to %d) share memory for %s", file,
-                      a->name, lives[i].first, lives[i].last, b->name, lives[j].first, lives[j].last, p->target->name);
-        }
-    }
-    free(lives);
-}
-
 Test(layouts, fast_plans_hold_what_kernels_want)
 {
     for (int i = 0; any_network_file(i); i++)
@@ -103,7 +43,6 @@ Test(layouts, fast_plans_hold_what_kernels_want)
             const Graph *g = graph_from_file(arena, any_network_file(i));
             for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_TRAIN; mode++) {
                 const Program *p = fast_program(g, (ProgramMode)mode, &tuning);
-                check_places(p, any_network_file(i));
                 for (int k = 0; k < p->kernels.count; k++)
                     for (int o = 0; o < p->kernels.items[k]->operand_count; o++)
                         check_operand(p, p->kernels.items[k], &p->kernels.items[k]->operand[o], any_network_file(i));

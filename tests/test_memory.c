@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "programs.h"
+#include "recompute.h"
 #include "support.h"
+#include "target.h"
 
 enum { ALIGNMENT = 64 };
 
@@ -18,12 +20,32 @@ enum { ALIGNMENT = 64 };
 typedef struct { const Tensor *tensor; int first, last; int64_t bytes; } Life;
 typedef struct { Life *items; int count; } Lives;
 
+/* As layout.h says: channels in blocks of `lanes`, zeros around a picture. */
 static int64_t needed_bytes(const Tensor *t)
 {
-    int64_t count = t->type == TYPE_BYTE ? 1 : 4;
+    int64_t bytes = t->type == TYPE_BYTE ? 1 : 4;
+    const int lanes = t->layout.kind == LAYOUT_PLAIN ? 1 : t->layout.lanes, channel = t->rank == 1 ? 0 : 1;
+    const Border none = {0}, border = t->layout.kind == LAYOUT_BLOCKED ? t->layout.border : none;
     for (int d = 0; d < t->rank; d++)
-        count *= t->dim[d];
-    return count;
+        bytes *= d == channel ? (t->dim[d] + lanes - 1) / lanes * lanes
+               : d == 2 ? border.top + t->dim[d] + border.bottom
+               : d == 3 ? border.left + t->dim[d] + border.right : t->dim[d];
+    return bytes;
+}
+
+/* What is looked at when all is done: with -O0 every layer after predict; with -O2 what --keep-layers keeps, the logits
+ * and the loss, which the caller copies last. */
+static bool is_wanted(const Program *p, const Tensor *t)
+{
+    if (!p->target)
+        return p->mode == PROGRAM_PREDICT;
+    bool wanted = t == p->activation[p->graph->output->index]->storage;
+    for (int i = 0; p->tuning->keep_layers && p->kept && i < p->graph->layers.count; i++)
+        wanted |= p->kept[i] && p->kept[i]->storage == t;
+    const Kernel *loss = p->mode == PROGRAM_TRAIN ? p->kernels.items[p->backward_from - 1] : NULL;
+    for (int o = 0; loss && o < loss->operand_count; o++)
+        wanted |= strcmp(loss->operand[o].role, "loss") == 0 && loss->operand[o].tensor->storage == t;
+    return wanted;
 }
 
 /* The kernels between which each tensor that has memory in the arena must keep its content. */
@@ -41,8 +63,11 @@ static Lives find_lives(const Program *p)
                     life.first = life.first < 0 ? n : life.first;
                     life.last = n;
                 }
-        /* NAME_output looks at every layer's output after predict. */
-        if (p->mode == PROGRAM_PREDICT)
+        for (int j = 0; j < p->tensors.count; j++) {            /* the same memory under another shape */
+            const int64_t bytes = p->tensors.items[j]->storage == t ? needed_bytes(p->tensors.items[j]) : 0;
+            life.bytes = bytes > life.bytes ? bytes : life.bytes;
+        }
+        if (is_wanted(p, t))
             life.last = p->kernels.count;
         /* NAME_gradients reads the logits and the loss when the last forward kernel is done. */
         if (p->mode == PROGRAM_TRAIN && t == p->activation[p->graph->output->index]->storage)
@@ -108,6 +133,56 @@ Test(memory, no_two_tensors_alive_together_overlap)
         check_plan(placed_program(g, PROGRAM_PREDICT), 1);
         check_plan(placed_program(g, PROGRAM_TRAIN), 1.25);
         arena_free(arena);
+    }
+}
+
+/* -O2: blocked layouts, borders, tensors that share memory, scratch of the kernels. */
+static void check_fast_plan(const Graph *g, const Tuning *tuning, double waste)
+{
+    for (int mode = PROGRAM_PREDICT; mode <= PROGRAM_TRAIN; mode++) {
+        Program *p = fast_program(g, (ProgramMode)mode, tuning);
+        plan_memory(p);
+        check_plan(p, waste);
+    }
+}
+
+Test(memory, no_two_tensors_of_fast_code_overlap)
+{
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "generic"};
+    for (int i = 0; any_network_file(i / 3); i++) {
+        const bool small = network_file(i / 3);
+        Arena *arena = arena_new();
+        const Graph *g = graph_from_file(arena, any_network_file(i / 3));
+        Tuning fused = {.target = find_target(targets[i % 3])}, unfused = {.target = fused.target, .no_fuse = ~0u};
+        Tuning kept = {.target = fused.target, .keep_layers = true};
+        check_fast_plan(g, &fused, small ? 1.2 : 1.05);        /* in small ones there is less to choose from */
+        check_fast_plan(g, small ? &kept : &unfused, small ? 1.2 : 1.1);
+        arena_free(arena);
+    }
+}
+
+/* Each limit from the whole arena down: the plan fits it and no two tensors overlap, until it says that it cannot. */
+Test(memory, a_limit_is_kept)
+{
+    static const char *const files[] = {"dsl-examples/d2l/resnet18.net", "dsl-examples/d2l/vgg11.net",
+                                        "dsl-examples/d2l/googlenet.net", "tests/golden/branches.net"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        int64_t whole = 0, least = 0;
+        for (int percent = 100; percent >= 10 && !least; percent -= 15) {
+            Arena *arena = arena_new();
+            Tuning tuning = {.target = find_target("x86-64-v4")};
+            Program *p = fast_program(graph_from_file(arena, files[i]), PROGRAM_TRAIN, &tuning);
+            plan_memory(p);
+            whole = p->arena_bytes;
+            bool fits = fit_memory(p, whole * percent / 100);
+            cr_expect(fits == (p->arena_bytes <= whole * percent / 100), "%s: %d %% of %lld are %lld bytes", files[i],
+                      percent, (long long)whole, (long long)p->arena_bytes);
+            check_plan(p, 1.25);
+            least = fits ? 0 : p->arena_bytes;
+            arena_free(arena);
+        }
+        cr_expect(least > 0 && least < whole, "%s: from %lld bytes to %lld", files[i], (long long)whole,
+                  (long long)least);
     }
 }
 

@@ -30,6 +30,25 @@ Test(show, lenet_has_the_known_sizes)
     outcome_free(&o);
 }
 
+/* The memory plan as a chart: each row as wide as the step, the arena full at its fullest moment. */
+Test(show, memory)
+{
+    for (int level = 0; level <= 2; level += 2) {
+        Outcome o = run_command("%s/cnnc show --memory -O%d --target x86-64-v4 dsl-examples/lenet.net", BUILD, level);
+        cr_assert(o.status == 0 && *o.err == 0, "%s", o.err);
+        int rows = 0, charts = 0;
+        for (char *rest = NULL, *at = strtok_r(o.out, "\n", &rest); at; at = strtok_r(NULL, "\n", &rest)) {
+            const char *bar = strchr(at, '|');
+            charts += strncmp(at, "predict: ", 9) == 0 || strncmp(at, "gradients: ", 11) == 0;
+            cr_expect(!bar || (strlen(bar) == 74 && bar[73] == '|'), "%s", at);
+            cr_expect(!bar || strchr(bar, '=') || strchr(bar, '9') || strchr(bar, '#'), "nothing lives in %s", at);
+            rows += bar != NULL;
+        }
+        cr_expect(charts == 2 && rows > 20, "%d charts, %d rows", charts, rows);
+        outcome_free(&o);
+    }
+}
+
 /* Every operator explains itself: all texts are there, and no template variable is left. */
 Test(show, every_operator_is_explained)
 {

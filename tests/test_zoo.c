@@ -149,6 +149,64 @@ Test(zoo, shapes_of_the_head_comment)
     for_each_network(shapes_are_as_its_head_says);
 }
 
+/* ---- the C ------------------------------------------------------------------------------------------------------- */
+
+enum { MOST_SECONDS = 20, MOST_MEGABYTES = 4 };
+
+/* cnnc -O2 twice gives the same bytes, without a word, in time (a tenth of a second, but machines are busy), and no more
+ * of them than a C compiler can take: layers of one shape share their functions. */
+static void is_written_the_same_twice(Arena *arena, const char *path)
+{
+    char *text[2];
+    for (int i = 0; i < 2; i++) {
+        Outcome o = run_command("timeout %d " BUILD "/cnnc --target x86-64-v4 %s -o -", MOST_SECONDS, path);
+        cr_assert(o.status == 0 && *o.err == 0, "%s: status %d\n%s", path, o.status, o.err);
+        text[i] = arena_copy(arena, o.out, strlen(o.out));
+        outcome_free(&o);
+    }
+    cr_expect(strcmp(text[0], text[1]) == 0, "%s: the C is not the same twice", path);
+    cr_expect(strlen(text[0]) < (size_t)MOST_MEGABYTES << 20, "%s: %zu bytes of C", path, strlen(text[0]));
+}
+
+Test(zoo, written_the_same_twice, .timeout = 300)
+{
+    for_each_network(is_written_the_same_twice);
+}
+
+static int functions_of(const char *text, const char *word)
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, "\nstatic void ")); at++) {
+        const char *stop = strchr(at + 1, '(');
+        char *name = strndup(at + 1, (size_t)(stop - at - 1));
+        count += strstr(name, word) != NULL;
+        free(name);
+    }
+    return count;
+}
+
+/* Ten blocks of one shape have the functions of two: the first reads another layout, the others share theirs. */
+Test(zoo, equal_shapes_share_one_function)
+{
+    char *folder = scratch_folder("zoo_shared"), path[700];
+    int weights[2], all[2];
+    for (int i = 0; i < 2; i++) {
+        char text[300];
+        snprintf(path, sizeof path, "%s/net%d.net", folder, i);
+        int length = snprintf(text, sizeof text, "network same { input(3, 8, 8); conv(16, 3, pad = 1); relu; repeat %d {"
+                              " conv(16, 3, pad = 1); batchnorm; relu; } flatten; linear(10); }", i ? 10 : 2);
+        write_whole(path, text, (size_t)length);
+        Outcome o = run_command(BUILD "/cnnc --target x86-64-v4 %s -o -", path);
+        weights[i] = functions_of(o.out, "grad_weight");
+        all[i] = functions_of(o.out, "");
+        outcome_free(&o);
+    }
+    cr_expect(weights[0] > 0 && weights[0] == weights[1], "%d and %d functions of weight gradients", weights[0],
+              weights[1]);
+    cr_expect(all[0] > 10 && all[1] <= all[0] + 2, "%d functions of 2 blocks, %d of 10", all[0], all[1]);
+    free(folder);
+}
+
 /* ---- torchvision's names ----------------------------------------------------------------------------------------- */
 
 /* One line a tensor, as make_names.py writes it. */
