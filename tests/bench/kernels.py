@@ -11,16 +11,18 @@ import re
 
 from steps import HERE, command
 
-PEAK_TURNS = 3
 
 
-def measure_peak(options, flags):
-    """The machine's limits, the best of some turns: {"peak", "bandwidth", ...}."""
-    program = os.path.join(options.out, "peak")
-    if not os.path.exists(program):
-        command(["clang-19", *flags, os.path.join(HERE, "peak.c"), "-o", program])
-    turns = [json.loads(command([program, str(options.threads)])) for _ in range(PEAK_TURNS)]
-    return {key: max(turn[key] for turn in turns) for key in turns[0]}
+class Peak:
+    """The machine's limits: the best of turns that alternate with what is measured against them."""
+    def __init__(self, options, flags):
+        self.program, self.threads = os.path.join(options.out, "peak"), options.threads
+        self.best, self.turns = {}, []
+        command(["clang-19", *flags, os.path.join(HERE, "peak.c"), "-o", self.program])
+
+    def turn(self):
+        self.turns.append(json.loads(command([self.program, str(self.threads)])))
+        self.best = {key: max(turn[key] for turn in self.turns) for key in self.turns[0]}
 
 
 def results_of(text):
@@ -62,38 +64,39 @@ def layer_of(kernel, layers):
 
 
 def profile(options, network, way, peak, rows):
-    """Adds this network's kernels to rows: {(operator, pass, shapes): row}."""
+    """Adds this network's kernels to rows: {(operator, kernel, shapes): row}."""
     program = os.path.join(options.out, network.name)
     known = operands(options, network)["predict" if way == "predict" else "gradients"]
     layers = {line["name"]: line["operator"] for line in results_of(command([program, "info", "--json"]))
               if line["result"] == "layer"}
-    words = [program, "bench", "--profile", "--json", "--threads", str(options.threads), "--steps", "2"]
-    times, speeds = {}, {}
+    words = [program, "bench", "--profile", "--json", "--threads", str(options.threads), "--steps", "3"]
+    fastest = {}
     for _ in range(max(2, options.repeat // 2)):
+        peak.turn()
         for line in results_of(command(words + (["--predict"] if way == "predict" else []))):
-            if line["result"] == "kernel" and line["ms"] > 0:
-                old = times.get(line["name"], float("inf"))
-                times[line["name"]] = min(old, line["ms"])
-                if line["ms"] < old:
-                    speeds[line["name"]] = line["GF/s"]
-    for kernel, ms in times.items():
+            if line["result"] == "kernel" and 0 < line["ms"] < fastest.get(line["name"], {"ms": float("inf")})["ms"]:
+                fastest[line["name"]] = line
+    for kernel, line in fastest.items():
         if kernel not in known:                 # the update
             continue
         shapes, size = known[kernel]
-        flop = speeds[kernel] * ms * 1e6
-        work, traffic = flop / (peak["peak"] * 1e6), size / (peak["bandwidth"] * 1e6)       # milliseconds at the bound
         operator, suffix = layer_of(kernel, layers)
         row = {"networks": [network.name], "kernel": suffix, "operator": operator, "shapes": shapes, "count": 1,
-               "ms": ms, "gflops": flop / ms * 1e-6, "gbytes": size / ms * 1e-6,
-               "of_peak": work / ms, "of_bandwidth": traffic / ms,
-               "bound": "multiply-adds" if work >= traffic else "memory"}
+               "ms": line["ms"], "flop": line["GF/s"] * line["ms"] * 1e6, "bytes": size}
         key = operator, suffix, shapes
         if key in rows:
             row["count"] += rows[key]["count"]
             row["networks"] = list(dict.fromkeys(rows[key]["networks"] + row["networks"]))
-            if rows[key]["ms"] < ms:
-                row = {**rows[key], "count": row["count"], "networks": row["networks"]}
+            row["ms"] = min(row["ms"], rows[key]["ms"])
         rows[key] = row
+
+
+def rate(row, peak):
+    """How near the row comes to the limits."""
+    work, traffic = row["flop"] / (peak["peak"] * 1e6), row["bytes"] / (peak["bandwidth"] * 1e6)      # least ms
+    row.update(gflops=row["flop"] / row["ms"] * 1e-6, gbytes=row["bytes"] / row["ms"] * 1e-6,
+               of_peak=work / row["ms"], of_bandwidth=traffic / row["ms"],
+               bound="multiply-adds" if work >= traffic else "memory")
 
 
 def build(options, network):
@@ -130,7 +133,8 @@ def summary(rows):
     for row in rows:
         classes.setdefault(kind_of(row), []).append(row)
     whole = sum(row["ms"] * row["count"] for row in rows)
-    lines = ["| class | kernels | share of time | of the bound: least | mean by time | most |", "|---|--:|--:|--:|--:|--:|"]
+    lines = ["| class | kernels | share of time | of the bound: least | mean by time | most |",
+             "|---|--:|--:|--:|--:|--:|"]
     for name, group in sorted(classes.items(), key=lambda item: -sum(r["ms"] * r["count"] for r in item[1])):
         time = sum(r["ms"] * r["count"] for r in group)
         ideal = sum(r["ms"] * r["count"] * reached(r) for r in group)

@@ -3,8 +3,8 @@
  *     clang-19 -O3 -ffp-contract=fast -fopenmp FLAGS peak.c -o peak && ./peak THREADS
  *
  * with the FLAGS of the target that is to be measured. Peak: independent fused multiply-adds in registers, as many as
- * hide their latency and leave room for the operands. Bandwidth: STREAM's triad (McCalpin 1995) on arrays larger than the
- * last cache, counting what the loop reads and writes. The best of some short repetitions, as one line of JSON.
+ * hide their latency and leave room for the operands. Bandwidth: STREAM's triad (McCalpin 1995) on arrays larger than
+ * the last cache, counting what the loop reads and writes. The best of some short repetitions, as one line of JSON.
  */
 #include <omp.h>
 #include <stdio.h>
@@ -82,9 +82,9 @@ int main(int argc, char **argv)
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int i = 0; i < LENGTH; i++)
         a[i] = 0, b[i] = (float)(i % 7), c[i] = (float)(i % 5);
-    double flops[] = {peak(1), threads > 1 ? peak(threads) : 0}, bytes[] = {bandwidth(1, a, b, c), bandwidth(threads, a, b, c)};
-    printf("{\"threads\": %d, \"peak_one\": %.1f, \"peak\": %.1f, \"bandwidth_one\": %.1f, \"bandwidth\": %.1f}\n", threads,
-           flops[0], threads > 1 ? flops[1] : flops[0], bytes[0], bytes[1]);
+    double one = peak(1), all = threads > 1 ? peak(threads) : one;
+    printf("{\"threads\": %d, \"peak_one\": %.1f, \"peak\": %.1f, ", threads, one, all);
+    printf("\"bandwidth_one\": %.1f, \"bandwidth\": %.1f}\n", bandwidth(1, a, b, c), bandwidth(threads, a, b, c));
     free(a);
     free(b);
     free(c);

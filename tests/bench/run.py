@@ -31,29 +31,26 @@ def note(text):
 
 def bench_kernels(options, networks, report):
     """Adds what is measured to the report and returns Markdown lines."""
-    lines = []
-    report["kernels"] = {}
-    flags = None
+    report["kernels"], lines = {}, []
     for network in networks:
         note(f"building {network.name}")
-        flags = kernels.build(options, network)
-    peak = kernels.measure_peak(options, flags)
+        peak = kernels.Peak(options, kernels.build(options, network))
     for way in options.passes:
         rows = {}
         for network in networks:
             note(f"kernels of {network.name}, {way}")
             kernels.profile(options, network, way, peak, rows)
-        again = kernels.measure_peak(options, flags)
-        note(f"peak {peak['peak']} GF/s before, {again['peak']} after; bandwidth {peak['bandwidth']} and "
-             f"{again['bandwidth']} GB/s")
-        rows = list(rows.values())
-        report["kernels"][way] = rows
+        report["kernels"][way] = list(rows.values())
+    best = report["peak"] = peak.best
+    least = min(turn["peak"] for turn in peak.turns)
+    for way, rows in report["kernels"].items():
+        for row in rows:
+            kernels.rate(row, best)
         title = "training" if way == "train" else "prediction"
         lines += [f"## Kernels of {title}", "", *kernels.summary(rows), "", *kernels.table(rows), ""]
-    report["peak"] = peak
-    head = (f"Peak {peak['peak']} GF/s on {options.threads} threads ({peak['peak_one']} on one), memory "
-            f"{peak['bandwidth']} GB/s ({peak['bandwidth_one']}).")
-    return [head, "", *lines]
+    return [f"Peak {best['peak']} GF/s on {options.threads} threads ({best['peak_one']} on one), memory "
+            f"{best['bandwidth']} GB/s ({best['bandwidth_one']}); in the worst of {len(peak.turns)} turns between the "
+            f"measurements the peak was {least} GF/s: where that is much less, others used the machine.", "", *lines]
 
 
 def bench_steps(options, networks, report):

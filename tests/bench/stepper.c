@@ -3,9 +3,9 @@
  *     stepper LIBRARY NAME train|predict FOLDER
  *
  * LIBRARY is what `cnnc --shared` made of network NAME. FOLDER holds weights.bin (every tensor in state_dict order) and
- * pictures.bin, both of floats, and labels.bin, of int32. The process predicts once, writes logits.bin to standard
- * output's place FOLDER/ours.bin, prints "ready", and answers each line "SECONDS" with "MILLISECONDS COUNT": the fastest
- * step of as many as take that time, at least one. It ends with its input.
+ * pictures.bin, both of floats, and labels.bin, of int32. The process prints "ready" (after a prediction, whose scores
+ * it writes to FOLDER/ours.bin, where it is to predict), and answers each line "SECONDS" with "MILLISECONDS COUNT": the
+ * fastest step of as many as take that time, at least one. It ends with its input.
  */
 #include "cnn.h"
 
