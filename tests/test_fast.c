@@ -282,6 +282,23 @@ ParameterizedTest(Case *c, fast, equals_the_textbook)
     free(text);
 }
 
+/* ---- pictures in the lanes (few_channels.c): batches of 64 and more, few channels ---------------------------------- */
+
+Test(fast, pictures_in_the_lanes)
+{
+    static const char plain[] =
+        "network fast { input(2, 13, 9); conv(5, 3, pad = (2, 1, 0, 3), stride = 2); sigmoid; conv(17, (3, 2), pad = 1,"
+        " dilation = 2); sigmoid; conv(3, (5, 3), pad = 2); sigmoid; flatten; linear(4); train { batch = 64; } }";
+    static const char fused[] =
+        "network fast { input(1, 9, 11); conv(4, 5, pad = 2); relu; conv(2, 3, pad = 1, bias = no); batchnorm; relu;"
+        " residual { conv(2, 3, pad = 1); relu; conv(2, 3, pad = 1); } relu; flatten; linear(4);"
+        " train { batch = 80; } }";
+    compare_text("fast_few_plain", plain, "", find_target("native"), NULL, true);
+    compare_text("fast_few_fused", fused, "", find_target("native"), NULL, false);
+    if (can_run(find_target("x86-64-v3")))
+        compare_text("fast_few_v3", plain, "", find_target("x86-64-v3"), NULL, true);
+}
+
 /* ---- networks that were wrong once ------------------------------------------------------------------------------- */
 
 static void compare_body(const char *name, const char *body)

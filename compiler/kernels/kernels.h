@@ -62,6 +62,7 @@ extern const FastKernel *const softmax_forward_families[], *const softmax_grad_i
 extern const FastKernel *const sgd_families[];
 
 extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
+extern const FastKernel few_forward, few_grad_input, few_grad_weight;        /* few_channels.c, few_grad_weight.c */
 extern const FastKernel depthwise_forward, depthwise_grad_input, depthwise_grad_weight;            /* depthwise.c */
 extern const FastKernel direct_forward, direct_rows_forward, direct_grad_input;         /* direct.c, direct_grad_input.c */
 extern const FastKernel direct_grad_weight, direct_grad_bias;          /* grad_weight.c, grad_bias.c */
