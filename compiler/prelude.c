@@ -184,7 +184,8 @@ static const Helper vector_helpers[] = {
      "    store(mean, narrow(widen(pivot) + total));\n"
      "    store(squares, narrow(total_squares - total * total * (double)(rows * columns)));\n"
      "}"},
-    /* Winograd F(4x4, 3x3) at the points 0, 1, -1, 1/2, -2, infinity, one direction of each transform: kernels/winograd.h */
+    /* Winograd F(4x4, 3x3) and F(2x2, 5x5) at the points 0, 1, -1, 1/2, -2, infinity, one direction of each transform:
+     * kernels/winograd.h */
     {"winograd_input(",
      "/* B' d: six pixels -> six points. */\n"
      "static inline void winograd_input(vec d[6])\n"
@@ -240,6 +241,48 @@ static const Helper vector_helpers[] = {
      "    g[0] = u[0] + difference - half + two;\n"
      "    g[1] = sum - 0.5 * half - 2 * two;\n"
      "    g[2] = difference - 0.25 * half + 4 * two + u[5];\n"
+     "}"},
+    {"winograd_filter_5(",
+     "/* G g: five taps -> six points. */\n"
+     "static inline void winograd_filter_5(const vec g[5], vec u[6])\n"
+     "{\n"
+     "    const vec even = (g[0] + g[2] + g[4]) * (real)(1 / 3.0), odd = (g[1] + g[3]) * (real)(1 / 3.0);\n"
+     "    u[0] = g[0];\n"
+     "    u[1] = even + odd;\n"
+     "    u[2] = odd - even;\n"
+     "    u[3] = (g[0] + 0.5 * g[1] + 0.25 * g[2] + 0.125 * g[3] + 0.0625 * g[4]) * (real)(-16 / 15.0);\n"
+     "    u[4] = (g[0] - 2 * g[1] + 4 * g[2] - 8 * g[3] + 16 * g[4]) * (real)(1 / 15.0);\n"
+     "    u[5] = g[4];\n"
+     "}"},
+    {"winograd_output_2(",
+     "/* A' m: six points -> two pixels. */\n"
+     "static inline void winograd_output_2(const vec m[6], vec y[2])\n"
+     "{\n"
+     "    y[0] = m[0] + (m[1] + m[2]) + (m[3] + m[4]);\n"
+     "    y[1] = m[1] - m[2] + m[5] + 0.5 * m[3] - 2 * m[4];\n"
+     "}"},
+    {"winograd_spread_2(",
+     "/* A y: two pixels -> six points. */\n"
+     "static inline void winograd_spread_2(const vec y[2], vec m[6])\n"
+     "{\n"
+     "    m[0] = y[0];\n"
+     "    m[1] = y[0] + y[1];\n"
+     "    m[2] = y[0] - y[1];\n"
+     "    m[3] = y[0] + 0.5 * y[1];\n"
+     "    m[4] = y[0] - 2 * y[1];\n"
+     "    m[5] = y[1];\n"
+     "}"},
+    {"winograd_gather_5(",
+     "/* G' u: six points -> five taps. */\n"
+     "static inline void winograd_gather_5(const vec u[6], vec g[5])\n"
+     "{\n"
+     "    const vec sum = (u[1] + u[2]) * (real)(1 / 3.0), difference = (u[1] - u[2]) * (real)(1 / 3.0);\n"
+     "    const vec half = u[3] * (real)(16 / 15.0), two = u[4] * (real)(1 / 15.0);\n"
+     "    g[0] = u[0] + difference - half + two;\n"
+     "    g[1] = sum - 0.5 * half - 2 * two;\n"
+     "    g[2] = difference - 0.25 * half + 4 * two;\n"
+     "    g[3] = sum - 0.125 * half - 8 * two;\n"
+     "    g[4] = difference - 0.0625 * half + 16 * two + u[5];\n"
      "}"},
 };
 

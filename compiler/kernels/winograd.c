@@ -1,4 +1,4 @@
-/* winograd.c - Winograd's algorithm F(4x4, 3x3) for convolutions of stride 1: forward pass and data gradient.
+/* winograd.c - Winograd's algorithm for 3x3 and 5x5 convolutions of stride 1: forward pass and data gradient.
  *
  * Requires: X (dY) with a border of zeros up to whole tiles. Establishes: Y (dX), borders cleared. Lavin and Gray 2016
  * (arXiv 1509.09308), section 4; the mathematics stands in winograd.h. The data gradient is the forward pass on dY with
@@ -63,8 +63,9 @@ static void plan_by_tiles(Program *p, Kernel *k, const Winograd *g, int group, i
     most = most > g->tiles / 8 ? g->tiles / 8 : most;       /* blocks enough for several threads */
     int64_t block = winograd_block(g->tiles, most < width ? width : most / width * width, width);
     k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block};
-    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by tiles: blocks of %lld of %lld tiles shared among "
-                                    "threads, register tile %d tiles x %d vectors",
+    k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d) by tiles: blocks of %lld of %lld tiles shared "
+                                    "among threads, register tile %d tiles x %d vectors",
+                                    g->side, g->side, g->taps, g->taps,
                                     (long long)block, (long long)g->tiles, width, group);
     scratch_of(p, k, "U", 4, (int64_t[]){g->out / group, 36, g->in * L + 1, group * L});
 }
@@ -75,9 +76,9 @@ static void plan_by_filters(Program *p, Kernel *k, const Winograd *g, int group,
     int64_t slices = (g->in * L + SLICE - 1) / SLICE, block = winograd_block(g->tiles, BY_FILTERS * 2 / group, width);
     k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block,
                              .chunks = (int)((g->in + slices - 1) / slices)};
-    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3) by filters: %lld of %lld tiles at a time, groups of %d "
-                                    "blocks of output channels shared among threads, register tile %d tiles x "
-                                    "%d vectors",
+    k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d) by filters: %lld of %lld tiles at a time, groups "
+                                    "of %d blocks of output channels shared among threads, register tile %d tiles "
+                                    "x %d vectors", g->side, g->side, g->taps, g->taps,
                                     (long long)block, (long long)g->tiles, group, width, group);
     scratch_of(p, k, "V", 3, (int64_t[]){36, g->in * block + 1, L});
 }
@@ -106,9 +107,9 @@ static Border border(const Kernel *k, const Operand *o)
 
 /* U of the L input channels of block cb, for block k * group + v of the output channels. $filters: U's place;
  * $row: the block's first row there. */
-static void transform_filters(Emitter *e, const Kernel *kernel)
+static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *g)
 {
-    let(e, "transform", "%s", filters_part(e, is_backward(kernel)));
+    let(e, "transform", "%s", filters_part(e, g->taps, is_backward(kernel)));
     let(e, "from", "%s", substitute(e, is_backward(kernel) ? "W[cb][$kb][0][0][0]" : "W[$kb][cb][0][0][0]"));
     line(e, "$transform($from, &$filters[0][$row * $L][v * $L], $uplane, $group * $L);");
 }
@@ -125,31 +126,33 @@ static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks,
 /* Y = A' Z A of the block's tiles, $group blocks of channels each; pixels beyond the picture are left out. */
 static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, const char *role)
 {
-    bool edges = g->height % 4 != 0 || g->width % 4 != 0;
+    bool edges = g->height % g->side != 0 || g->width % g->side != 0;
+    let_int(e, "side", g->side);
     let_int(e, "P", g->height);
     let_int(e, "Q", g->width);
-    let(e, "join_tile", "%s", join_part(e));
+    let(e, "join_tile", "%s", join_part(e, g->side));
     loop(e, "v", kernel->schedule.blocks);
         line(e, "const int kb = $kb;");
         if (has_operand(kernel, "b"))
             line(e, "const vec bias = load(&b[kb * $L]);");
         loop_between(e, "t", "0", g->ragged ? "$block && $exists" : "$block");
             line(e, "const int tile = $tile;");
-            tile_place(e);
+            tile_place(e, g);
             if (has_border(kernel, role) && !kernel->adds) {
                 when(e, "i == 0 && j == 0");
                     clear_border(e, kernel, role, "n", "kb");
                 end(e, 1);
             }
-            line(e, "vec y[4][4];");
+            line(e, "vec y[$side][$side];");
             line(e, "$join_tile(Z[0][v * $block + t], $zplane, y);");
             if (edges) {
-                line(e, "const int rows = $P - i < 4 ? $P - i : 4, columns = $Q - j < 4 ? $Q - j : 4;");
+                line(e, "const int rows = $P - i < $side ? $P - i : $side, "
+                        "columns = $Q - j < $side ? $Q - j : $side;");
                 loop_between(e, "r", "0", "rows");
                     loop_between(e, "s", "0", "columns");
             } else {
-                loop(e, "r", 4);
-                    unrolled(e, "s", 4);
+                loop(e, "r", g->side);
+                    unrolled(e, "s", g->side);
             }
                         store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb",
                                     "i + r", "j + s");
@@ -169,7 +172,7 @@ static void by_tiles(Emitter *e, const Kernel *k, const Winograd *g, const char 
     loop(e, "k", g->out / s->blocks);
         loop(e, "cb", g->in);
             loop(e, "v", s->blocks);
-                transform_filters(e, k);
+                transform_filters(e, k, g);
     end(e, 3);
     comment(e, "$block tiles at a time; one more column keeps the 36 planes of V and Z apart in the cache's sets");
     parallel(e);
@@ -216,7 +219,7 @@ static void by_filters(Emitter *e, const Kernel *k, const Winograd *g, const cha
                 line(e, "const int stop = slice + $slice < $in ? slice + $slice : $in;");
             loop_between(e, "cb", sliced ? "slice" : "0", !sliced ? "$in" : even ? "slice + $slice" : "stop");
                 loop(e, "v", s->blocks);
-                    transform_filters(e, k);
+                    transform_filters(e, k, g);
             end(e, 2);
             comment(e, "Z = U V");
             multiply(e, k, even ? "$slice" : "stop - slice", sliced);

@@ -1,6 +1,6 @@
-/* winograd_grad_weight.c - weight gradient of 3x3 convolutions of stride 1 by Winograd's algorithm.
+/* winograd_grad_weight.c - weight gradient of 3x3 and 5x5 convolutions of stride 1 by Winograd's algorithm.
  *
- *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G       the transpose of F(4x4, 3x3): winograd.h
+ *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G       the transpose of the forward pass: winograd.h
  *
  * Requires: X and dY with borders of zeros up to whole tiles. Establishes: dW, by sums over tiles in one fixed order.
  * For a large block of tiles all threads make V = B' d B and D = A dY A' together; then each owns groups of filters and
@@ -11,11 +11,16 @@
 enum {
     TILES_MOST = 112,           /* tiles of a block: V and D stay in the last cache, a row of D in the first          */
     SLICE      = 64,            /* input channels of a group of filters                                               */
+    FEWEST     = 3,             /* groups of 5x5 filters to share among threads: with fewer, direct is faster         */
 };
 
 static bool fits(const Kernel *k, const Target *target)
 {
-    return winograd_fits(k, target, false);
+    if (!winograd_fits(k, target, false))
+        return false;
+    Winograd g = winograd_of(k->layer, target->lanes, false);
+    int64_t groups = g.out / winograd_group(g.out, target->registers) * ((g.in * g.lanes + SLICE - 1) / SLICE);
+    return g.taps == 3 || groups >= FEWEST;
 }
 
 /* Schedule: pixels x blocks is the register tile, input channels x vectors of output channels; rows: tiles of a block;
@@ -34,8 +39,9 @@ static void plan(Program *p, Kernel *k)
     scratch_of(p, k, "D", 3, (int64_t[]){36, g.out * block + 1, L});
     if (block < g.tiles)
         scratch_of(p, k, "sums", 5, (int64_t[]){g.out / group, slices, 36, slice * L, group * L});
-    k->schedule.text = arena_printf(p->arena, "F(4x4, 3x3): %lld of %lld tiles at a time, groups of %lld x %d blocks "
-                                    "of channels shared among threads, register tile %d channels x %d vectors",
+    k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d): %lld of %lld tiles at a time, groups of %lld x %d "
+                                    "blocks of channels shared among threads, register tile %d channels x %d vectors",
+                                    g.side, g.side, g.taps, g.taps,
                                     (long long)block, (long long)g.tiles, (long long)slice, group, channels, group);
 }
 
@@ -50,7 +56,7 @@ static Border border(const Kernel *k, const Operand *o)
 static void spread_tile(Emitter *e, const Kernel *kernel, const Winograd *g)
 {
     let(e, "at", "%s", pixel(e, kernel, "dY", "n", "kb", "i", "j"));
-    let(e, "spread_tile", "%s", spread_part(e));
+    let(e, "spread_tile", "%s", spread_part(e, g->side));
     let_int(e, "gradient_row", picture_row(kernel, "dY"));
     if (g->ragged) {
         when(e, "!($exists)");
@@ -61,7 +67,7 @@ static void spread_tile(Emitter *e, const Kernel *kernel, const Winograd *g)
         end(e, 1);
     }
     line(e, "const int tile = $tile;");
-    tile_place(e);
+    tile_place(e, g);
     line(e, "$spread_tile($at, $gradient_row, D[0][kb * $block + t], $dplane);");
 }
 
@@ -86,7 +92,7 @@ static void body(Emitter *e, const Kernel *k)
     let_int(e, "splane", (int64_t)s->chunks * g.lanes * s->blocks * g.lanes);
     let(e, "more", looped ? "first > 0" : "0");
     let(e, "sum_tiles", "%s", sums_part(e, s->pixels, g.lanes, s->blocks));
-    let(e, "gather", "%s", gather_part(e));
+    let(e, "gather", "%s", gather_part(e, g.taps));
     if (looped)
         step_loop(e, "first", g.tiles, s->rows);
     comment(e, "V = B' d B of $block tiles");

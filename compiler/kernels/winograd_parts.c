@@ -27,114 +27,138 @@ const char *cut_part(Emitter *e)
                        "const real *p, int row, real *V, int plane", b);
 }
 
-const char *spread_part(Emitter *e)
+/* The name of a part or helper for tiles or filters of some size: those of F(4x4, 3x3) have none in their names. */
+static void let_sizes(Emitter *b, int side, int taps)
+{
+    let_int(b, "side", side);
+    let_int(b, "taps", taps);
+    let_int(b, "area", taps * taps);
+    let(b, "of_side", "%s", side == 4 ? "" : "_2");
+    let(b, "of_taps", "%s", taps == 3 ? "" : "_5");
+}
+
+const char *spread_part(Emitter *e, int side)
 {
     Emitter *b = part_body(e);
-    line(b, "vec d[6][4];");
-    unrolled(b, "s", 4);
-        line(b, "vec column[4], points[6];");
-        unrolled(b, "r", 4);
+    let_sizes(b, side, 7 - side);
+    line(b, "vec d[6][$side];");
+    unrolled(b, "s", side);
+        line(b, "vec column[$side], points[6];");
+        unrolled(b, "r", side);
             line(b, "column[r] = load(p + r * row + s * L);");
         end(b, 1);
-        line(b, "winograd_spread(column, points);");
+        line(b, "winograd_spread$of_side(column, points);");
         unrolled(b, "r", 6);
             line(b, "d[r][s] = points[r];");
     end(b, 2);
     unrolled(b, "r", 6);
         line(b, "vec points[6];");
-        line(b, "winograd_spread(d[r], points);");
+        line(b, "winograd_spread$of_side(d[r], points);");
         unrolled(b, "s", 6);
             line(b, "store(D + (r * 6 + s) * plane, points[s]);");
     end(b, 2);
-    return shared_part(e, "winograd_spread_tile", "D = A dY A' of a tile: 4x4 pixels from p on, rows `row` apart.",
+    return shared_part(e, substitute(b, "winograd_spread_tile$of_side"),
+                       substitute(b, "D = A dY A' of a tile: ${side}x$side pixels from p on, rows `row` apart."),
                        "const real *p, int row, real *D, int plane", b);
 }
 
-const char *join_part(Emitter *e)
+const char *join_part(Emitter *e, int side)
 {
     Emitter *b = part_body(e);
-    line(b, "vec m[4][6];");
+    let_sizes(b, side, 7 - side);
+    line(b, "vec m[$side][6];");
     unrolled(b, "s", 6);
-        line(b, "vec column[6], sums[4];");
+        line(b, "vec column[6], sums[$side];");
         unrolled(b, "r", 6);
             line(b, "column[r] = load(Z + (r * 6 + s) * plane);");
         end(b, 1);
-        line(b, "winograd_output(column, sums);");
-        unrolled(b, "r", 4);
+        line(b, "winograd_output$of_side(column, sums);");
+        unrolled(b, "r", side);
             line(b, "m[r][s] = sums[r];");
     end(b, 2);
-    unrolled(b, "r", 4);
-        line(b, "winograd_output(m[r], y[r]);");
+    unrolled(b, "r", side);
+        line(b, "winograd_output$of_side(m[r], y[r]);");
     end(b, 1);
-    return shared_part(e, "winograd_join", "y = A' Z A: the 4x4 pixels of a tile.",
-                       "const real *Z, int plane, vec y[4][4]", b);
+    return shared_part(e, substitute(b, "winograd_join$of_side"),
+                       substitute(b, "y = A' Z A: the ${side}x$side pixels of a tile."),
+                       substitute(b, "const real *Z, int plane, vec y[$side][$side]"), b);
 }
 
-const char *filters_part(Emitter *e, bool turned)
+static const char filters_parameters[] = "const real *W, real *U, int plane, int row";
+
+static const char *plain_filters_part(Emitter *e, int taps)
 {
     Emitter *b = part_body(e);
+    let_sizes(b, 7 - taps, taps);
     loop_between(b, "c", "0", "L");
-        line(b, "vec u[6][3];");
-        unrolled(b, "s", 3);
-            line(b, "vec column[3], points[6];");
-            unrolled(b, "r", 3);
-                line(b, "column[r] = load(W + ((r * 3 + s) * L + c) * L);");
+        line(b, "vec u[6][$taps];");
+        unrolled(b, "s", taps);
+            line(b, "vec column[$taps], points[6];");
+            unrolled(b, "r", taps);
+                line(b, "column[r] = load(W + ((r * $taps + s) * L + c) * L);");
             end(b, 1);
-            line(b, "winograd_filter(column, points);");
+            line(b, "winograd_filter$of_taps(column, points);");
             unrolled(b, "r", 6);
                 line(b, "u[r][s] = points[r];");
         end(b, 2);
         unrolled(b, "r", 6);
             line(b, "vec points[6];");
-            line(b, "winograd_filter(u[r], points);");
+            line(b, "winograd_filter$of_taps(u[r], points);");
             unrolled(b, "s", 6);
                 line(b, "store(U + (r * 6 + s) * plane + c * row, points[s]);");
     end(b, 3);
-    const char *parameters = "const real *W, real *U, int plane, int row";
-    const char *plain = shared_part(e, "winograd_filters",
-                                    "U = G g G' of L x L filters; those of the next input channel lie a row behind.",
-                                    parameters, b);
+    return shared_part(e, substitute(b, "winograd_filters$of_taps"),
+                       "U = G g G' of L x L filters; those of the next input channel lie a row behind.",
+                       filters_parameters, b);
+}
+
+const char *filters_part(Emitter *e, int taps, bool turned)
+{
+    const char *plain = plain_filters_part(e, taps);
     if (!turned)
         return plain;
-    b = part_body(e);
+    Emitter *b = part_body(e);
+    let_sizes(b, 7 - taps, taps);
     let(b, "filters", "%s", plain);
-    line(b, "_Alignas(vec) real turned[9 * L * L];");
-    loop(b, "tap", 9);
+    let_int(b, "last", taps * taps - 1);
+    line(b, "_Alignas(vec) real turned[$area * L * L];");
+    loop(b, "tap", taps * taps);
         line(b, "vec rows[L];");
         loop_between(b, "c", "0", "L");
             line(b, "rows[c] = load(W + (tap * L + c) * L);");
         end(b, 1);
         line(b, "transpose(rows);");
         loop_between(b, "c", "0", "L");
-            line(b, "store(turned + ((8 - tap) * L + c) * L, rows[c]);");
+            line(b, "store(turned + (($last - tap) * L + c) * L, rows[c]);");
     end(b, 2);
     line(b, "$filters(turned, U, plane, row);");
-    return shared_part(e, "winograd_turned_filters",
+    return shared_part(e, substitute(b, "winograd_turned_filters$of_taps"),
                        "The same of filters rotated by 180 degrees, the lanes of input and output channels exchanged.",
-                       parameters, b);
+                       filters_parameters, b);
 }
 
-const char *gather_part(Emitter *e)
+const char *gather_part(Emitter *e, int taps)
 {
     Emitter *b = part_body(e);
+    let_sizes(b, 7 - taps, taps);
     loop_between(b, "c", "0", "L");
-        line(b, "vec u[3][6];");
+        line(b, "vec u[$taps][6];");
         unrolled(b, "s", 6);
-            line(b, "vec column[6], taps[3];");
+            line(b, "vec column[6], taps[$taps];");
             unrolled(b, "r", 6);
                 line(b, "column[r] = load(S + (r * 6 + s) * plane + c * row);");
             end(b, 1);
-            line(b, "winograd_gather(column, taps);");
-            unrolled(b, "r", 3);
+            line(b, "winograd_gather$of_taps(column, taps);");
+            unrolled(b, "r", taps);
                 line(b, "u[r][s] = taps[r];");
         end(b, 2);
-        unrolled(b, "r", 3);
-            line(b, "vec taps[3];");
-            line(b, "winograd_gather(u[r], taps);");
-            unrolled(b, "s", 3);
-                line(b, "store(dW + ((r * 3 + s) * L + c) * L, taps[s]);");
+        unrolled(b, "r", taps);
+            line(b, "vec taps[$taps];");
+            line(b, "winograd_gather$of_taps(u[r], taps);");
+            unrolled(b, "s", taps);
+                line(b, "store(dW + ((r * $taps + s) * L + c) * L, taps[s]);");
     end(b, 3);
-    return shared_part(e, "winograd_gather_filters",
+    return shared_part(e, substitute(b, "winograd_gather_filters$of_taps"),
                        "dW = G' S G of L x L filters; the sums of the next input channel lie a row behind.",
                        "const real *S, int plane, int row, real *dW", b);
 }

@@ -1,6 +1,7 @@
 /* winograd_transform.c - what the Winograd families share: the cost model, and cutting a picture into tiles.
  *
- * Requires: 3x3 windows, stride and dilation 1, one group, pads of at most 2. Establishes: V = B' d B of some tiles.
+ * Requires: 3x3 or 5x5 windows, stride and dilation 1, one group, pads smaller than the window. Establishes: V = B' d B of
+ * some tiles.
  *
  * The points 0, 1, -1, 1/2, -2 follow Barabasz et al. 2020 ("Error analysis and improving the accuracy of Winograd
  * convolution for deep neural networks"), who search for points of small error.
@@ -15,14 +16,14 @@ Winograd winograd_of(const Layer *l, int lanes, bool backward)
     Window w;
     conv_window(l, &w);
     int64_t C = blocks_of(l->input[0]->output.dim[0], lanes), K = blocks_of(l->output.dim[0], lanes);
-    Winograd g = {.batch = l->graph->batch, .lanes = lanes};
+    Winograd g = {.batch = l->graph->batch, .lanes = lanes, .side = 7 - (int)w.kernel[0], .taps = (int)w.kernel[0]};
     g.height = backward ? w.in[0] : w.out[0];
     g.width = backward ? w.in[1] : w.out[1];
-    g.down = (g.height + 3) / 4;
-    g.across = (g.width + 3) / 4;
+    g.down = (g.height + g.side - 1) / g.side;
+    g.across = (g.width + g.side - 1) / g.side;
     g.tiles = g.batch * g.down * g.across;
     for (int d = 0; d < 2; d++)
-        g.before[d] = backward ? 2 - w.before[d] : w.before[d];
+        g.before[d] = backward ? g.taps - 1 - w.before[d] : w.before[d];
     g.in = backward ? K : C;
     g.out = backward ? C : K;
     return g;
@@ -34,14 +35,14 @@ Border winograd_border(const Layer *l, bool backward)
     conv_window(l, &w);
     Winograd g = winograd_of(l, 1, backward);
     const int64_t *size = backward ? w.out : w.in;
-    return (Border){.top = g.before[0], .bottom = g.down * 4 + 2 - g.before[0] - size[0],
-                    .left = g.before[1], .right = g.across * 4 + 2 - g.before[1] - size[1]};
+    return (Border){.top = g.before[0], .bottom = g.down * g.side + g.taps - 1 - g.before[0] - size[0],
+                    .left = g.before[1], .right = g.across * g.side + g.taps - 1 - g.before[1] - size[1]};
 }
 
 Border winograd_border_gradient(const Layer *l)
 {
     Winograd g = winograd_of(l, 1, false);
-    return (Border){.bottom = g.down * 4 - g.height, .right = g.across * 4 - g.width};
+    return (Border){.bottom = g.down * g.side - g.height, .right = g.across * g.side - g.width};
 }
 
 int winograd_group(int64_t blocks, int registers)
@@ -70,15 +71,16 @@ bool winograd_fits(const Kernel *k, const Target *target, bool backward)
     if (conv_groups(l) != 1 || !conv_window(l, &w))
         return false;
     for (int d = 0; d < 2; d++)
-        if (w.kernel[d] != 3 || w.stride[d] != 1 || w.dilation[d] != 1 || w.before[d] < 0 || w.before[d] > 2 ||
-            w.after[d] < 0 || w.after[d] > 2)
+        if ((w.kernel[d] != 3 && w.kernel[d] != 5) || w.kernel[d] != w.kernel[0] || w.stride[d] != 1 ||
+            w.dilation[d] != 1 || w.before[d] < 0 || w.before[d] >= w.kernel[d] || w.after[d] < 0 ||
+            w.after[d] >= w.kernel[d])
             return false;
     int64_t L = target->lanes, C = l->input[0]->output.dim[0], K = l->output.dim[0];
     if (C < 16 || K < 16)
         return false;
     Winograd g = winograd_of(l, target->lanes, backward);
     double in = (double)g.in, out = (double)g.out, tiles = (double)g.tiles;
-    double direct = 9 * in * (double)L * out * (double)(g.batch * g.height * g.width);
+    double direct = (double)(g.taps * g.taps) * in * (double)L * out * (double)(g.batch * g.height * g.width);
     double winograd = tiles * (36 * in * (double)L * out + COST_CUT * in + COST_JOIN * out) +
                       COST_FILTER * in * (double)L * out;
     return direct * 10 > winograd * WORTH;
@@ -98,9 +100,10 @@ void winograd_names(Emitter *e, Winograd *g, int64_t block, bool looped)
     let(e, "exists", looped ? "first + t < %lld" : "t < %lld", (long long)g->tiles);
 }
 
-void tile_place(Emitter *e)
+void tile_place(Emitter *e, const Winograd *g)
 {
-    line(e, "const int n = tile / $plane, i = tile / $across % $down * 4, j = tile % $across * 4;");
+    let_int(e, "side", g->side);
+    line(e, "const int n = tile / $plane, i = tile / $across % $down * $side, j = tile % $across * $side;");
 }
 
 const char *shifted(Emitter *e, const char *index, int64_t by)
@@ -121,6 +124,6 @@ void cut_tile(Emitter *e, const Kernel *k, const Winograd *g, const char *role)
     let(e, "cut_tile", "%s", cut_part(e));
     let_int(e, "picture_row", picture_row(k, role));
     line(e, g->ragged ? "const int tile = $exists ? $tile : $tiles - 1;" : "const int tile = $tile;");
-    tile_place(e);
+    tile_place(e, g);
     line(e, "$cut_tile($at, $picture_row, V[0][cb * $block + t], $vplane);");
 }
