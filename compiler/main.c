@@ -33,7 +33,7 @@ static bool place_within(Diag *diag, Program *p)
         return true;
     error_plain(diag, "a training step does not fit %.3f MiB: %.3f MiB is the least, of which parameters, gradients "
                 "and momentum take %.3f MiB\ngive a larger --memory-limit, or a smaller --batch", mib(limit),
-                mib(p->arena_bytes + state), mib(state));
+                mib(p->least_arena + state), mib(state));
     return false;
 }
 

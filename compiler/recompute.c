@@ -189,6 +189,7 @@ static Kernel *cheapest_to_forget(const Program *p, int at)
 bool fit_memory(Program *p, int64_t limit)
 {
     plan_memory(p);
+    p->least_arena = p->arena_bytes;
     while (p->arena_bytes > limit) {
         Kernel *maker = cheapest_to_forget(p, fullest_kernel(p));
         if (!maker)
@@ -196,6 +197,7 @@ bool fit_memory(Program *p, int64_t limit)
         APPEND(p->arena, &p->fusions, arena_printf(p->arena, "%-14s %s.%s", "recompute", maker->layer->name, maker->def->suffix));
         forget(p, maker);
         plan_memory(p);
+        p->least_arena = p->arena_bytes < p->least_arena ? p->arena_bytes : p->least_arena;
     }
     return true;
 }

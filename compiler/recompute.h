@@ -9,7 +9,7 @@
 #include "step.h"
 
 /* Requires: a training program with layouts. Establishes: a placed program (memory.c) whose arena takes at most `limit`
- * bytes; false: it cannot, and the program is placed as small as it gets. */
+ * bytes; false: none was found, and program->least_arena is the smallest that was met on the way. */
 bool fit_memory(Program *, int64_t limit);
 
 #endif

@@ -142,6 +142,7 @@ struct Program {
     Tensor        *labels;
     bool          *needs_gradient;      /* by layer index: something at or above it learns      */
     int64_t        arena_bytes;         /* memory.c                                             */
+    int64_t        least_arena;         /* recompute.c                                          */
 };
 
 /* A network can be compiled when it ends in one score a class and something in it learns; false after an error. */
