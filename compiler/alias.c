@@ -42,7 +42,8 @@ static void share_input(Uses *u, Kernel *k)
 {
     Tensor *X = operand_of(k, "X")->tensor, *Y = operand_of(k, "Y")->tensor;
     int64_t slice = slice_of_part(k, u->p->target->lanes);
-    if (k->fuses || slice < 0 || X->rank != 4 || !is_movable(u, X) || !is_movable(u, Y->storage) || X->storage == Y->storage)
+    if (k->fuses || slice < 0 || X->rank != 4 || !is_movable(u, X) || !is_movable(u, Y->storage) ||
+        X->storage == Y->storage)
         return;
     remove_kernel(u, k, "concat", NULL);
     merge_storage(u, X, Y->storage, Y->slice + slice);
@@ -65,7 +66,8 @@ static void share_gradient(Uses *u, Kernel *k)
 {
     Tensor *dY = operand_of(k, "dY")->tensor, *dX = operand_of(k, "dX")->tensor, *storage = dY->storage;
     int64_t slice = slice_of_part(k, u->p->target->lanes);
-    if (k->fuses || slice < 0 || k->adds || dX->rank != 4 || !is_movable(u, dX) || !is_movable(u, storage) || dX->storage == storage)
+    if (k->fuses || slice < 0 || k->adds || dX->rank != 4 || !is_movable(u, dX) || !is_movable(u, storage) ||
+        dX->storage == storage)
         return;
     slice += dY->slice;
     const UseList *list = &u->of[storage->number];
@@ -132,7 +134,7 @@ static void share_in_place(Uses *u, Kernel *k, const char *from, const char *to)
         last_use(u, X, k) > k->index || memcmp(X->dim, Y->dim, sizeof *X->dim * (size_t)X->rank) != 0)
         return;
     merge_storage(u, Y, X, 0);
-    APPEND(u->p->arena, &u->p->fusions, arena_printf(u->p->arena, "%-14s %s.%s", "in-place", k->layer->name, k->def->suffix));
+    note_fusion(u->p, "in-place", k, NULL);
 }
 
 void work_in_place(Uses *u)

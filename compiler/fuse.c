@@ -15,7 +15,8 @@
 
 static const struct { const char *name; unsigned bit; } fusions[] = {
     {"fold", FUSION_FOLD}, {"add", FUSION_ADD}, {"relu", FUSION_RELU}, {"relu-gradient", FUSION_RELU_GRADIENT},
-    {"statistics", FUSION_STATISTICS}, {"concat", FUSION_CONCAT}, {"gate", FUSION_GATE}, {"copy", FUSION_COPY}, {"in-place", FUSION_IN_PLACE},
+    {"statistics", FUSION_STATISTICS}, {"concat", FUSION_CONCAT}, {"gate", FUSION_GATE}, {"copy", FUSION_COPY},
+    {"in-place", FUSION_IN_PLACE},
 };
 
 const char fusion_names[] = "fold, add, relu, gate, relu-gradient, statistics, concat, copy and in-place";
@@ -82,14 +83,12 @@ static void fuse_statistics(Uses *u, Kernel *k)
 {
     Tensor *X = tensor_at(k, "X");
     Kernel *conv = X->storage == X ? last_writer(u, X, k) : NULL;
-    if (!conv || !conv->fast || !(conv->fast->fuses & FUSE_STATS) || conv->fuses || count_uses(u, X, true) != 1 || !k->fast ||
-        X->rank != 4 || !has_operand(k, "partial"))
+    if (!conv || !conv->fast || !(conv->fast->fuses & FUSE_STATS) || conv->fuses || count_uses(u, X, true) != 1 ||
+        !k->fast || X->rank != 4 || !has_operand(k, "partial"))
         return;
-    Program *p = u->p;
     writes(conv, "partial", leave_statistics(k));
     conv->fuses |= FUSE_STATS;
-    APPEND(p->arena, &p->fusions, arena_printf(p->arena, "%-14s %s.%s into %s.%s", "statistics", k->layer->name,
-                                               k->def->suffix, conv->layer->name, conv->def->suffix));
+    note_fusion(u->p, "statistics", k, conv);
 }
 
 /* Y = X1 + X2 in the store of the later of the two. */

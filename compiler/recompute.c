@@ -1,8 +1,8 @@
 /* recompute.c - activation checkpointing (recompute.h).
  *
  * A forward kernel is run once more, before the first backward kernel that reads its result; in between the result need
- * not be kept. What it reads is alive then: a layer's input is kept for its own backward kernels, which run later still. Where that
- * input is itself computed again, it is so earlier, for its first reader is now the repeated kernel.
+ * not be kept. What it reads is alive then: a layer's input is kept for its own backward kernels, which run later still.
+ * Where that input is itself computed again, it is so earlier, for its first reader is now the repeated kernel.
  *
  * Which ones: at the moment when most bytes are alive, of the activations that wait there without being used, those that
  * cost least to compute again (element-wise ones and batch norms before products), the largest first; until it fits.
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "uses.h"
 
 /* ---- what can be computed again ---------------------------------------------------------------------------------- */
 
@@ -25,7 +26,7 @@ static bool is_batchnorm(const Kernel *k)
     return k->layer->op == &op_batchnorm;
 }
 
-/* Nothing else than its result and scratch may be written: a second run must leave no trace. Batch norms are applied only. */
+/* Nothing else than its result and scratch may be written: a second run leaves no trace. Batch norms are only applied. */
 static bool is_repeatable(const Program *p, const Kernel *k)
 {
     const Tensor *Y = result_of(k);
@@ -194,7 +195,7 @@ bool fit_memory(Program *p, int64_t limit)
         Kernel *maker = cheapest_to_forget(p, fullest_kernel(p));
         if (!maker)
             return false;
-        APPEND(p->arena, &p->fusions, arena_printf(p->arena, "%-14s %s.%s", "recompute", maker->layer->name, maker->def->suffix));
+        note_fusion(p, "recompute", maker, NULL);
         forget(p, maker);
         plan_memory(p);
         p->least_arena = p->arena_bytes < p->least_arena ? p->arena_bytes : p->least_arena;

@@ -36,12 +36,17 @@ bool is_removed(const Kernel *k)
     return k->index < 0;
 }
 
+void note_fusion(Program *p, const char *what, const Kernel *k, const Kernel *into)
+{
+    const char *text = arena_printf(p->arena, "%-14s %s.%s", what, k->layer->name, k->def->suffix);
+    if (into)
+        text = arena_printf(p->arena, "%s into %s.%s", text, into->layer->name, into->def->suffix);
+    APPEND(p->arena, &p->fusions, text);
+}
+
 void remove_kernel(Uses *u, Kernel *k, const char *why, const Kernel *into)
 {
-    const char *text = arena_printf(u->p->arena, "%-14s %s.%s", why, k->layer->name, k->def->suffix);
-    if (into)
-        text = arena_printf(u->p->arena, "%s into %s.%s", text, into->layer->name, into->def->suffix);
-    APPEND(u->p->arena, &u->p->fusions, text);
+    note_fusion(u->p, why, k, into);
     k->index = -1;
 }
 

@@ -17,6 +17,7 @@ typedef struct {
 
 Uses   *find_uses(Program *);
 bool    is_removed(const Kernel *);
+void    note_fusion(Program *, const char *what, const Kernel *, const Kernel *into);        /* for --dump=fuse */
 void    remove_kernel(Uses *, Kernel *, const char *why, const Kernel *into);   /* noted for --dump=fuse; into may be NULL */
 
 /* The last kernel that writes `storage` before `before` (NULL: at all); NULL: none. */
