@@ -14,7 +14,7 @@ static const char text[] =
     "    input(3, 24, 24);\n"
     "    stem: conv(32, 3, pad = 1); relu;\n"
     "    residual { c1: conv(32, 3, pad = 1, bias = no); n1: batchnorm; relu; c2: conv(32, 3, pad = 1); } relu;\n"
-    "    concat { { b1: conv(16, 1); relu; } { b2: conv(64, 5, pad = 2); n2: batchnorm; relu; } }\n"
+    "    concat { { b1: conv(16, 1); relu; } { b2: conv(64, 7, pad = 3); n2: batchnorm; relu; } }\n"
     "    n3: batchnorm; tanh; maxpool(2); flatten; fc: linear(10);\n"
     "    train { batch = 16; }\n"
     "}\n";
