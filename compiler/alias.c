@@ -19,11 +19,6 @@ static bool is_movable(const Uses *u, const Tensor *t)
     return true;
 }
 
-static bool is_kernel_of(const Kernel *k, const Op *op, const char *suffix)
-{
-    return k->layer->op == op && strcmp(k->def->suffix, suffix) == 0;
-}
-
 /* ---- concat ------------------------------------------------------------------------------------------------------ */
 
 /* First channel of input `part` in the concatenation, where this and the input are whole blocks; -1 otherwise. */
@@ -42,7 +37,7 @@ static void share_input(Uses *u, Kernel *k)
 {
     Tensor *X = operand_of(k, "X")->tensor, *Y = operand_of(k, "Y")->tensor;
     int64_t slice = slice_of_part(k, u->p->target->lanes);
-    if (k->fuses || slice < 0 || X->rank != 4 || !is_movable(u, X) || !is_movable(u, Y->storage) ||
+    if (slice < 0 || X->rank != 4 || !is_movable(u, X) || !is_movable(u, Y->storage) ||
         X->storage == Y->storage)
         return;
     remove_kernel(u, k, "concat", NULL);
@@ -66,7 +61,7 @@ static void share_gradient(Uses *u, Kernel *k)
 {
     Tensor *dY = operand_of(k, "dY")->tensor, *dX = operand_of(k, "dX")->tensor, *storage = dY->storage;
     int64_t slice = slice_of_part(k, u->p->target->lanes);
-    if (k->fuses || slice < 0 || k->adds || dX->rank != 4 || !is_movable(u, dX) || !is_movable(u, storage) ||
+    if (slice < 0 || k->adds || dX->rank != 4 || !is_movable(u, dX) || !is_movable(u, storage) ||
         dX->storage == storage)
         return;
     slice += dY->slice;
@@ -100,24 +95,21 @@ void share_slices(Uses *u)
 static void share_copy(Uses *u, Kernel *k)
 {
     Tensor *dY = operand_of(k, "dY")->tensor, *dX = operand_of(k, "dX")->tensor;
-    if (k->fuses || k->adds || !is_movable(u, dX) || dY->storage->rank != dX->rank || !is_movable(u, dY->storage) ||
+    if (k->adds || !is_movable(u, dX) || dY->storage->rank != dX->rank || !is_movable(u, dY->storage) ||
         dX->storage == dY->storage)
         return;
     int written = first_write(u, dX, k), read = last_use(u, dY->storage, k);
     if ((written >= 0 && read >= written) || first_write(u, dY->storage, k) >= 0)
         return;
     remove_kernel(u, k, "copy", NULL);
-    if (dY->storage == dY || dY->slice || dY->dim[1] != dY->storage->dim[1])
-        merge_storage(u, dX, dY->storage, dY->slice);
-    else
-        merge_storage(u, dX, dY->storage, 0);
+    merge_storage(u, dX, dY->storage, dY->slice);
 }
 
 void share_copies(Uses *u)
 {
     for (int i = 0; i < u->p->kernels.count; i++) {
         Kernel *k = u->p->kernels.items[i];
-        if (!is_removed(k) && is_kernel_of(k, &op_add, "grad_input") && !k->fuses)
+        if (is_kernel_of(k, &op_add, "grad_input") && !k->fuses)
             share_copy(u, k);
     }
 }

@@ -29,11 +29,6 @@ unsigned fusion_named(const char *name)
     return 0;
 }
 
-static bool is_kernel_of(const Kernel *k, const Op *op, const char *suffix)
-{
-    return !is_removed(k) && k->layer->op == op && strcmp(k->def->suffix, suffix) == 0;
-}
-
 static Tensor *tensor_at(const Kernel *k, const char *role)
 {
     return operand_of(k, role)->tensor;

@@ -36,6 +36,11 @@ bool is_removed(const Kernel *k)
     return k->index < 0;
 }
 
+bool is_kernel_of(const Kernel *k, const Op *op, const char *suffix)
+{
+    return !is_removed(k) && k->layer->op == op && strcmp(k->def->suffix, suffix) == 0;
+}
+
 void note_fusion(Program *p, const char *what, const Kernel *k, const Kernel *into)
 {
     const char *text = arena_printf(p->arena, "%-14s %s.%s", what, k->layer->name, k->def->suffix);

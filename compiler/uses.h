@@ -17,6 +17,7 @@ typedef struct {
 
 Uses   *find_uses(Program *);
 bool    is_removed(const Kernel *);
+bool    is_kernel_of(const Kernel *, const Op *, const char *suffix);           /* false for a removed one */
 void    note_fusion(Program *, const char *what, const Kernel *, const Kernel *into);        /* for --dump=fuse */
 void    remove_kernel(Uses *, Kernel *, const char *why, const Kernel *into);   /* noted for --dump=fuse; into may be NULL */
 

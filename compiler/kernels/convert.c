@@ -47,15 +47,12 @@ static void body(Emitter *e, const Kernel *k)
     let_element(e, k, "X", "from");
     let_element(e, k, "Y", "to");
     bool whole = to->layout.kind == LAYOUT_FILTERS || to->rank == 1;
-    if (whole) {
-        let_int(e, "count", physical_count(to));
-        if (physical_count(to) != logical) {
-            line(e, "real *all = (real *)Y;");
-            parallel(e);
-            loop(e, "i", physical_count(to));
-                line(e, "all[i] = 0;");
-            end(e, 1);
-        }
+    if (whole && physical_count(to) != logical) {
+        line(e, "real *all = (real *)Y;");
+        parallel(e);
+        loop(e, "i", physical_count(to));
+            line(e, "all[i] = 0;");
+        end(e, 1);
     }
     parallel(e);
     loop(e, "a", to->dim[0]);
