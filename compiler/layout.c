@@ -158,11 +158,6 @@ static void settle_kinds(Program *p)
 
 /* ---- borders ----------------------------------------------------------------------------------------------------- */
 
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static void widen(Border *to, Border need)
 {
     *to = (Border){most(to->top, need.top), most(to->bottom, need.bottom), most(to->left, need.left),

@@ -27,16 +27,6 @@ static bool fits(const Kernel *k, const Target *target)
     return is_depthwise(k);
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* ---- forward pass and data gradient: which pixels a tap joins ---------------------------------------------------- */
 
 /* In one direction: pixel i * to_step + to_first of the result, 0 <= i < count, is the sum over r < taps of

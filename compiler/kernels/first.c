@@ -72,11 +72,6 @@ static LayoutKind first_layout(const Kernel *k, const Operand *o)
     }
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- the copied rows --------------------------------------------------------------------------------------------- */
 
 static void declare_rows(Emitter *e, const First *f, int64_t rows)

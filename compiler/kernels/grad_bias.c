@@ -6,9 +6,7 @@
  *
  * Requires: dY blocked. Establishes: db, zeros in its spare lanes because those of dY hold zeros.
  */
-#include "kernels.h"
-
-enum { EVEN_TASKS = 16, MANY_TASKS = 48 };      /* as in grad_weight.c */
+#include "grad_weight.h"
 
 static void make_plan(Program *p, Kernel *k)
 {

@@ -1,204 +1,15 @@
-/* grad_weight.c - direct weight gradient of a convolution on blocked pictures.
- *
- *   dW[k,c,r,s] = sum_{n,i,j} dY[n,k,i,j] * X[n,c,ih,iw]
- *
- * Lanes are output channels: each product is a vector of dY times one element of X, and no operand is transposed
- * (Georganas et al. 2018, "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures", on the weight
- * update). From the registers outwards:
- * - a register tile holds the sums of some vectors of filters x some taps x some input channels;
- * - a block of pixels, some rows of a picture or some small pictures, is added up in registers before they are stored.
- *   It stays in the first cache while all tiles pass over it, and the next one is fetched meanwhile;
- * - a task owns a rectangle of dW, filters x input channels, large enough that X and dY are not read too often;
- * - where there are few tasks the pixels are split into chunks too, each with sums of its own, added in order at the
- *   end.
- * All of it follows from the shape alone, so that results do not depend on the number of threads.
+/* grad_weight.c - direct weight gradient of a convolution on blocked pictures: the code of a plan (grad_weight.h).
  *
  * Requires: X with the convolution's padding as its border; one group, or groups of whole blocks. Establishes: dW, with
  * zeros in its spare lanes because those of X and dY hold zeros.
  */
 #include "../unit.h"
-#include "kernels.h"
-
-enum {
-    FIRST_CACHE = 28 * 1024,            /* bytes of it for two blocks of pixels                                       */
-    SUMMED_PIXELS = 100,                /* at least so many are added up between two stores, in small pictures too    */
-    STREAMED_PIXELS = 512,              /* and so many where they may come from the second cache                      */
-    WORK_PER_READ = 8,                  /* products for each vector that a tile reads: enough to hide that cache      */
-    WORK_PER_VECTOR = 64,               /* products for each vector that a task reads: enough to hide the memory      */
-    EVEN_TASKS = 16, MANY_TASKS = 48,   /* any number of threads shares a multiple of the one, or more than the other */
-};
-
-typedef struct {
-    Window  w;
-    int64_t batch, groups;
-    int64_t filters, channels;          /* blocks of output and of input channels in a group                          */
-    int64_t inner;                      /* input channels in a block of dW                                            */
-    int     lanes;
-} Problem;
-
-/* Sums in registers: vectors of filters x taps (rows x columns of the kernel, all or one of each) x input channels. */
-typedef struct { int64_t blocks, rows, columns, channels; } Tile;
-
-typedef struct {
-    Tile    tile;
-    int64_t blocks, channels;           /* of a task: blocks of filters and of input channels                         */
-    int64_t rows, images;               /* of a block of pixels: output rows of one picture, or all of some pictures  */
-    int64_t row_blocks, pixel_blocks;   /* blocks of pixels in a picture; in the batch                                */
-    int64_t chunks;
-} Plan;
-
-static Problem problem_of(const Kernel *k, int lanes)
-{
-    const Layer *l = k->layer;
-    const int64_t *weight = l->param[0].dim;
-    Problem p = {.batch = l->graph->batch, .groups = conv_groups(l), .lanes = lanes};
-    conv_window(l, &p.w);
-    p.filters = blocks_of(weight[0] / p.groups, lanes);
-    p.channels = blocks_of(weight[1], lanes);
-    p.inner = weight[1] < lanes ? weight[1] : lanes;
-    return p;
-}
+#include "grad_weight.h"
 
 static bool fits(const Kernel *k, const Target *target)
 {
     const int64_t *weight = k->layer->param[0].dim, groups = conv_groups(k->layer);
     return groups == 1 || (weight[1] % target->lanes == 0 && weight[0] / groups % target->lanes == 0);
-}
-
-/* ---- plan -------------------------------------------------------------------------------------------------------- */
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t pieces(int64_t count, int64_t size)
-{
-    return (count + size - 1) / size;
-}
-
-static int64_t count_sums(const Tile *t)
-{
-    return t->blocks * t->rows * t->columns * t->channels;
-}
-
-/* Cycles a product, roughly: two products a cycle that take four, two loads a cycle, vectors from the second cache. */
-static double tile_cost(const Tile *t)
-{
-    double sums = (double)count_sums(t), blocks = (double)t->blocks;
-    double loads = sums / blocks + blocks, lines = blocks + (double)t->rows;
-    return ((sums > 8 ? sums : 8) + loads / 2 + lines + 2) / sums;
-}
-
-/* The cheapest tile whose sums, vectors of dY, broadcast element of X and one to spare are in registers together. */
-static Tile choose_tile(const Problem *p, int registers)
-{
-    const int64_t R = p->w.kernel[0], S = p->w.kernel[1];
-    Tile best = {1, 1, 1, 1};
-    for (int64_t blocks = 1; blocks <= 4; blocks++)
-        for (int shape = 0; shape < 4; shape++)
-            for (int64_t channels = 1; channels <= p->inner; channels++) {
-                Tile t = {blocks, shape & 2 ? R : 1, shape & 1 ? S : 1, channels};
-                bool divides = p->filters % blocks == 0 && p->inner % channels == 0;
-                if (divides && t.rows * t.columns <= registers && count_sums(&t) + blocks + 2 <= registers &&
-                    tile_cost(&t) < tile_cost(&best))
-                    best = t;
-            }
-    return best;
-}
-
-/* The next larger divisor of n that is a multiple of `unit`; `from` itself where there is none. */
-static int64_t larger_divisor(int64_t n, int64_t from, int64_t unit)
-{
-    for (int64_t d = from + unit; d <= n; d += unit)
-        if (n % d == 0)
-            return d;
-    return from;
-}
-
-/* Vectors of X that go with one output pixel: with several taps all pixels under a stride are read. */
-static int64_t vectors_under(const Problem *p)
-{
-    return p->w.kernel[0] * p->w.kernel[1] > 1 ? p->w.stride[0] * p->w.stride[1] : 1;
-}
-
-static void choose_task(const Problem *p, Plan *plan)
-{
-    plan->blocks = plan->tile.blocks;
-    plan->channels = 1;
-    for (;;) {
-        int64_t products = plan->blocks * plan->channels * p->inner * p->w.kernel[0] * p->w.kernel[1];
-        int64_t blocks = larger_divisor(p->filters, plan->blocks, plan->tile.blocks);
-        int64_t channels = larger_divisor(p->channels, plan->channels, 1);
-        bool grows[2] = {blocks > plan->blocks, channels > plan->channels};
-        if (products >= WORK_PER_VECTOR * (plan->blocks + plan->channels) || (!grows[0] && !grows[1]))
-            return;
-        if (grows[0] && (plan->blocks <= plan->channels || !grows[1]))
-            plan->blocks = blocks;
-        else
-            plan->channels = channels;
-    }
-}
-
-/* Under one tile a block of pixels and the next, fetched meanwhile, fit the first cache. Small pictures may go beyond
- * it, so that their sums are stored less often, where a tile has products enough for each vector that it then reads
- * from the second cache. */
-static void choose_pixels(const Problem *p, Plan *plan)
-{
-    const Tile *t = &plan->tile;
-    int64_t height = p->w.out[0], width = p->w.out[1], vector = p->lanes * (int64_t)sizeof(float);
-    int64_t pixels = FIRST_CACHE / (2 * vector * (t->blocks + vectors_under(p)));
-    plan->rows = even_tile(height, least(height, most(pixels / width, 1)));
-    plan->row_blocks = pieces(height, plan->rows);
-    plan->images = 1;
-    if (plan->row_blocks == 1) {
-        int64_t read = t->blocks + t->rows * least(p->w.stride[1], p->w.kernel[1]);
-        bool streams = count_sums(t) >= WORK_PER_READ * read;
-        pixels = most(pixels, streams ? STREAMED_PIXELS : SUMMED_PIXELS);
-        plan->images = even_tile(p->batch, least(p->batch, most(pixels / (height * width), 1)));
-    }
-    plan->pixel_blocks = plan->row_blocks * pieces(p->batch, plan->images);
-}
-
-static void choose_chunks(const Problem *p, Plan *plan)
-{
-    int64_t tasks = p->groups * p->filters / plan->blocks * (p->channels / plan->channels);
-    plan->chunks = 1;
-    while (tasks * plan->chunks % EVEN_TASKS != 0 && tasks * plan->chunks < MANY_TASKS &&
-           plan->chunks * 2 <= plan->pixel_blocks)
-        plan->chunks *= 2;
-}
-
-static void make_plan(Program *program, Kernel *k)
-{
-    Problem p = problem_of(k, program->target->lanes);
-    Plan *plan = NEW(program->arena, Plan);
-    plan->tile = choose_tile(&p, program->target->registers);
-    choose_task(&p, plan);
-    choose_pixels(&p, plan);
-    choose_chunks(&p, plan);
-    const Tile *t = &plan->tile;
-    int64_t filters = p.groups * p.filters, taps = p.w.kernel[0] * p.w.kernel[1];
-    int64_t count = filters * p.channels * taps * p.inner * p.lanes;
-    if (plan->chunks > 1)
-        scratch_of(program, k, "partial", 2, (int64_t[]){plan->chunks, count});
-    k->schedule.more = plan;
-    k->schedule.pixels = (int)(t->rows * t->columns * t->channels);
-    k->schedule.blocks = (int)t->blocks;
-    k->schedule.rows = (int)(plan->rows * plan->images);
-    k->schedule.chunks = (int)plan->chunks;
-    k->schedule.text = arena_printf(program->arena, "tile %lld vectors x %lldx%lld taps x %lld channels, %lld %s a "
-                                    "block, %lld tasks x %lld chunks", (long long)t->blocks, (long long)t->rows,
-                                    (long long)t->columns, (long long)t->channels,
-                                    (long long)(plan->images > 1 ? plan->images : plan->rows),
-                                    plan->images > 1 ? "pictures" : "rows",
-                                    (long long)(filters / plan->blocks * (p.channels / plan->channels)),
-                                    (long long)plan->chunks);
 }
 
 /* Of X: what of the padding the windows reach. */
@@ -224,9 +35,9 @@ static const char *under_tap(Emitter *e, const Window *w, int d, const char *at,
 }
 
 /* Binds how filters, channels and taps are numbered inside a tile: $filter, $cb, $xb, $r, $s, $c. */
-static void let_places(Emitter *e, const Problem *p, const Plan *plan)
+static void let_places(Emitter *e, const GradWeight *p, const GradWeightPlan *plan)
 {
-    const Tile *t = &plan->tile;
+    const GradWeightTile *t = &plan->tile;
     const char *kb = plan->blocks > t->blocks ? "kg + kb" : "kb", *cb = plan->channels > 1 ? "cg + cb" : "cb";
     let(e, "filter", t->blocks > 1 ? "%s + v" : "%s", kb);
     let(e, "cb", "%s", cb);
@@ -240,7 +51,7 @@ static void let_places(Emitter *e, const Problem *p, const Plan *plan)
 }
 
 /* Binds $sum, one sum of the tile, and $sums, the declaration of all, set to zero. */
-static void let_sums(Emitter *e, const Tile *t)
+static void let_sums(Emitter *e, const GradWeightTile *t)
 {
     Arena *arena = emitter_arena(e);
     const int64_t sizes[4] = {t->blocks, t->rows, t->columns, t->channels};
@@ -259,7 +70,7 @@ static void let_sums(Emitter *e, const Tile *t)
 
 /* ---- body: loops ------------------------------------------------------------------------------------------------- */
 
-static int open_vectors(Emitter *e, const Tile *t)
+static int open_vectors(Emitter *e, const GradWeightTile *t)
 {
     if (t->blocks == 1)
         return 0;
@@ -268,7 +79,7 @@ static int open_vectors(Emitter *e, const Tile *t)
 }
 
 /* The loops over a tile's taps and channels; their number. */
-static int open_elements(Emitter *e, const Tile *t)
+static int open_elements(Emitter *e, const GradWeightTile *t)
 {
     const struct { const char *variable; int64_t count; } loops[] = {
         {"r", t->rows}, {"s", t->columns}, {"t", t->channels},
@@ -283,9 +94,9 @@ static int open_elements(Emitter *e, const Tile *t)
 }
 
 /* What the tile will need of the next block of pixels: each tile fetches it a little, so memory is never waited for. */
-static void prefetch_ahead(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+static void prefetch_ahead(Emitter *e, const Kernel *k, const GradWeight *p, const GradWeightPlan *plan)
 {
-    const Tile *t = &plan->tile;
+    const GradWeightTile *t = &plan->tile;
     bool whole = plan->row_blocks == 1;
     const char *n = whole ? "n + ahead" : "n", *i = whole ? "i" : "i + ahead";
     const char *scaled = whole || p->w.stride[0] == 1 ? i : "(i + ahead)";
@@ -302,9 +113,9 @@ static void prefetch_ahead(Emitter *e, const Kernel *k, const Problem *p, const 
 }
 
 /* All products of one pixel. */
-static void add_pixel(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+static void add_pixel(Emitter *e, const Kernel *k, const GradWeight *p, const GradWeightPlan *plan)
 {
-    const Tile *t = &plan->tile;
+    const GradWeightTile *t = &plan->tile;
     let(e, "dy", "%s", pixel(e, k, "dY", "n", substitute(e, "$filter"), "i", "j"));
     let(e, "x", "%s[%s]", pixel(e, k, "X", "n", substitute(e, "$xb"), under_tap(e, &p->w, 0, "i", substitute(e, "$r")),
                                 under_tap(e, &p->w, 1, "j", substitute(e, "$s"))), substitute(e, "$c"));
@@ -323,9 +134,9 @@ static void add_pixel(Emitter *e, const Kernel *k, const Problem *p, const Plan 
 }
 
 /* One tile over one block of pixels. */
-static void add_tile(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+static void add_tile(Emitter *e, const Kernel *k, const GradWeight *p, const GradWeightPlan *plan)
 {
-    const Tile *t = &plan->tile;
+    const GradWeightTile *t = &plan->tile;
     line(e, "$sums");
     bool whole = plan->row_blocks == 1;
     if (plan->images > 1)
@@ -342,9 +153,9 @@ static void add_tile(Emitter *e, const Kernel *k, const Problem *p, const Plan *
 }
 
 /* The tiles of a task, each over the same block of pixels. */
-static void add_block(Emitter *e, const Kernel *k, const Problem *p, const Plan *plan)
+static void add_block(Emitter *e, const Kernel *k, const GradWeight *p, const GradWeightPlan *plan)
 {
-    const Tile *t = &plan->tile;
+    const GradWeightTile *t = &plan->tile;
     const struct { const char *variable; int64_t count, step; } loops[] = {
         {"kb", plan->blocks, t->blocks},
         {"cb", plan->channels, 1},
@@ -363,7 +174,7 @@ static void add_block(Emitter *e, const Kernel *k, const Problem *p, const Plan 
 }
 
 /* Opens the loop over a task's blocks of pixels and says which rows or pictures a block holds; the number of loops. */
-static int open_pixels(Emitter *e, const Problem *p, const Plan *plan)
+static int open_pixels(Emitter *e, const GradWeight *p, const GradWeightPlan *plan)
 {
     let_int(e, "pixel_blocks", plan->pixel_blocks);
     let_int(e, "chunks", plan->chunks);
@@ -399,7 +210,7 @@ static int open_pixels(Emitter *e, const Problem *p, const Plan *plan)
 }
 
 /* dW = the chunks' sums, added in order. */
-static void add_chunks(Emitter *e, const Problem *p)
+static void add_chunks(Emitter *e, const GradWeight *p)
 {
     int64_t taps = p->w.kernel[0] * p->w.kernel[1];
     comment(e, "dW: the chunks' sums, added in order");
@@ -415,8 +226,8 @@ static void add_chunks(Emitter *e, const Problem *p)
 
 static void body(Emitter *e, const Kernel *k)
 {
-    const Plan *plan = k->schedule.more;
-    Problem p = problem_of(k, operand_of(k, "dY")->tensor->layout.lanes);
+    const GradWeightPlan *plan = k->schedule.more;
+    GradWeight p = grad_weight_of(k, operand_of(k, "dY")->tensor->layout.lanes);
     let_int(e, "height", p.w.out[0]);
     let_int(e, "rows", plan->rows);
     let_int(e, "row_blocks", plan->row_blocks);
@@ -447,5 +258,5 @@ static void body(Emitter *e, const Kernel *k)
 }
 
 const FastKernel direct_grad_weight = {
-    .name = "direct", .fits = fits, .plan = make_plan, .border = border, .body = body,
+    .name = "direct", .fits = fits, .plan = plan_grad_weight, .border = border, .body = body,
 };

@@ -106,6 +106,11 @@ const char    *pixel(Emitter *, const Kernel *, const char *role, const char *n,
 
 /* ---- tiles.c: sizes and index texts ------------------------------------------------------------------------------ */
 
+int64_t        least(int64_t a, int64_t b);
+int64_t        most(int64_t a, int64_t b);
+int64_t        ceil_div(int64_t count, int64_t size);
+int64_t        round_up(int64_t count, int64_t unit);           /* to a multiple of it                                */
+
 /* `count` pixels in the fewest tiles of at most `most`, as equal as can be: the size of the larger ones. */
 int64_t        even_tile(int64_t count, int64_t most);
 /* The same as one or two runs of equal tiles, the second one's a pixel smaller; returns the number of runs. */

@@ -4,6 +4,26 @@
 #include "../unit.h"
 #include "kernels.h"
 
+int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t ceil_div(int64_t count, int64_t size)
+{
+    return (count + size - 1) / size;
+}
+
+int64_t round_up(int64_t count, int64_t unit)
+{
+    return ceil_div(count, unit) * unit;
+}
+
 int64_t even_tile(int64_t count, int64_t most)
 {
     int64_t tiles = (count + most - 1) / most;
