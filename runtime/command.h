@@ -67,7 +67,7 @@ void cnn_session_close(cnn_session *);
 void cnn_session_random_batch(cnn_session *);
 
 /* Opens a split of options.data for the network. NULL after cnn_error. */
-cnn_dataset *cnn_session_data(const cnn_session *, int train);
+cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split);
 
 /* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
 long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);

@@ -1,4 +1,8 @@
-/* data.h - pictures for a trainer: data sets, what they are read with, and the order they are shown in.
+/* data.h - pictures for a trainer: where they come from, how they become a batch, and the order they are shown in.
+ *
+ *     source.c    finds a data set by its name and opens a split of it; source_*.c: a file a format
+ *     picture.c   one picture as it was read; picture_*.c: a file a picture format
+ *     dataset.c   source, resizing and normalisation: batches for one network
  *
  * Functions that can fail say so after one cnn_error (error.h) by returning NULL or 0; nothing exits.
  */
@@ -7,31 +11,114 @@
 
 #include "cnn.h"
 
-/* ---- dataset.c: one split (train or test) of a data set, as batches for one network ------------------------------ */
+/* ---- picture.c: one picture, as it was read ---------------------------------------------------------------------- */
+
+/* Planes, channels x height x width: bytes, or real numbers where the data is real; the other pointer is NULL. Zeroed
+ * before its first use, then used again for as many pictures as one likes, by one thread at a time; cnn_picture_free
+ * releases it. Where reading fails, cause ("PLACE: cause") and mend say why. */
+enum { CNN_CAUSE = 1024 };
+typedef struct {
+    int         channels, height, width;
+    uint8_t    *bytes;
+    float      *values;
+    size_t      room;                           /* bytes that `bytes` or `values` has                                */
+    uint8_t    *file;                           /* a file while it is decoded                                        */
+    size_t      file_room;
+    char        cause[CNN_CAUSE];
+    const char *mend;
+} cnn_picture;
+
+typedef enum { CNN_PICTURE_BYTES, CNN_PICTURE_REALS } cnn_kind;
+
+/* Makes room for a picture of that size. 1, or -1 with a cause where memory is short. */
+int  cnn_picture_size(cnn_picture *, int channels, int height, int width, cnn_kind kind);
+
+/* Notes why the picture cannot be read, `mend` being a constant; 0. */
+int  cnn_picture_fail(cnn_picture *, const char *mend, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void cnn_picture_free(cnn_picture *);
+
+/* A picture format. decode reads a whole file into the picture, as grey (1 channel) or as red, green, blue: 1, 0 with a
+ * cause where the file is bad, -1 with a cause where memory is short. Several threads may decode at once. */
+typedef struct cnn_decoder {
+    const char *name;                           /* as in cnnc --with=NAME                                            */
+    int       (*decode)(const char *path, const uint8_t *file, size_t length, cnn_picture *);
+} cnn_decoder;
+
+/* ---- source.c: one split of a data set --------------------------------------------------------------------------- */
+
+typedef struct cnn_source cnn_source;
+typedef enum { CNN_TRAIN, CNN_VALIDATION, CNN_TEST } cnn_split;
+
+/* What a trainer wants of a data set. */
+typedef struct {
+    int      input[4], classes;                 /* of the network: N x C x H x W                                     */
+    uint64_t seed;                              /* of the synthetic noise, and of what is kept for validation        */
+    double   validation;                        /* share of the train split that is kept for validation; 0: none     */
+    const cnn_decoder *const *decoders;         /* what this program can decode, NULL at the end; NULL: nothing      */
+    int      skip_bad;                          /* pictures that cannot be read are left out (dataset.c)             */
+} cnn_wish;
+
+/* Opens a split. `name` is
+ *     "fashion-mnist", "mnist", "cifar10", "cifar100"     looked up in $CNN_DATA, ./data, ~/.cache/cnnc,
+ *                                                         /usr/share/datasets (source.c has the table)
+ *     "synthetic"                                         built in (source_synthetic.c)
+ *     a folder or file                                    recognised by what it holds (source_*.c)
+ * Pictures that cannot be shown to the network are refused: labels must be below `classes`, and channels must be the
+ * network's or one. With a share for validation, CNN_TRAIN lacks the pictures that CNN_VALIDATION has; which these are
+ * depends on the seed and on the number of pictures alone. NULL after cnn_error. The caller closes it.               */
+cnn_source *cnn_source_open(const char *name, cnn_split split, const cnn_wish *wish);
+
+size_t      cnn_source_size(const cnn_source *);                /* pictures; at least 1                               */
+int32_t     cnn_source_label(const cnn_source *, size_t i);
+const char *cnn_source_class(const cnn_source *, int label);    /* "ankle boot", or NULL; owned by the source         */
+const char *cnn_source_text(const cnn_source *);                /* one line about it: "60000 pictures of 1x28x28 in
+                                                                   /usr/share/datasets/fashion-mnist"; owned likewise */
+/* Whether the data is of one piece: then all splits are the same pictures. */
+int         cnn_source_whole(const cnn_source *);
+
+/* Reads picture i: 1; 0 where the picture is bad; -1 where memory is short; both with a cause in the picture, and
+ * nothing printed. Several threads may read at once, each with a picture of its own.                                 */
+int         cnn_source_read(const cnn_source *, size_t i, cnn_picture *);
+void        cnn_source_close(cnn_source *);                     /* NULL is allowed                                    */
+
+/* ---- dataset.c: batches for one network -------------------------------------------------------------------------- */
 
 typedef struct cnn_dataset cnn_dataset;
 
-/* Opens a split. `name` is
- *     "fashion-mnist" or "mnist"  looked up in $CNN_DATA, ./data, ~/.cache/cnnc, /usr/share/datasets
- *     "synthetic"                 built in: each class a fixed smooth pattern, a picture is that and noise from `seed`;
- *                                 2,048 train and 512 test pictures (or one batch where that is more)
- *     a folder                    of IDX files: {train,t10k}-{images-idx3,labels-idx1}-ubyte, each plain or .gz;
- *                                 pictures count x rows x columns or count x channels x rows x columns
- * `train` is 1 for the train split, 0 for the test split. `input` is the network's NCHW input: pictures are resized to
- * H x W (resize.c), and one channel is repeated for a network of several. Labels must be below `classes`.
- * `seed` matters for "synthetic" alone, where it sets the noise: the patterns are the same for every seed.
- * NULL after cnn_error. The caller closes it. Batches use at most the threads OpenMP allows at this moment.          */
-cnn_dataset *cnn_dataset_open(const char *name, int train, const int input[4], int classes, uint64_t seed);
+/* Opens a split as a source and prepares to show it: pictures are resized to H x W (resize.c), bytes become byte / 255,
+ * and one channel is repeated for a network of several. NULL after cnn_error. The caller closes it.                  */
+cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish *wish);
 
-size_t      cnn_dataset_size(const cnn_dataset *);              /* pictures; at least 1                               */
-const char *cnn_dataset_class(const cnn_dataset *, int label);  /* "ankle boot" or "7"; owned by the data set         */
-const char *cnn_dataset_text(const cnn_dataset *);              /* one line about it: "60000 pictures of 1x28x28 in
-                                                                   /usr/share/datasets/fashion-mnist"; owned likewise */
+size_t      cnn_dataset_size(const cnn_dataset *);
+const char *cnn_dataset_class(const cnn_dataset *, int label);  /* a name, else the number as text; "?" past the last */
+const char *cnn_dataset_text(const cnn_dataset *);
+int         cnn_dataset_whole(const cnn_dataset *);
 
-/* Writes pictures index[0..count) into x, count x C x H x W with values in [0, 1] (a byte / 255, no normalisation), and
- * their labels. Every index is below the size. `labels` may be NULL. Cannot fail; the values do not depend on the
- * number of threads. One call at a time for one data set. */
-void cnn_dataset_batch(const cnn_dataset *, const size_t *index, int count, cnn_real *x, int32_t *labels);
+/* What one thread reads with: zeroed at first, released by cnn_reader_free. */
+typedef struct {
+    cnn_picture        picture;
+    struct cnn_resize *resize;                  /* from in x in to the network's size                                */
+    int                in[2];
+    uint8_t           *scratch;
+} cnn_reader;
+void cnn_reader_free(cnn_reader *);
+
+/* Writes picture i into out, C x H x W, and its label. 1, 0 or -1 as cnn_source_read, with the cause in reader->picture;
+ * where wish->skip_bad, a bad picture is black, its label is -1, and 1 is returned. Several threads may read at once,
+ * each with a reader of its own. */
+int  cnn_dataset_picture(cnn_dataset *, size_t i, cnn_reader *reader, cnn_real *out, int32_t *label);
+
+/* Writes pictures index[0..count) into x, count x C x H x W, and their labels (NULL: none). Every index is below the
+ * size. The values do not depend on the number of threads, of which at most those are used that OpenMP allowed when the
+ * data set was opened. 1, or 0 after cnn_error about the first picture of the batch that cannot be read. One call at a
+ * time for one data set.                                                                                             */
+int  cnn_dataset_batch(cnn_dataset *, const size_t *index, int count, cnn_real *x, int32_t *labels);
+
+/* Puts the next pictures of a batch in the place of those that were left out (label -1). 1, or 0 after cnn_error where
+ * none could be read. */
+int  cnn_dataset_complete(const cnn_dataset *, int count, cnn_real *x, int32_t *labels);
+
+size_t cnn_dataset_left_out(const cnn_dataset *);               /* pictures that were found bad so far                */
 
 void cnn_dataset_close(cnn_dataset *);                          /* NULL is allowed                                    */
 

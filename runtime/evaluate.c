@@ -40,14 +40,16 @@ void cnn_score_add(cnn_score *score, const cnn_real *logits, const int32_t *labe
     }
 }
 
-/* Computes the logits of batch `batch` of a split, in the order of the data; the number of its pictures. */
-static int predict_batch(cnn_session *s, const cnn_dataset *data, size_t *index, long batch)
+/* Computes the logits of batch `batch` of a split, in the order of the data; the number of its pictures, or 0 after
+ * cnn_error. */
+static int predict_batch(cnn_session *s, cnn_dataset *data, size_t *index, long batch)
 {
     size_t first = (size_t)batch * (size_t)s->batch, left = cnn_dataset_size(data) - first;
     int count = left < (size_t)s->batch ? (int)left : s->batch;
     for (int n = 0; n < count; n++)
         index[n] = first + (size_t)n;
-    cnn_dataset_batch(data, index, count, s->x, s->labels);
+    if (!cnn_dataset_batch(data, index, count, s->x, s->labels))
+        return 0;
     memset(s->x + (size_t)count * s->pixels, 0, (size_t)(s->batch - count) * s->pixels * sizeof *s->x);
     s->network->predict(s->net, s->x, s->logits);
     return count;
@@ -68,8 +70,7 @@ int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score
     if (index == NULL)
         return 0;
     cnn_progress progress = cnn_progress_begin(label, 0, batches, s->batch);
-    for (; batch < batches && !cnn_signal; batch++) {
-        int count = predict_batch(s, data, index, batch);
+    for (int count; batch < batches && !cnn_signal && (count = predict_batch(s, data, index, batch)) > 0; batch++) {
         cnn_score_add(score, s->logits, s->labels, count, s->classes);
         cnn_progress_show(&progress, batch + 1, "");
     }
@@ -92,7 +93,7 @@ static cnn_dataset *open_weights_and_data(cnn_session *s)
     }
     if (!cnn_session_open(s) || cnn_session_load(s, weights, CNN_ALLOW_UNEXPECTED) < 0)
         return NULL;
-    return cnn_session_data(s, s->options.train_split);
+    return cnn_session_data(s, s->options.train_split ? CNN_TRAIN : CNN_TEST);
 }
 
 int cnn_eval(cnn_session *s)
@@ -161,7 +162,8 @@ int cnn_predict(cnn_session *s)
     long batches = going ? cnn_session_batches(s, data, 0) : 0;
     for (long batch = 0; going && batch < batches; batch++) {
         int count = predict_batch(s, data, index, batch);
-        if (batch == 0 && s->options.dump)
+        going = count > 0;
+        if (going && batch == 0 && s->options.dump)
             going = dump_layers(s);
         for (int n = 0; going && n < count; n++)
             print_picture(s, data, batch * s->batch + n, s->logits + (size_t)n * (size_t)s->classes, s->labels[n]);

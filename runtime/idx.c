@@ -14,14 +14,13 @@
 #define _GNU_SOURCE
 #include "data.h"
 #include "error.h"
+#include "file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -170,23 +169,15 @@ static int read_all(const Reader *in, int least, int most, long first, cnn_idx *
 int cnn_idx_read(const char *path, int least, int most, long first, cnn_idx *out)
 {
     Reader      in = {path, NULL, 0};
-    struct stat about;
+    char        why[CNN_WHY];
     int         ok = 0;
 
     memset(out, 0, sizeof *out);
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);     /* not to wait for a pipe's other end */
-    if (file < 0 || fstat(file, &about) < 0) {
-        cnn_error("%s: cannot be opened: %s\ncheck the name and its permissions", path, strerror(errno));
-        if (file >= 0)
-            close(file);
+    int file = cnn_file_open(path, &in.size, why);
+    if (file < 0) {
+        cnn_error("%s: %s\ncheck the name and its permissions", path, why);
         return 0;
     }
-    if (!S_ISREG(about.st_mode)) {
-        cnn_error("%s: not a file of data\ngive a regular file here", path);
-        close(file);
-        return 0;
-    }
-    in.size = (uint64_t)about.st_size;
     in.stream = gzdopen(file, "rb");
     if (!in.stream) {
         cnn_error("%s: no memory to read it\nclose other programs", path);

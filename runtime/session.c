@@ -50,9 +50,11 @@ void cnn_session_random_batch(cnn_session *s)
         s->labels[n] = (int32_t)(cnn_uniform(s->options.seed, LABELS, 0, (uint32_t)n) * (float)s->classes);
 }
 
-cnn_dataset *cnn_session_data(const cnn_session *s, int train)
+cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split)
 {
-    return cnn_dataset_open(s->options.data, train, s->input, s->classes, s->options.seed);
+    cnn_wish wish = {.classes = s->classes, .seed = s->options.seed, .decoders = s->network->decoders};
+    memcpy(wish.input, s->input, sizeof wish.input);
+    return cnn_dataset_open(s->options.data, split, &wish);
 }
 
 long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whole)

@@ -65,8 +65,8 @@ static int lock_folder(Run *run)
 static int open_data(Run *run)
 {
     cnn_session *s = run->s;
-    run->train = cnn_session_data(s, 1);
-    run->test = run->train ? cnn_session_data(s, 0) : NULL;
+    run->train = cnn_session_data(s, CNN_TRAIN);
+    run->test = run->train ? cnn_session_data(s, CNN_TEST) : NULL;
     if (run->test == NULL)
         return 0;
     size_t pictures = cnn_dataset_size(run->train);
@@ -183,7 +183,10 @@ static int train_batches(Run *run, const char *label)
     cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
     while (at->batch < run->batches && !cnn_signal) {
         double begin = cnn_seconds();
-        cnn_dataset_batch(run->train, run->order + at->batch * s->batch, s->batch, s->x, s->labels);
+        if (!cnn_dataset_batch(run->train, run->order + at->batch * s->batch, s->batch, s->x, s->labels)) {
+            cnn_progress_end(&progress);
+            return 0;
+        }
         double loss = (double)s->network->gradients(s->net, s->x, s->labels, s->logits);
         if (!isfinite(loss)) {
             cnn_progress_end(&progress);

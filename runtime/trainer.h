@@ -36,6 +36,20 @@ typedef struct {
     uint64_t          seed;
 } cnn_facts;
 
+/* Picture formats (data.h) that cnnc --with=NAME,... compiles in: naming one here is what links its library. */
+typedef struct cnn_decoder cnn_decoder;
+extern const cnn_decoder cnn_decoder_jpeg, cnn_decoder_png;
+#ifdef CNN_WITH_JPEG
+#define CNN_JPEG_DECODER &cnn_decoder_jpeg,
+#else
+#define CNN_JPEG_DECODER
+#endif
+#ifdef CNN_WITH_PNG
+#define CNN_PNG_DECODER &cnn_decoder_png,
+#else
+#define CNN_PNG_DECODER
+#endif
+
 /* The generated interface behind `void *`. The generated header describes each function. */
 typedef struct {
     const cnn_facts *facts;
@@ -57,6 +71,7 @@ typedef struct {
     void       (*update)(void *, const cnn_update *);
     const cnn_real *(*output)(const void *, int layer); /* of layers[layer] after predict, until the next call     */
     void       (*profile)(void *, cnn_profile *);
+    const cnn_decoder *const *decoders;         /* NULL at the end                                                 */
 } cnn_network;
 
 /* The whole command line of a trainer; returns the exit status: 0, 1 run-time error, 2 usage, 130 after SIGINT. */
@@ -81,11 +96,12 @@ int cnn_main(int argc, char **argv, const cnn_network *network);
     static void trainer_profile(void *net, cnn_profile *profile)  { NAME##_profile(net, profile); }                    \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
+        static const cnn_decoder *const decoders[] = {CNN_JPEG_DECODER CNN_PNG_DECODER NULL};                          \
         static const cnn_network network = {                                                                           \
             &FACTS, trainer_create, trainer_destroy, NAME##_tensors, NAME##_tensor, NAME##_shape, trainer_get,         \
             trainer_set, trainer_get_grad, trainer_get_momentum, trainer_set_momentum, trainer_freeze,                 \
             trainer_get_step, trainer_set_step, trainer_predict, trainer_gradients, trainer_update, trainer_output,    \
-            trainer_profile};                                                                                          \
+            trainer_profile, decoders};                                                                                       \
         return cnn_main(argc, argv, &network);                                                                         \
     }
 
