@@ -2,13 +2,14 @@
  *
  *     source.c    finds a data set by its name and opens a split of it; source_*.c: a file a format
  *     picture.c   one picture as it was read; picture_*.c: a file a picture format
- *     dataset.c   source, resizing and normalisation: batches for one network
+ *     dataset.c   source, resizing, random changes (augment.h) and normalisation: batches for one network
  *
  * Functions that can fail say so after one cnn_error (error.h) by returning NULL or 0; nothing exits.
  */
 #ifndef CNN_DATA_H
 #define CNN_DATA_H
 
+#include "augment.h"
 #include "cnn.h"
 
 /* ---- picture.c: one picture, as it was read ---------------------------------------------------------------------- */
@@ -56,6 +57,8 @@ typedef struct {
     double   validation;                        /* share of the train split that is kept for validation; 0: none     */
     const cnn_decoder *const *decoders;         /* what this program can decode, NULL at the end; NULL: nothing      */
     int      skip_bad;                          /* pictures that cannot be read are left out (dataset.c)             */
+    const cnn_augment *augment;                 /* how pictures are changed at random; NULL: they are not            */
+    int      shorter;                           /* side that pictures get before their middle is cut out; 0: H or W  */
 } cnn_wish;
 
 /* Opens a split. `name` is
@@ -81,12 +84,38 @@ int         cnn_source_whole(const cnn_source *);
 int         cnn_source_read(const cnn_source *, size_t i, cnn_picture *);
 void        cnn_source_close(cnn_source *);                     /* NULL is allowed                                    */
 
+/* ---- resize.c: bilinear, bit for bit as Pillow 3.3 to 12 (and torchvision) --------------------------------------- */
+
+/* A box of a picture is resized to all_height x all_width, of which the window at (top, left) is wanted. Sides of the
+ * box and of the window are 1..65535, and the window lies in the whole. */
+typedef struct {
+    cnn_box box;
+    long    all_height, all_width, top, left;
+    int     height, width;
+} cnn_view;
+
+/* The view that keeps the proportions of an in_height x in_width picture: it is resized until it covers height x width
+ * and the middle is cut out, as torchvision's Resize(shorter), CenterCrop((height, width)) with shorter >= the shorter
+ * side of the two. Proportions that are equal already keep all of the picture. */
+cnn_view cnn_view_cover(int in_height, int in_width, int height, int width, int shorter);
+
+typedef struct cnn_resize cnn_resize;
+
+/* NULL when memory is short (no message). */
+cnn_resize *cnn_resize_new(const cnn_view *);
+size_t      cnn_resize_scratch(const cnn_resize *);             /* bytes that a caller of cnn_resize_plane brings     */
+
+/* One channel, whose rows are `stride` bytes apart, to out[height][width] with values byte / 255. */
+void cnn_resize_plane(const cnn_resize *, const uint8_t *in, size_t stride, uint8_t *scratch, cnn_real *out);
+void cnn_resize_free(cnn_resize *);                             /* NULL is allowed                                    */
+
 /* ---- dataset.c: batches for one network -------------------------------------------------------------------------- */
 
 typedef struct cnn_dataset cnn_dataset;
 
-/* Opens a split as a source and prepares to show it: pictures are resized to H x W (resize.c), bytes become byte / 255,
- * and one channel is repeated for a network of several. NULL after cnn_error. The caller closes it.                  */
+/* Opens a split as a source and prepares to show it: pictures keep their proportions and cover H x W (cnn_view_cover),
+ * bytes become byte / 255, and one channel is repeated for a network of several. NULL after cnn_error. The caller closes
+ * it.                                                                                                                */
 cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish *wish);
 
 size_t      cnn_dataset_size(const cnn_dataset *);
@@ -97,16 +126,19 @@ int         cnn_dataset_whole(const cnn_dataset *);
 /* What one thread reads with: zeroed at first, released by cnn_reader_free. */
 typedef struct {
     cnn_picture        picture;
-    struct cnn_resize *resize;                  /* from in x in to the network's size                                */
-    int                in[2];
+    cnn_changes        changes;                 /* of the picture read last                                          */
+    cnn_view           view;                    /* of it that is shown, by these weights                             */
+    cnn_resize        *resize;
     uint8_t           *scratch;
+    size_t             room;                    /* of scratch, in bytes                                              */
+    cnn_real          *plane;                   /* one channel on its way                                            */
 } cnn_reader;
 void cnn_reader_free(cnn_reader *);
 
-/* Writes picture i into out, C x H x W, and its label. 1, 0 or -1 as cnn_source_read, with the cause in reader->picture;
- * where wish->skip_bad, a bad picture is black, its label is -1, and 1 is returned. Several threads may read at once,
- * each with a reader of its own. */
-int  cnn_dataset_picture(cnn_dataset *, size_t i, cnn_reader *reader, cnn_real *out, int32_t *label);
+/* Writes picture i into out, C x H x W, as wish->augment changes it in this epoch, and its label. 1, 0 or -1 as
+ * cnn_source_read, with the cause in reader->picture; where wish->skip_bad, a bad picture is black, its label is -1, and
+ * 1 is returned. Several threads may read at once, each with a reader of its own. */
+int  cnn_dataset_picture(cnn_dataset *, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *out, int32_t *label);
 
 /* Writes pictures index[0..count) into x, count x C x H x W, and their labels (NULL: none). Every index is below the
  * size. The values do not depend on the number of threads, of which at most those are used that OpenMP allowed when the
@@ -145,17 +177,5 @@ typedef struct {
  * size is refused unread, so a hostile file costs memory in proportion to itself.                                    */
 int  cnn_idx_read(const char *path, int least, int most, long first, cnn_idx *out);
 void cnn_idx_free(cnn_idx *);
-
-/* ---- resize.c: bilinear, bit for bit as Pillow 3.3 to 12 (and torchvision) --------------------------------------- */
-
-typedef struct cnn_resize cnn_resize;
-
-/* Weights from in_height x in_width to out_height x out_width, all 1..65535. NULL when memory is short (no message). */
-cnn_resize *cnn_resize_new(int in_height, int in_width, int out_height, int out_width);
-size_t      cnn_resize_scratch(const cnn_resize *);             /* bytes that a caller of cnn_resize_plane brings     */
-
-/* One channel of one picture, in[in_height][in_width], to out[out_height][out_width] with values byte / 255.        */
-void cnn_resize_plane(const cnn_resize *, const uint8_t *in, uint8_t *scratch, cnn_real *out);
-void cnn_resize_free(cnn_resize *);                             /* NULL is allowed                                    */
 
 #endif

@@ -1,8 +1,9 @@
 /* dataset.c - a split as batches for one network: what a source (source.c) reads, in the network's size and as numbers.
  *
- * A byte b becomes b / 255 after resizing (resize.c), as torchvision's ToTensor does; real numbers are taken as they
- * are. Pictures are resized anew each time, which costs little beside a training step (28x28 to 96x96: 45 us a picture)
- * and keeps memory at the data's size.
+ * A picture goes: read; the part that is shown, resized (resize.c), a byte b becoming b / 255 as in torchvision's
+ * ToTensor; shifted and mirrored; its colours changed; its cut taken out (augment.c). Real numbers are taken as they are.
+ * Pictures are resized anew each time, which costs little beside a training step (28x28 to 96x96: 45 us a picture) and
+ * keeps memory at the data's size.
  */
 #include "data.h"
 #include "error.h"
@@ -15,6 +16,10 @@
 struct cnn_dataset {
     cnn_source *source;
     int         channels, height, width, classes;       /* of the network */
+    int         shorter;        /* side of pictures before their middle is cut out */
+    int         augments;
+    cnn_augment augment;
+    uint64_t    seed;
     size_t      size;
     char      (*numbers)[12];   /* "0", "1", ... for all classes */
     cnn_reader *readers;        /* one for each thread of a batch */
@@ -51,6 +56,11 @@ cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish 
     d->height = wish->input[2];
     d->width = wish->input[3];
     d->classes = wish->classes;
+    d->shorter = wish->shorter > 0 ? wish->shorter : d->height < d->width ? d->height : d->width;
+    d->augments = wish->augment != NULL;
+    if (wish->augment)
+        d->augment = *wish->augment;
+    d->seed = wish->seed;
     d->source = cnn_source_open(name, split, wish);
     d->size = d->source ? cnn_source_size(d->source) : 0;
     if (!d->source || !make_rooms(d, wish)) {
@@ -98,50 +108,97 @@ void cnn_reader_free(cnn_reader *r)
     cnn_picture_free(&r->picture);
     cnn_resize_free(r->resize);
     free(r->scratch);
+    free(r->plane);
     *r = (cnn_reader){0};
 }
 
-/* The weights and the scratch room to resize this reader's picture. 1, or -1 with a cause. */
-static int prepare_resize(const cnn_dataset *d, cnn_reader *r)
+static int no_memory(cnn_picture *p)
 {
-    cnn_picture *p = &r->picture;
-
-    if (r->resize && r->in[0] == p->height && r->in[1] == p->width)
-        return 1;
-    cnn_resize_free(r->resize);
-    free(r->scratch);
-    r->in[0] = p->height;
-    r->in[1] = p->width;
-    r->resize = cnn_resize_new(p->height, p->width, d->height, d->width);
-    r->scratch = r->resize ? malloc(cnn_resize_scratch(r->resize)) : NULL;
-    if (r->scratch)
-        return 1;
-    cnn_resize_free(r->resize);
-    r->resize = NULL;
     cnn_picture_fail(p, "close other programs", "no memory to resize pictures of %d x %d", p->height, p->width);
     return -1;
 }
 
-/* The reader's picture as numbers in the network's size. 1, or -1 with a cause. */
+/* The weights and the scratch room to show this view of the reader's picture. 1, or -1 with a cause. */
+static int prepare_resize(cnn_reader *r, const cnn_view *view)
+{
+    if (r->resize && memcmp(&r->view, view, sizeof *view) == 0)
+        return 1;
+    cnn_resize_free(r->resize);
+    r->view = *view;
+    r->resize = cnn_resize_new(view);
+    if (!r->resize)
+        return no_memory(&r->picture);
+    size_t needed = cnn_resize_scratch(r->resize);
+    if (r->scratch && needed <= r->room)
+        return 1;
+    free(r->scratch);
+    r->scratch = malloc(needed);
+    r->room = needed;
+    if (r->scratch)
+        return 1;
+    cnn_resize_free(r->resize);
+    r->resize = NULL;
+    return no_memory(&r->picture);
+}
+
+/* The box of a resized crop fills the input; without one a picture covers it. */
+static cnn_view choose_view(const cnn_dataset *d, const cnn_reader *r)
+{
+    const cnn_picture *p = &r->picture;
+
+    if (d->augments && d->augment.most > 0)
+        return (cnn_view){r->changes.box, d->height, d->width, 0, 0, d->height, d->width};
+    return cnn_view_cover(p->height, p->width, d->height, d->width, d->shorter);
+}
+
+/* Real numbers have the network's size, and a range that only their maker knows. 0 with a cause where that is asked. */
+static int allows_changes(const cnn_dataset *d, cnn_picture *p)
+{
+    const cnn_augment *a = &d->augment;
+    const char        *option = a->most > 0 ? "resized-crop" : a->brightness > 0 ? "brightness" : "contrast";
+
+    if (p->bytes || (a->most <= 0 && a->brightness <= 0 && a->contrast <= 0))
+        return 1;
+    return cnn_picture_fail(p, "leave it out, or store the pictures as bytes", "--%s needs pictures of bytes, and these "
+                            "are of real numbers", option);
+}
+
+/* The reader's picture as numbers in the network's size. 1, 0 or -1 with a cause. */
 static int convert(const cnn_dataset *d, cnn_reader *r, cnn_real *out)
 {
     const cnn_picture *p = &r->picture;
-    const size_t from = (size_t)p->height * (size_t)p->width, to = (size_t)d->height * (size_t)d->width;
+    const size_t       from = (size_t)p->height * (size_t)p->width, to = (size_t)d->height * (size_t)d->width;
+    const int          stays = cnn_stays(&r->changes);
+    const cnn_view     view = choose_view(d, r);
 
-    if (p->bytes && prepare_resize(d, r) < 0)
+    if (!allows_changes(d, &r->picture))
+        return 0;
+    if (p->bytes && prepare_resize(r, &view) < 0)
         return -1;
-    for (int c = 0; c < d->channels; c++, out += to)
-        if (c >= p->channels)
+    if (!stays && !r->plane && !(r->plane = malloc(to * sizeof *r->plane)))
+        return no_memory(&r->picture);
+    for (int c = 0; c < d->channels; c++, out += to) {
+        cnn_real *plane = stays ? out : r->plane;
+
+        if (c >= p->channels) {
             memcpy(out, out - to, to * sizeof *out);            /* grey: the same in every channel */
-        else if (p->bytes)
-            cnn_resize_plane(r->resize, p->bytes + (size_t)c * from, r->scratch, out);
+            continue;
+        }
+        if (p->bytes)
+            cnn_resize_plane(r->resize, p->bytes + (size_t)c * from, (size_t)p->width, r->scratch, plane);
         else
             for (size_t i = 0; i < to; i++)
-                out[i] = (cnn_real)p->values[(size_t)c * to + i];
+                plane[i] = (cnn_real)p->values[(size_t)c * to + i];
+        if (!stays)
+            cnn_shift(&r->changes, d->height, d->width, plane, out);
+    }
+    out -= (size_t)d->channels * to;
+    cnn_colour(&r->changes, d->channels, to, out);
+    cnn_cut(&r->changes, d->channels, d->height, d->width, out);
     return 1;
 }
 
-int cnn_dataset_picture(cnn_dataset *d, size_t i, cnn_reader *reader, cnn_real *out, int32_t *label)
+int cnn_dataset_picture(cnn_dataset *d, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *out, int32_t *label)
 {
     uint8_t bad = 0;
 
@@ -151,9 +208,13 @@ int cnn_dataset_picture(cnn_dataset *d, size_t i, cnn_reader *reader, cnn_real *
     }
     int status = bad ? 0 : cnn_source_read(d->source, i, &reader->picture);
 
+    const cnn_picture *p = &reader->picture;
     *label = cnn_source_label(d->source, i);
-    if (status == 1)
+    if (status == 1) {
+        cnn_augment_draw(d->augments ? &d->augment : NULL, d->seed, epoch, i, (int[]){p->height, p->width}, d->height,
+                         d->width, &reader->changes);
         return convert(d, reader, out);
+    }
     if (status < 0 || !d->bad)
         return status;
 #pragma omp atomic write
@@ -170,7 +231,7 @@ static int report(cnn_dataset *d, size_t i, cnn_real *out, int32_t *label)
 {
     cnn_reader *r = &d->readers[0];
 
-    if (cnn_dataset_picture(d, i, r, out, label) == 1)
+    if (cnn_dataset_picture(d, i, 0, r, out, label) == 1)
         return 1;
     cnn_error("%s\n%s", r->picture.cause, r->picture.mend);
     return 0;
@@ -187,7 +248,7 @@ int cnn_dataset_batch(cnn_dataset *d, const size_t *index, int count, cnn_real *
 #pragma omp parallel for num_threads(d->threads) schedule(static) reduction(min : first)
         for (int i = begin; i < count; i++) {
             int32_t label;
-            int status = cnn_dataset_picture(d, index[i], &d->readers[omp_get_thread_num()], x + (size_t)i * picture,
+            int status = cnn_dataset_picture(d, index[i], 0, &d->readers[omp_get_thread_num()], x + (size_t)i * picture,
                                              labels ? &labels[i] : &label);
             if (status != 1 && i < first)
                 first = i;

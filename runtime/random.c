@@ -8,7 +8,7 @@
  *     dropout         key = seed           counter = {index / 4, stream, step low, step high}, word index % 4
  *     initialisation  key = seed ^ INIT    counter = {block low, block high, stream, 0}
  *     shuffling       key = seed ^ SHUFFLE counter = {block low, block high, epoch, 0}
- *     data.h's synthetic pictures          in dataset.c
+ *     synthetic pictures, random changes      in source_synthetic.c and augment.c
  */
 #include "cnn.h"
 #include "data.h"

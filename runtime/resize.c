@@ -5,6 +5,8 @@
  *     w(x) = max(0, 1 - |x + 0.5 - c| / f)        f = max(1, in / out): shrinking widens it, which is the antialiasing
  * normalised to sum 1. Rows are resized first, rounded to bytes, then columns; weights are fixed-point numbers with 22
  * bits behind the point. An axis whose size stays is not touched. At the end a byte b becomes b / 255, as in ToTensor.
+ * A view names what is resized and which window of that is computed; only the rows and columns that the window needs are
+ * worked on, so that the bytes are those of resizing all and cropping then, in the time of the window.
  *
  * Pillow 13 resizes columns first where a picture shrinks more in height than in width, which can move a byte by one;
  * square pictures for square inputs come out the same in all versions.
@@ -17,15 +19,19 @@
 
 enum { POINT = 22 };            /* bits behind the point: 32 less 8 for a byte less 2 for the sign and overflow */
 
-/* One axis. Output i is the sum of weight[i * most + k] * in[first[i] + k] for k < taps[i]. */
+/* One axis. Output i of the window is the sum of weight[i * most + k] * in[first[i] + k] for k < taps[i], where in
+ * begins with the box. */
 typedef struct {
-    int      in, out, most;     /* most: taps of the widest output */
+    int      out, most;         /* most: taps of the widest output */
+    int      same;              /* the size stays: output i is in[first[i]] */
     int     *first, *taps;
     int32_t *weight;            /* times 2^POINT */
 } Axis;
 
 struct cnn_resize {
-    Axis across, down;
+    cnn_box box;
+    Axis    across, down;
+    int     first_row, rows;    /* of the box, that the window needs */
 };
 
 static void free_axis(Axis *a)
@@ -35,66 +41,93 @@ static void free_axis(Axis *a)
     free(a->weight);
 }
 
-/* 1, or 0 when memory is short; free_axis releases either. */
-static int make_axis(Axis *a, int in, int out)
+/* Weights of output i, of all outputs of the axis, into row `at` of the table; w has room for `most` numbers. */
+static void weigh_output(Axis *a, int at, int in, double scale, double filter, long i, double *w)
 {
-    const double scale = (double)in / out, filter = scale < 1 ? 1 : scale;
+    double centre = ((double)i + 0.5) * scale, sum = 0;
+    int    from = (int)(centre - filter + 0.5), to = (int)(centre + filter + 0.5);
 
-    a->in = in;
+    if (centre - filter + 0.5 < 0)
+        from = 0;
+    if (to > in)
+        to = in;
+    for (int k = 0; k < to - from; k++) {
+        double distance = fabs((k + from - centre + 0.5) * (1.0 / filter));
+
+        w[k] = distance < 1 ? 1 - distance : 0;
+        sum += w[k];
+    }
+    for (int k = 0; k < to - from; k++)
+        a->weight[(size_t)at * (size_t)a->most + (size_t)k] = (int32_t)(0.5 + w[k] / sum * (1 << POINT));
+    a->first[at] = from;
+    a->taps[at] = to - from;
+}
+
+/* From `in` pixels to `all`, of which `out` are computed from `first` on. 1, or 0 when memory is short; free_axis
+ * releases either. */
+static int make_axis(Axis *a, int in, long all, long first, int out)
+{
+    const double scale = (double)in / (double)all, filter = scale < 1 ? 1 : scale;
+
     a->out = out;
-    a->most = 2 * (int)ceil(filter) + 1;
+    a->same = in == all;
+    a->most = a->same ? 1 : 2 * (int)ceil(filter) + 1;
     a->first = calloc((size_t)out, sizeof *a->first);
     a->taps = calloc((size_t)out, sizeof *a->taps);
     a->weight = calloc((size_t)out * (size_t)a->most, sizeof *a->weight);
     double *w = calloc((size_t)a->most, sizeof *w);
-    if (!a->first || !a->taps || !a->weight || !w) {
-        free(w);
-        return 0;
-    }
-    for (int i = 0; i < out; i++) {
-        double centre = (i + 0.5) * scale, sum = 0;
-        int    from = (int)(centre - filter + 0.5), to = (int)(centre + filter + 0.5);
-
-        if (centre - filter + 0.5 < 0)
-            from = 0;
-        if (to > in)
-            to = in;
-        for (int k = 0; k < to - from; k++) {
-            double distance = fabs((k + from - centre + 0.5) * (1.0 / filter));
-
-            w[k] = distance < 1 ? 1 - distance : 0;
-            sum += w[k];
-        }
-        for (int k = 0; k < to - from; k++)
-            a->weight[(size_t)i * (size_t)a->most + (size_t)k] = (int32_t)(0.5 + w[k] / sum * (1 << POINT));
-        a->first[i] = from;
-        a->taps[i] = to - from;
-    }
+    int     made = a->first && a->taps && a->weight && w;
+    for (int i = 0; made && i < out; i++)
+        if (a->same)
+            a->first[i] = (int)first + i, a->taps[i] = 1;
+        else
+            weigh_output(a, i, in, scale, filter, first + i, w);
     free(w);
-    return 1;
+    return made;
 }
 
-cnn_resize *cnn_resize_new(int in_height, int in_width, int out_height, int out_width)
+cnn_view cnn_view_cover(int in_height, int in_width, int height, int width, int shorter)
+{
+    const long least = height < width ? height : width, high = (long)height * shorter / least,
+               wide = (long)width * shorter / least;
+    cnn_view   v = {.box = {0, 0, in_height, in_width}, .height = height, .width = width};
+
+    /* one side is met, the other is longer: whichever keeps height : width */
+    int tall = (long)in_height * wide >= (long)in_width * high;
+    v.all_height = tall ? wide * in_height / in_width : high;
+    v.all_width = tall ? wide : high * in_width / in_height;
+    v.top = lrint((double)(v.all_height - height) / 2);
+    v.left = lrint((double)(v.all_width - width) / 2);
+    return v;
+}
+
+cnn_resize *cnn_resize_new(const cnn_view *v)
 {
     cnn_resize *r = calloc(1, sizeof *r);
 
-    if (r && !(make_axis(&r->across, in_width, out_width) && make_axis(&r->down, in_height, out_height))) {
+    if (!r)
+        return NULL;
+    r->box = v->box;
+    if (!make_axis(&r->across, v->box.width, v->all_width, v->left, v->width) ||
+        !make_axis(&r->down, v->box.height, v->all_height, v->top, v->height)) {
         cnn_resize_free(r);
-        r = NULL;
+        return NULL;
     }
+    const Axis *down = &r->down;
+    r->first_row = down->first[0];
+    r->rows = down->first[down->out - 1] + down->taps[down->out - 1] - r->first_row;
     return r;
 }
 
 size_t cnn_resize_scratch(const cnn_resize *r)
 {
-    return (size_t)r->down.in * (size_t)r->across.out;
+    return (size_t)r->rows * (size_t)r->across.out;
 }
 
-/* Output i of an axis over pixels `stride` bytes apart: rounded and kept in a byte. */
-static uint8_t weigh(const Axis *a, int i, const uint8_t *in, size_t stride)
+/* Output i of an axis, whose first tap is `pixel` and whose pixels are `stride` bytes apart: rounded, kept in a byte. */
+static uint8_t weigh(const Axis *a, int i, const uint8_t *pixel, size_t stride)
 {
     const int32_t *weight = a->weight + (size_t)i * (size_t)a->most;
-    const uint8_t *pixel = in + (size_t)a->first[i] * stride;
     int32_t        sum = 1 << (POINT - 1);
 
     for (int k = 0; k < a->taps[i]; k++)
@@ -103,24 +136,27 @@ static uint8_t weigh(const Axis *a, int i, const uint8_t *in, size_t stride)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-void cnn_resize_plane(const cnn_resize *r, const uint8_t *in, uint8_t *scratch, cnn_real *out)
+void cnn_resize_plane(const cnn_resize *r, const uint8_t *in, size_t stride, uint8_t *scratch, cnn_real *out)
 {
-    const Axis *across = &r->across, *down = &r->down;
-    const size_t width = (size_t)across->out;
-    const uint8_t *rows = in;           /* [down->in][width]: resized along the rows */
+    const Axis    *across = &r->across, *down = &r->down;
+    const size_t   width = (size_t)across->out;
+    const uint8_t *rows = in + (size_t)(r->box.top + r->first_row) * stride + (size_t)r->box.left;
 
-    if (across->in != across->out) {
-        for (int y = 0; y < down->in; y++)
-            for (int x = 0; x < across->out; x++)
-                scratch[(size_t)y * width + (size_t)x] = weigh(across, x, in + (size_t)y * (size_t)across->in, 1);
+    if (across->same) {
+        rows += across->first[0];
+    } else {                            /* scratch[rows][width]: resized along the rows */
+        for (int y = 0; y < r->rows; y++)
+            for (size_t x = 0; x < width; x++)
+                scratch[(size_t)y * width + x] = weigh(across, (int)x, rows + (size_t)y * stride + across->first[x], 1);
         rows = scratch;
+        stride = width;
     }
-    for (int y = 0; y < down->out; y++)
-        for (int x = 0; x < across->out; x++) {
-            uint8_t byte = down->in == down->out ? rows[(size_t)y * width + (size_t)x]
-                                                 : weigh(down, y, rows + x, width);
-            out[(size_t)y * width + (size_t)x] = (cnn_real)byte / 255;
-        }
+    for (int y = 0; y < down->out; y++) {
+        const uint8_t *row = rows + (size_t)(down->first[y] - r->first_row) * stride;
+
+        for (size_t x = 0; x < width; x++)
+            out[(size_t)y * width + x] = (cnn_real)(down->same ? row[x] : weigh(down, y, row + x, stride)) / 255;
+    }
 }
 
 void cnn_resize_free(cnn_resize *r)

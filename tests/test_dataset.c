@@ -139,10 +139,11 @@ Test(dataset, resizes_to_the_network)
     uint8_t   in[24], scratch[64];
 
     write_folder(folder);
-    cnn_resize *r = cnn_resize_new(4, 6, 9, 5);
+    cnn_view    v = cnn_view_cover(4, 6, 9, 5, 5);
+    cnn_resize *r = cnn_resize_new(&v);
     for (int i = 0; i < 24; i++)
         in[i] = (uint8_t)(24 + i);
-    cnn_resize_plane(r, in, scratch, expected);
+    cnn_resize_plane(r, in, 6, scratch, expected);
     cnn_resize_free(r);
     for (int threads = 1; threads <= 4; threads++) {
         omp_set_num_threads(threads);

@@ -26,11 +26,11 @@ Test(resize, equals_pillow)
     cr_assert(fscanf(f, "#%*[^\n]") == 0);
     for (; fscanf(f, "%d %d %d %d", &h, &w, &out_h, &out_w) == 4; cases++) {
         uint8_t    *in = read_hex(f, (size_t)(h * w)), *expected = read_hex(f, (size_t)(out_h * out_w));
-        cnn_resize *r = cnn_resize_new(h, w, out_h, out_w);
+        cnn_resize *r = cnn_resize_new(&(cnn_view){{0, 0, h, w}, out_h, out_w, 0, 0, out_h, out_w});
         uint8_t    *scratch = malloc(cnn_resize_scratch(r));        /* exactly: sanitizers watch its ends */
         cnn_real   *out = malloc((size_t)(out_h * out_w) * sizeof *out);
 
-        cnn_resize_plane(r, in, scratch, out);
+        cnn_resize_plane(r, in, (size_t)w, scratch, out);
         for (int i = 0; i < out_h * out_w; i++)
             cr_assert_eq(out[i], (cnn_real)expected[i] / 255, "%dx%d to %dx%d: pixel %d is %g, Pillow's %d", h, w,
                          out_h, out_w, i, (double)out[i] * 255, expected[i]);
@@ -52,14 +52,14 @@ Test(resize, keeps_a_constant)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int byte = 0; byte < 256; byte += 51) {
             const int  *s = sizes[i];
-            cnn_resize *r = cnn_resize_new(s[0], s[1], s[2], s[3]);
+            cnn_resize *r = cnn_resize_new(&(cnn_view){{0, 0, s[0], s[1]}, s[2], s[3], 0, 0, s[2], s[3]});
             size_t      from = (size_t)s[0] * (size_t)s[1], to = (size_t)s[2] * (size_t)s[3];
             uint8_t    *in = malloc(from), *scratch = malloc(cnn_resize_scratch(r));
             cnn_real   *out = malloc(to * sizeof *out);
 
             for (size_t k = 0; k < from; k++)
                 in[k] = (uint8_t)byte;
-            cnn_resize_plane(r, in, scratch, out);
+            cnn_resize_plane(r, in, (size_t)s[1], scratch, out);
             for (size_t k = 0; k < to; k++)
                 cr_assert_eq(out[k], (cnn_real)byte / 255);
             cnn_resize_free(r);
