@@ -103,10 +103,11 @@ typedef struct cnn_resize cnn_resize;
 
 /* NULL when memory is short (no message). */
 cnn_resize *cnn_resize_new(const cnn_view *);
-size_t      cnn_resize_scratch(const cnn_resize *);             /* bytes that a caller of cnn_resize_plane brings     */
+size_t      cnn_resize_scratch(const cnn_resize *);             /* bytes of scratch that the two below need; not 0    */
 
-/* One channel, whose rows are `stride` bytes apart, to out[height][width] with values byte / 255. */
-void cnn_resize_plane(const cnn_resize *, const uint8_t *in, size_t stride, uint8_t *scratch, cnn_real *out);
+/* One channel, whose rows are `stride` pixels apart, to out[height][width]: byte / 255, or the numbers themselves. */
+void cnn_resize_bytes(const cnn_resize *, const uint8_t *in, size_t stride, void *scratch, cnn_real *out);
+void cnn_resize_values(const cnn_resize *, const float *in, size_t stride, void *scratch, cnn_real *out);
 void cnn_resize_free(cnn_resize *);                             /* NULL is allowed                                    */
 
 /* ---- dataset.c: batches for one network -------------------------------------------------------------------------- */
@@ -129,7 +130,7 @@ typedef struct {
     cnn_changes        changes;                 /* of the picture read last                                          */
     cnn_view           view;                    /* of it that is shown, by these weights                             */
     cnn_resize        *resize;
-    uint8_t           *scratch;
+    void              *scratch;
     size_t             room;                    /* of scratch, in bytes                                              */
     cnn_real          *plane;                   /* one channel on its way                                            */
 } cnn_reader;

@@ -151,49 +151,54 @@ static cnn_view choose_view(const cnn_dataset *d, const cnn_reader *r)
     return cnn_view_cover(p->height, p->width, d->height, d->width, d->shorter);
 }
 
-/* Real numbers have the network's size, and a range that only their maker knows. 0 with a cause where that is asked. */
-static int allows_changes(const cnn_dataset *d, cnn_picture *p)
+/* Changes of colour are for values from 0 to 1, which bytes are and real numbers may not be. 0 with a cause. */
+static int allows_colours(const cnn_dataset *d, cnn_picture *p)
 {
-    const cnn_augment *a = &d->augment;
-    const char        *option = a->most > 0 ? "resized-crop" : a->brightness > 0 ? "brightness" : "contrast";
+    const size_t count = (size_t)p->channels * (size_t)p->height * (size_t)p->width;
 
-    if (p->bytes || (a->most <= 0 && a->brightness <= 0 && a->contrast <= 0))
+    if (p->bytes || !d->augments || (d->augment.brightness <= 0 && d->augment.contrast <= 0))
         return 1;
-    return cnn_picture_fail(p, "leave it out, or store the pictures as bytes", "--%s needs pictures of bytes, and these "
-                            "are of real numbers", option);
+    for (size_t i = 0; i < count; i++)
+        if (!(p->values[i] >= 0 && p->values[i] <= 1))
+            return cnn_picture_fail(p, "leave them out, or scale the data", "--brightness and --contrast need values from 0 to "
+                                    "1, and a picture has %g", (double)p->values[i]);
+    return 1;
+}
+
+/* Channel c of the reader's picture, of those that it has. */
+static void convert_channel(const cnn_dataset *d, cnn_reader *r, int c, cnn_real *out)
+{
+    const cnn_picture *p = &r->picture;
+    const size_t       width = (size_t)p->width, first = (size_t)c * (size_t)p->height * width;
+    const int          stays = cnn_stays(&r->changes);
+    cnn_real          *plane = stays ? out : r->plane;
+
+    if (p->bytes)
+        cnn_resize_bytes(r->resize, p->bytes + first, width, r->scratch, plane);
+    else
+        cnn_resize_values(r->resize, p->values + first, width, r->scratch, plane);
+    if (!stays)
+        cnn_shift(&r->changes, d->height, d->width, plane, out);
 }
 
 /* The reader's picture as numbers in the network's size. 1, 0 or -1 with a cause. */
 static int convert(const cnn_dataset *d, cnn_reader *r, cnn_real *out)
 {
-    const cnn_picture *p = &r->picture;
-    const size_t       from = (size_t)p->height * (size_t)p->width, to = (size_t)d->height * (size_t)d->width;
-    const int          stays = cnn_stays(&r->changes);
-    const cnn_view     view = choose_view(d, r);
+    const size_t   pixels = (size_t)d->height * (size_t)d->width;
+    const cnn_view view = choose_view(d, r);
 
-    if (!allows_changes(d, &r->picture))
+    if (!allows_colours(d, &r->picture))
         return 0;
-    if (p->bytes && prepare_resize(r, &view) < 0)
+    if (prepare_resize(r, &view) < 0)
         return -1;
-    if (!stays && !r->plane && !(r->plane = malloc(to * sizeof *r->plane)))
+    if (!cnn_stays(&r->changes) && !r->plane && !(r->plane = malloc(pixels * sizeof *r->plane)))
         return no_memory(&r->picture);
-    for (int c = 0; c < d->channels; c++, out += to) {
-        cnn_real *plane = stays ? out : r->plane;
-
-        if (c >= p->channels) {
-            memcpy(out, out - to, to * sizeof *out);            /* grey: the same in every channel */
-            continue;
-        }
-        if (p->bytes)
-            cnn_resize_plane(r->resize, p->bytes + (size_t)c * from, (size_t)p->width, r->scratch, plane);
-        else
-            for (size_t i = 0; i < to; i++)
-                plane[i] = (cnn_real)p->values[(size_t)c * to + i];
-        if (!stays)
-            cnn_shift(&r->changes, d->height, d->width, plane, out);
-    }
-    out -= (size_t)d->channels * to;
-    cnn_colour(&r->changes, d->channels, to, out);
+    for (int c = 0; c < d->channels; c++)
+        if (c < r->picture.channels)
+            convert_channel(d, r, c, out + (size_t)c * pixels);
+        else                            /* grey: the same in every channel */
+            memcpy(out + (size_t)c * pixels, out + (size_t)(c - 1) * pixels, pixels * sizeof *out);
+    cnn_colour(&r->changes, d->channels, pixels, out);
     cnn_cut(&r->changes, d->channels, d->height, d->width, out);
     return 1;
 }

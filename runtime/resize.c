@@ -6,7 +6,8 @@
  * normalised to sum 1. Rows are resized first, rounded to bytes, then columns; weights are fixed-point numbers with 22
  * bits behind the point. An axis whose size stays is not touched. At the end a byte b becomes b / 255, as in ToTensor.
  * A view names what is resized and which window of that is computed; only the rows and columns that the window needs are
- * worked on, so that the bytes are those of resizing all and cropping then, in the time of the window.
+ * worked on, so that the bytes are those of resizing all and cropping then, in the time of the window. Real numbers take
+ * the same weights and are not rounded.
  *
  * Pillow 13 resizes columns first where a picture shrinks more in height than in width, which can move a byte by one;
  * square pictures for square inputs come out the same in all versions.
@@ -121,11 +122,11 @@ cnn_resize *cnn_resize_new(const cnn_view *v)
 
 size_t cnn_resize_scratch(const cnn_resize *r)
 {
-    return (size_t)r->rows * (size_t)r->across.out;
+    return r->across.same ? 1 : (size_t)r->rows * (size_t)r->across.out * sizeof(float);
 }
 
-/* Output i of an axis, whose first tap is `pixel` and whose pixels are `stride` bytes apart: rounded, kept in a byte. */
-static uint8_t weigh(const Axis *a, int i, const uint8_t *pixel, size_t stride)
+/* Output i of an axis, whose first tap is `pixel` and whose pixels are `stride` apart: rounded, kept in a byte. */
+static uint8_t weigh_bytes(const Axis *a, int i, const uint8_t *pixel, size_t stride)
 {
     const int32_t *weight = a->weight + (size_t)i * (size_t)a->most;
     int32_t        sum = 1 << (POINT - 1);
@@ -136,28 +137,41 @@ static uint8_t weigh(const Axis *a, int i, const uint8_t *pixel, size_t stride)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-void cnn_resize_plane(const cnn_resize *r, const uint8_t *in, size_t stride, uint8_t *scratch, cnn_real *out)
+static float weigh_values(const Axis *a, int i, const float *pixel, size_t stride)
 {
-    const Axis    *across = &r->across, *down = &r->down;
-    const size_t   width = (size_t)across->out;
-    const uint8_t *rows = in + (size_t)(r->box.top + r->first_row) * stride + (size_t)r->box.left;
+    const int32_t *weight = a->weight + (size_t)i * (size_t)a->most;
+    double         sum = 0;
 
-    if (across->same) {
-        rows += across->first[0];
-    } else {                            /* scratch[rows][width]: resized along the rows */
-        for (int y = 0; y < r->rows; y++)
-            for (size_t x = 0; x < width; x++)
-                scratch[(size_t)y * width + x] = weigh(across, (int)x, rows + (size_t)y * stride + across->first[x], 1);
-        rows = scratch;
-        stride = width;
-    }
-    for (int y = 0; y < down->out; y++) {
-        const uint8_t *row = rows + (size_t)(down->first[y] - r->first_row) * stride;
-
-        for (size_t x = 0; x < width; x++)
-            out[(size_t)y * width + x] = (cnn_real)(down->same ? row[x] : weigh(down, y, row + x, stride)) / 255;
-    }
+    for (int k = 0; k < a->taps[i]; k++)
+        sum += (double)pixel[(size_t)k * stride] * weight[k];
+    return (float)(sum / (1 << POINT));
 }
+
+/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. */
+#define RESIZE_PLANE(NAME, PIXEL, WEIGH, UNIT)                                                                         \
+    void NAME(const cnn_resize *r, const PIXEL *in, size_t stride, void *scratch, cnn_real *out)                       \
+    {                                                                                                                  \
+        const Axis   *across = &r->across, *down = &r->down;                                                           \
+        const size_t  width = (size_t)across->out;                                                                     \
+        const PIXEL  *rows = in + (size_t)(r->box.top + r->first_row) * stride + (size_t)r->box.left;                  \
+        if (across->same) {                                                                                            \
+            rows += across->first[0];                                                                                  \
+        } else {                                                                                                       \
+            PIXEL *to = scratch;                                                                                       \
+            for (int y = 0; y < r->rows; y++)                                                                          \
+                for (int x = 0; x < across->out; x++)                                                                  \
+                    *to++ = WEIGH(across, x, rows + (size_t)y * stride + across->first[x], 1);                         \
+            rows = scratch;                                                                                            \
+            stride = width;                                                                                            \
+        }                                                                                                              \
+        for (int y = 0; y < down->out; y++, out += width) {                                                            \
+            const PIXEL *row = rows + (size_t)(down->first[y] - r->first_row) * stride;                                \
+            for (size_t x = 0; x < width; x++)                                                                         \
+                out[x] = (cnn_real)(down->same ? row[x] : WEIGH(down, y, row + x, stride)) / UNIT;                     \
+        }                                                                                                              \
+    }
+RESIZE_PLANE(cnn_resize_bytes, uint8_t, weigh_bytes, 255)
+RESIZE_PLANE(cnn_resize_values, float, weigh_values, 1)
 
 void cnn_resize_free(cnn_resize *r)
 {

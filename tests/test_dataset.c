@@ -143,7 +143,7 @@ Test(dataset, resizes_to_the_network)
     cnn_resize *r = cnn_resize_new(&v);
     for (int i = 0; i < 24; i++)
         in[i] = (uint8_t)(24 + i);
-    cnn_resize_plane(r, in, 6, scratch, expected);
+    cnn_resize_bytes(r, in, 6, scratch, expected);
     cnn_resize_free(r);
     for (int threads = 1; threads <= 4; threads++) {
         omp_set_num_threads(threads);

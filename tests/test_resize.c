@@ -30,7 +30,7 @@ Test(resize, equals_pillow)
         uint8_t    *scratch = malloc(cnn_resize_scratch(r));        /* exactly: sanitizers watch its ends */
         cnn_real   *out = malloc((size_t)(out_h * out_w) * sizeof *out);
 
-        cnn_resize_plane(r, in, (size_t)w, scratch, out);
+        cnn_resize_bytes(r, in, (size_t)w, scratch, out);
         for (int i = 0; i < out_h * out_w; i++)
             cr_assert_eq(out[i], (cnn_real)expected[i] / 255, "%dx%d to %dx%d: pixel %d is %g, Pillow's %d", h, w,
                          out_h, out_w, i, (double)out[i] * 255, expected[i]);
@@ -42,6 +42,31 @@ Test(resize, equals_pillow)
     }
     cr_assert_eq(cases, 16);
     fclose(f);
+}
+
+/* Real numbers take the weights of bytes: they differ by the two roundings of a byte alone, and a view by nothing. */
+Test(resize, real_numbers_are_resized_likewise)
+{
+    enum { H = 40, W = 23, OUT = 17 };
+    uint8_t  bytes[H * W], scratch[4 * H * OUT];
+    float    values[H * W];
+    cnn_real of_bytes[OUT * OUT], of_values[OUT * OUT], of_window[9 * 5];
+
+    for (int i = 0; i < H * W; i++) {
+        bytes[i] = (uint8_t)(i * 2654435761u >> 24);
+        values[i] = (float)bytes[i] / 255;
+    }
+    cnn_resize *r = cnn_resize_new(&(cnn_view){{0, 0, H, W}, OUT, OUT, 0, 0, OUT, OUT});
+    cnn_resize_bytes(r, bytes, W, scratch, of_bytes);
+    cnn_resize_values(r, values, W, scratch, of_values);
+    for (int i = 0; i < OUT * OUT; i++)
+        cr_assert_float_eq(of_bytes[i], of_values[i], 1.01 / 255, "%d", i);
+    cnn_resize_free(r);
+    r = cnn_resize_new(&(cnn_view){{0, 0, H, W}, OUT, OUT, 6, 11, 9, 5});
+    cnn_resize_values(r, values, W, scratch, of_window);
+    for (int i = 0; i < 9 * 5; i++)
+        cr_assert_eq(of_window[i], of_values[(i / 5 + 6) * OUT + i % 5 + 11]);
+    cnn_resize_free(r);
 }
 
 /* A picture of one colour keeps it at any size, up to the largest side. */
@@ -59,7 +84,7 @@ Test(resize, keeps_a_constant)
 
             for (size_t k = 0; k < from; k++)
                 in[k] = (uint8_t)byte;
-            cnn_resize_plane(r, in, (size_t)s[1], scratch, out);
+            cnn_resize_bytes(r, in, (size_t)s[1], scratch, out);
             for (size_t k = 0; k < to; k++)
                 cr_assert_eq(out[k], (cnn_real)byte / 255);
             cnn_resize_free(r);
