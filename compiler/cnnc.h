@@ -271,15 +271,11 @@ struct Layer {
     int           users;        /* layers that read this one's output                    */
 };
 
-/* The train { } block. A field that was not given holds the default named here. */
+/* The train { } block: what the compiler needs of it, and what the trainer takes as defaults of its options. */
 typedef struct {
-    const char *data;           /* "synthetic"                                           */
     int         batch;          /* 32                                                    */
-    int         epochs;         /* 10                                                    */
-    double      lr, momentum, weight_decay;     /* 0.1, 0, 0                             */
-    bool        nesterov;       /* no                                                    */
     const char *init;           /* "default" (PyTorch's), "xavier" or "kaiming"          */
-    int64_t     seed;           /* 1                                                     */
+    LIST(const char *) options; /* "lr=0.9": options of runtime/options.c                */
 } Train;
 
 struct Graph {

@@ -306,6 +306,11 @@ static void write_facts(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "#include \"trainer.h\"\n");
     write_kernel_names(e, u->predict, "predict_kernels");
     write_kernel_names(e, u->train, "gradients_kernels");
+    raw(e, "/* The train { } block, as options of the trainer. */");
+    raw(e, "static const char *const trainer_defaults[] = {");
+    for (int i = 0; i < t->options.count; i++)
+        raw(e, "    %s,", quoted(g->arena, t->options.items[i]));
+    raw(e, "    NULL,\n};\n");
     raw(e, "static const cnn_facts facts = {");
     raw(e, "    .name = \"%s\", .source = %s,", g->name, quoted(g->arena, base_name(g->source->path)));
     raw(e, "    .version = \"%s\", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = \"%s\",",
@@ -314,10 +319,7 @@ static void write_facts(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    .predict = predict_kernels, .predict_count = %d,", u->predict->kernels.count);
     raw(e, "    .gradients = gradients_kernels, .gradients_count = %d,", u->train->kernels.count);
     raw(e, "    .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),");
-    raw(e, "    .data = %s, .epochs = %d, .seed = %llu,", quoted(g->arena, t->data), t->epochs,
-        (unsigned long long)t->seed);
-    raw(e, "    .lr = %.9g, .momentum = %.9g, .weight_decay = %.9g, .nesterov = %d,", t->lr, t->momentum, t->weight_decay,
-        t->nesterov);
+    raw(e, "    .defaults = trainer_defaults,");
     raw(e, "};\n");
     line(e, "CNN_TRAINER($net, facts)");
     raw(e, "#endif");

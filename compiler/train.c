@@ -3,40 +3,63 @@
  * Requires: the network's parameters as variables. Establishes: graph->train complete and in range, graph->batch.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "expand.h"
 
-typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_OPTIMIZER } SettingKind;
+typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_CALL } SettingKind;
 
-/* One key of train { } or of sgd( ), and where its value goes. */
+/* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
+ * its name (runtime/options.c). */
+typedef enum { FOR_COMPILER, FOR_TRAINER } SettingUse;
+
+typedef struct Form Form;
+
+/* One key of train { }, or of a call such as sgd( ). */
 typedef struct {
     const char *name;
     SettingKind kind;
-    size_t      field;          /* offset in Train                                                                   */
+    SettingUse  use;
     double      min, max;
     const char *doc;
+    const char *const *words;   /* of a SETTING_WORD, NULL at the end                                                */
+    const Form *forms;          /* of a SETTING_CALL                                                                 */
+    size_t      field;          /* FOR_COMPILER: offset in Train                                                     */
 } Setting;
 
-static const Setting settings[] = {
-    {"data", SETTING_TEXT, offsetof(Train, data), 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder"},
-    {"batch", SETTING_INT, offsetof(Train, batch), 1, MAX_BATCH, "pictures in one step"},
-    {"epochs", SETTING_INT, offsetof(Train, epochs), 1, 1000000, "times through the data"},
-    {"optimizer", SETTING_OPTIMIZER, 0, 0, 0, "sgd(lr = 0.1, momentum = 0.9, weight_decay = 1e-4, nesterov = no)"},
-    {"init", SETTING_WORD, offsetof(Train, init), 0, 0, "default, xavier or kaiming"},
-    {"seed", SETTING_INT, offsetof(Train, seed), 0, 9007199254740992.0, "of initialisation, shuffling and dropout"},
+/* One way to write a SETTING_CALL: sgd(lr = 0.1). */
+struct Form {
+    const char    *name;
+    const Setting *settings;
+    int            count;
 };
+
+static const char *const inits[] = {"default", "xavier", "kaiming", NULL};
 
 static const Setting sgd_settings[] = {
-    {"lr", SETTING_REAL, offsetof(Train, lr), 0, 1e30, "learning rate"},
-    {"momentum", SETTING_REAL, offsetof(Train, momentum), 0, 1, "of the gradient's running sum"},
-    {"weight_decay", SETTING_REAL, offsetof(Train, weight_decay), 0, 1e30, "L2 penalty added to the gradient"},
-    {"nesterov", SETTING_FLAG, offsetof(Train, nesterov), 0, 0, "look ahead by one step of momentum"},
+    {"lr", SETTING_REAL, FOR_TRAINER, 0, 1e30, "learning rate", 0, 0, 0},
+    {"momentum", SETTING_REAL, FOR_TRAINER, 0, 1, "of the gradient's running sum", 0, 0, 0},
+    {"weight_decay", SETTING_REAL, FOR_TRAINER, 0, 1e30, "L2 penalty added to the gradient", 0, 0, 0},
+    {"nesterov", SETTING_FLAG, FOR_TRAINER, 0, 0, "look ahead by one step of momentum", 0, 0, 0},
 };
 
-static const char *const inits[] = {"default", "xavier", "kaiming"};
+enum { SGD_SETTINGS = sizeof sgd_settings / sizeof *sgd_settings };
 
-enum { SETTINGS = sizeof settings / sizeof *settings, SGD_SETTINGS = sizeof sgd_settings / sizeof *sgd_settings };
+static const Form optimizers[] = {{"sgd", sgd_settings, SGD_SETTINGS}, {0}};
+
+static const Setting settings[] = {
+    {"data", SETTING_TEXT, FOR_TRAINER, 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder", 0, 0, 0},
+    {"batch", SETTING_INT, FOR_COMPILER, 1, MAX_BATCH, "pictures in one step", 0, 0, offsetof(Train, batch)},
+    {"epochs", SETTING_INT, FOR_TRAINER, 1, 1000000, "times through the data", 0, 0, 0},
+    {"optimizer", SETTING_CALL, FOR_COMPILER, 0, 0,
+     "sgd(lr = 0.1, momentum = 0.9, weight_decay = 1e-4, nesterov = no)", 0, optimizers, 0},
+    {"init", SETTING_WORD, FOR_COMPILER, 0, 0, "default, xavier or kaiming", inits, 0, offsetof(Train, init)},
+    {"seed", SETTING_INT, FOR_TRAINER, 0, 9007199254740992.0, "of initialisation, shuffling and dropout", 0, 0, 0},
+};
+
+enum { SETTINGS = sizeof settings / sizeof *settings, MOST_SETTINGS = 64 };
+_Static_assert((int)SETTINGS <= MOST_SETTINGS, "nearest_setting has no room");
 
 static const Setting *find_setting(const Setting *table, int count, const char *name)
 {
@@ -48,10 +71,37 @@ static const Setting *find_setting(const Setting *table, int count, const char *
 
 static const char *nearest_setting(const Expander *x, const Setting *table, int count, const char *name)
 {
-    const char *names[SETTINGS];
-    for (int i = 0; i < count; i++)
+    const char *names[MOST_SETTINGS];
+    for (int i = 0; i < count; i++)         /* no table has more than MOST_SETTINGS */
         names[i] = table[i].name;
     return suggest(x, name, names, count);
+}
+
+/* "lr, momentum and nesterov" */
+static const char *setting_names(Arena *arena, const Setting *table, int count)
+{
+    const char *text = table[0].name;
+    for (int i = 1; i < count; i++)
+        text = arena_printf(arena, "%s%s%s", text, i + 1 < count ? ", " : " and ", table[i].name);
+    return text;
+}
+
+/* Whether the trainer was given this very option, or any value of an option. */
+static bool is_set(const Expander *x, const char *option)
+{
+    for (int i = 0; i < x->graph->train.options.count; i++)
+        if (strcmp(x->graph->train.options.items[i], option) == 0)
+            return true;
+    return false;
+}
+
+static bool has_option(const Expander *x, const char *name)
+{
+    size_t length = strlen(name);
+    for (int i = 0; i < x->graph->train.options.count; i++)
+        if (strncmp(x->graph->train.options.items[i], name, length) == 0 && x->graph->train.options.items[i][length] == '=')
+            return true;
+    return false;
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
@@ -61,95 +111,97 @@ static void wrong_value(Expander *x, const Setting *s, const Expr *e, const char
     fail(x, e->span, NULL, "%s must be %s, but %s is given\n%s: %s", s->name, kind, given, s->name, s->doc);
 }
 
-static void read_number(Expander *x, const Context *c, const Setting *s, const Expr *e, char *field)
+/* The values below are returned as the trainer's options take them; NULL after an error. */
+
+/* As short as it can be and still read the same. */
+static const char *real_text(Arena *arena, double value)
+{
+    const char *text = arena_printf(arena, "%.15g", value);
+    return strtod(text, NULL) == value ? text : arena_printf(arena, "%.17g", value);
+}
+
+static const char *read_number(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     Value v = eval(x, c, e);
     bool number = v.kind == VALUE_INT || (v.kind == VALUE_REAL && s->kind == SETTING_REAL);
     if (v.kind == VALUE_NONE)
-        return;
+        return NULL;
     if (!number)
         wrong_value(x, s, e, s->kind == SETTING_INT ? "an integer" : "a number", value_text(x->arena, &v));
     else if (v.real < s->min || v.real > s->max)
         fail(x, e->span, NULL, "%s must be from %.16g to %.16g, but is %s\n%s: %s", s->name, s->min,
              s->max, value_text(x->arena, &v), s->name, s->doc);
-    else if (s->kind == SETTING_REAL)
-        *(double *)(void *)field = v.real;
-    else if (s->field == offsetof(Train, seed))
-        *(int64_t *)(void *)field = v.integer;
     else
-        *(int *)(void *)field = (int)v.integer;
+        return s->kind == SETTING_REAL ? real_text(x->arena, v.real) : arena_printf(x->arena, "%" PRId64, v.integer);
+    return NULL;
 }
 
-static void read_flag(Expander *x, const Context *c, const Setting *s, const Expr *e, char *field)
+static const char *read_flag(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     Value v = eval(x, c, e);
     if (v.kind == VALUE_BOOL)
-        *(bool *)field = v.integer != 0;
-    else if (v.kind != VALUE_NONE)
+        return v.integer ? "yes" : "no";
+    if (v.kind != VALUE_NONE)
         wrong_value(x, s, e, "yes or no", value_text(x->arena, &v));
+    return NULL;
 }
 
-static void read_text(Expander *x, const Context *c, const Setting *s, const Expr *e, char *field)
+static const char *read_text(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     if (e->kind == EXPR_NAME && find_variable(c->variables, e->text) == NULL) {
         fail(x, e->span, NULL, "%s must be a text, but '%s' is a name\nwrite it in quotes: %s = \"%s\"", s->name,
              e->text, s->name, e->text);
-        return;
+        return NULL;
     }
     Value v = eval(x, c, e);
     if (v.kind == VALUE_STRING && *v.text)
-        *(const char **)(void *)field = v.text;
-    else if (v.kind != VALUE_NONE)
+        return v.text;
+    if (v.kind != VALUE_NONE)
         wrong_value(x, s, e, "a text", v.kind == VALUE_STRING ? "an empty one" : value_text(x->arena, &v));
+    return NULL;
 }
 
 /* init = xavier: a word, or the same as a text. */
-static void read_word(Expander *x, const Context *c, const Setting *s, const Expr *e, char *field)
+static const char *read_word(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     const char *word = e->kind == EXPR_NAME ? e->text : NULL;
     if (word == NULL || find_variable(c->variables, word)) {
         Value v = eval(x, c, e);
         if (v.kind == VALUE_NONE)
-            return;
+            return NULL;
         if (v.kind != VALUE_STRING) {
             wrong_value(x, s, e, s->doc, value_text(x->arena, &v));
-            return;
+            return NULL;
         }
         word = v.text;
     }
-    for (int i = 0; i < 3; i++)
-        if (strcmp(inits[i], word) == 0) {
-            *(const char **)(void *)field = inits[i];
-            return;
-        }
-    const char *near = suggest(x, word, inits, 3);
+    int count = 0;
+    for (; s->words[count]; count++)
+        if (strcmp(s->words[count], word) == 0)
+            return s->words[count];
+    const char *near = suggest(x, word, s->words, count);
     fail(x, e->span, NULL, "no %s is named '%.60s'\n%s%s%s", s->name, word, near ? "did you mean '" : "there are ",
          near ? near : s->doc, near ? "'?" : "");
+    return NULL;
 }
 
-static void read_optimizer(Expander *x, const Context *c, const Expr *e);
+static const char *read_call(Expander *x, const Context *c, const Setting *s, const Expr *e);
 
 static void read_setting(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
+    const char *text = s->kind == SETTING_CALL ? read_call(x, c, s, e)
+                     : s->kind == SETTING_FLAG ? read_flag(x, c, s, e)
+                     : s->kind == SETTING_TEXT ? read_text(x, c, s, e)
+                     : s->kind == SETTING_WORD ? read_word(x, c, s, e) : read_number(x, c, s, e);
     char *field = (char *)&x->graph->train + s->field;
-    switch (s->kind) {
-    case SETTING_INT:
-    case SETTING_REAL:
-        read_number(x, c, s, e, field);
-        break;
-    case SETTING_FLAG:
-        read_flag(x, c, s, e, field);
-        break;
-    case SETTING_TEXT:
-        read_text(x, c, s, e, field);
-        break;
-    case SETTING_WORD:
-        read_word(x, c, s, e, field);
-        break;
-    case SETTING_OPTIMIZER:
-        read_optimizer(x, c, e);
-        break;
-    }
+    if (text == NULL || s->kind == SETTING_CALL)
+        return;
+    if (s->use == FOR_TRAINER)
+        APPEND(x->arena, &x->graph->train.options, arena_printf(x->arena, "%s=%s", s->name, text));
+    else if (s->kind == SETTING_INT)
+        *(int *)(void *)field = atoi(text);
+    else
+        *(const char **)(void *)field = text;
 }
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
@@ -166,32 +218,45 @@ static bool repeated(Expander *x, const Arg *args, int i)
     return false;
 }
 
-static void read_optimizer(Expander *x, const Context *c, const Expr *e)
+static const Form *find_form(const Setting *s, const Expr *e)
 {
-    bool named = e->kind == EXPR_CALL || e->kind == EXPR_NAME;
-    if (!named || strcmp(e->text, "sgd") != 0) {
-        if (named)
-            fail(x, e->span, NULL, "there is no optimizer '%s'\nthe only one is %s", e->text, settings[3].doc);
+    if (e->kind == EXPR_CALL || e->kind == EXPR_NAME)
+        for (const Form *f = s->forms; f->name; f++)
+            if (strcmp(f->name, e->text) == 0)
+                return f;
+    return NULL;
+}
+
+/* sgd(lr = 0.1): the form's name, after its settings were read. */
+static const char *read_call(Expander *x, const Context *c, const Setting *s, const Expr *e)
+{
+    const Form *form = find_form(s, e);
+    if (form == NULL) {
+        if (e->kind == EXPR_CALL || e->kind == EXPR_NAME)
+            fail(x, e->span, NULL, "there is no %s '%s'\nthe only one is %s", s->name, e->text, s->doc);
         else
-            fail(x, e->span, NULL, "an optimizer is written as a call\nthe only one is %s", settings[3].doc);
-        return;
+            fail(x, e->span, NULL, "an %s is written as a call\nthe only one is %s", s->name, s->doc);
+        return NULL;
     }
     for (int i = 0; i < e->args.count && i < MAX_ARGUMENTS; i++) {
         const Arg *arg = &e->args.items[i];
         if (arg->name == NULL) {
-            fail(x, arg->value->span, NULL, "the settings of sgd are named\nwrite sgd(lr = 0.1)");
+            fail(x, arg->value->span, NULL, "the settings of %s are named\nwrite %s(%s = ...)", form->name, form->name,
+                 form->settings->name);
             continue;
         }
-        const Setting *s = find_setting(sgd_settings, SGD_SETTINGS, arg->name);
-        const char *near = s ? NULL : nearest_setting(x, sgd_settings, SGD_SETTINGS, arg->name);
-        if (s == NULL)
-            fail(x, arg->name_span, NULL, "sgd has no setting '%s'\n%s%s%s", arg->name, near ? "did you mean '" : "",
-                 near ? near : "it has lr, momentum, weight_decay and nesterov", near ? "'?" : "");
+        const Setting *inner = find_setting(form->settings, form->count, arg->name);
+        const char *near = inner ? NULL : nearest_setting(x, form->settings, form->count, arg->name);
+        if (inner == NULL)
+            fail(x, arg->name_span, NULL, "%s has no setting '%s'\n%s%s%s", form->name, arg->name,
+                 near ? "did you mean '" : "it has ", near ? near : setting_names(x->arena, form->settings, form->count),
+                 near ? "'?" : "");
         else if (!repeated(x, e->args.items, i))
-            read_setting(x, c, s, arg->value);
+            read_setting(x, c, inner, arg->value);
     }
-    if (x->graph->train.nesterov && x->graph->train.momentum == 0)
+    if (is_set(x, "nesterov=yes") && (!has_option(x, "momentum") || is_set(x, "momentum=0")))
         fail(x, e->span, NULL, "nesterov needs a momentum\nwrite sgd(lr = 0.1, momentum = 0.9, nesterov = yes)");
+    return form->name;
 }
 
 static void read_key(Expander *x, const Context *c, const Arg *arg)
@@ -208,14 +273,14 @@ static void read_key(Expander *x, const Context *c, const Arg *arg)
     }
     const char *near = nearest_setting(x, settings, SETTINGS, arg->name);
     fail(x, arg->name_span, NULL, "train has no setting '%s'\n%s%s%s", arg->name, near ? "did you mean '" : "it has ",
-         near ? near : "data, batch, epochs, optimizer, init and seed", near ? "'?" : "");
+         near ? near : setting_names(x->arena, settings, SETTINGS), near ? "'?" : "");
 }
 
 void read_train(Expander *x, const Context *c)
 {
     Graph *g = x->graph;
     const Block *network = x->network;
-    g->train = (Train){.data = "synthetic", .batch = 32, .epochs = 10, .lr = 0.1, .init = "default", .seed = 1};
+    g->train = (Train){.batch = 32, .init = "default"};
     for (int i = 0; i < network->train.count && i < MAX_ARGUMENTS; i++)
         if (!repeated(x, network->train.items, i))
             read_key(x, c, &network->train.items[i]);

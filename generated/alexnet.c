@@ -1617,6 +1617,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"conv1_grad_weight", 1083912192},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.01",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "alexnet", .source = "alexnet.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -1624,8 +1632,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 18,
     .gradients = gradients_kernels, .gradients_count = 57,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(alexnet, facts)

@@ -1515,6 +1515,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"conv1_grad_weight", 11059200},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.1",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "lenet_batchnorm", .source = "lenet_batchnorm.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -1522,8 +1530,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 15,
     .gradients = gradients_kernels, .gradients_count = 45,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(lenet_batchnorm, facts)

@@ -604,6 +604,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"fc1_grad_weight", 51380224},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.1",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "mlp_batchnorm", .source = "mlp_batchnorm.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -611,8 +619,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 4,
     .gradients = gradients_kernels, .gradients_count = 14,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(mlp_batchnorm, facts)

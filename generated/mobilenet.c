@@ -7627,6 +7627,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"conv1_grad_weight", 173408256},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "lr=0.02",
+    "momentum=0.9",
+    "weight_decay=4e-05",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "mobilenet", .source = "mobilenet.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -7634,8 +7642,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 83,
     .gradients = gradients_kernels, .gradients_count = 223,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .seed = 1,
-    .lr = 0.02, .momentum = 0.9, .weight_decay = 4e-05, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(mobilenet, facts)

@@ -2320,6 +2320,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"nin1_conv1_grad_weight", 1083912192},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.05",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "nin", .source = "nin.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -2327,8 +2335,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 28,
     .gradients = gradients_kernels, .gradients_count = 83,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.05, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(nin, facts)

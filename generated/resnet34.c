@@ -11352,6 +11352,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"stage1_0_grad_weight", 462422016},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.01",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "resnet34", .source = "resnet34.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -11359,8 +11367,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 121,
     .gradients = gradients_kernels, .gradients_count = 366,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(resnet34, facts)

@@ -355,6 +355,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"fc_grad_weight", 2007040},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.1",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "softmax_regression", .source = "softmax_regression.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -362,8 +370,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 1,
     .gradients = gradients_kernels, .gradients_count = 5,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(softmax_regression, facts)

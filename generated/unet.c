@@ -5474,6 +5474,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"down1_0_conv_grad_weight", 21233664},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "lr=0.02",
+    "momentum=0.9",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "unet", .source = "unet.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -5481,8 +5489,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 65,
     .gradients = gradients_kernels, .gradients_count = 167,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.02, .momentum = 0.9, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(unet, facts)

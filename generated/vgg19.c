@@ -3435,6 +3435,14 @@ static const cnn_kernel gradients_kernels[] = {
     {"stage1_conv1_grad_weight", 462422016},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "data=fashion-mnist",
+    "epochs=10",
+    "lr=0.01",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "vgg19", .source = "vgg19.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -3442,8 +3450,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 42,
     .gradients = gradients_kernels, .gradients_count = 127,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "fashion-mnist", .epochs = 10, .seed = 1,
-    .lr = 0.01, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(vgg19, facts)

@@ -30,7 +30,7 @@ static int slowest_first(const void *a, const void *b)
 static double step(cnn_session *s, cnn_profile *profile, double *update)
 {
     const cnn_options *o = &s->options;
-    cnn_update rule = {1e-3f, (float)s->facts->momentum, (float)s->facts->weight_decay, s->facts->nesterov};
+    cnn_update rule = {1e-3f, (float)o->momentum, (float)o->weight_decay, o->nesterov};
     double begin = profile->last = cnn_seconds();
     if (o->predict) {
         s->network->predict(s->net, s->x, s->logits);
@@ -88,7 +88,7 @@ int cnn_bench(cnn_session *s)
 {
     const cnn_options *o = &s->options;
     const cnn_kernel *kernels = o->predict ? s->facts->predict : s->facts->gradients;
-    int count = o->predict ? s->facts->predict_count : s->facts->gradients_count, steps = o->steps;
+    int count = o->predict ? s->facts->predict_count : s->facts->gradients_count, steps = (int)o->steps;
     if (!cnn_session_open(s))
         return CNN_FAILED;
     double *times = calloc((size_t)steps, sizeof *times), *seconds = calloc((size_t)count + 1, sizeof *seconds);

@@ -71,11 +71,14 @@ static int keep(const char *out, const char *from_name, const char *to_name)
     return 0;
 }
 
-/* Numbers as text, for metadata. */
-typedef struct { cnn_metadata items[20 + CNN_GLOBS]; char texts[20 + CNN_GLOBS][40]; int count; } Facts;
+/* What a file says of itself as metadata. Values are copied here but for long texts, which outlive the writing. */
+enum { FACTS = 256 };
+typedef struct { cnn_metadata items[FACTS]; char texts[FACTS][40], keys[FACTS][40]; int count; } Facts;
 
 static void add_text(Facts *facts, const char *key, const char *value)
 {
+    if (facts->count == FACTS)
+        abort();
     facts->items[facts->count++] = (cnn_metadata){key, value};
 }
 
@@ -99,27 +102,30 @@ static void add_stamp(Facts *facts, const cnn_session *s, unsigned long sum)
     add_integer(facts, "weights", sum);
 }
 
-static void add_run(Facts *facts, const cnn_session *s, const cnn_position *p, char names[CNN_GLOBS][24])
+/* Every option of the run, under its name; the items of a list under "freeze0", "freeze1" and so on. */
+static void add_options(Facts *facts, const cnn_options *o)
 {
-    const cnn_options *o = &s->options;
+    for (int i = 0; cnn_option_row(i); i++)
+        for (int k = 0; cnn_option_row(i)->is & CNN_OF_RUN; k++) {
+            const cnn_option *row = cnn_option_row(i);
+            int n = facts->count;
+            const char *value = cnn_option_get(o, row, k, facts->texts[n]);
+            if (value == NULL)
+                break;
+            snprintf(facts->keys[n], sizeof facts->keys[n], row->kind == CNN_OPTION_LIST ? "%s%d" : "%s", row->name, k);
+            add_text(facts, facts->keys[n], value);
+        }
+}
+
+static void add_run(Facts *facts, const cnn_session *s, const cnn_position *p)
+{
     add_integer(facts, "epoch", (unsigned long long)p->epoch);
     add_integer(facts, "batch", (unsigned long long)p->batch);
     add_integer(facts, "correct", (unsigned long long)p->correct);
     add_real(facts, "loss", p->loss);
     add_real(facts, "seconds", p->seconds);
     add_integer(facts, "batch_size", (unsigned long long)s->batch);
-    add_text(facts, "data", o->data);
-    add_integer(facts, "epochs", (unsigned long long)o->epochs);
-    add_integer(facts, "seed", o->seed);
-    add_integer(facts, "nesterov", (unsigned long long)o->nesterov);
-    add_integer(facts, "limit_batches", (unsigned long long)o->limit_batches);
-    add_real(facts, "lr", o->lr);
-    add_real(facts, "momentum", o->momentum);
-    add_real(facts, "weight_decay", o->weight_decay);
-    for (int i = 0; i < o->tensors.count; i++) {
-        snprintf(names[i], sizeof names[i], "freeze%d", i);
-        add_text(facts, names[i], o->tensors.items[i]);
-    }
+    add_options(facts, &s->options);
 }
 
 static int write_file(const char *out, const char *name, const cnn_stored *items, int count, const Facts *facts)
@@ -131,13 +137,12 @@ static int write_file(const char *out, const char *name, const cnn_stored *items
 int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *position)
 {
     unsigned long sum;
-    char names[CNN_GLOBS][24];
     if (!checksum(s, &sum))
         return 0;
     Facts stamp = {.count = 0}, run = {.count = 0};
     add_stamp(&stamp, s, sum);
     add_stamp(&run, s, sum);
-    add_run(&run, s, position, names);
+    add_run(&run, s, position);
 
     int weight_count, momentum_count;
     cnn_stored *weights = cnn_session_weights(s, &weight_count), *momentum = cnn_session_momentum(s, &momentum_count);
@@ -224,46 +229,9 @@ static double number(const cnn_safetensors *state, const char *key, double least
     return value;
 }
 
-static int given(const cnn_options *o, cnn_key key)
+static const char *lookup(const void *state, const char *key)
 {
-    return (int)(o->given >> (key - CNN_FIRST_KEY) & 1);
-}
-
-/* Options that were not given continue with the values of the run. The seed must be the same. */
-static int adopt_options(cnn_session *s, const cnn_safetensors *state)
-{
-    cnn_options *o = &s->options, kept = *o;
-    int bad = 0;
-    const char *seed = cnn_safetensors_metadata(state, "seed"), *data = cnn_safetensors_metadata(state, "data");
-    kept.epochs = (int)number(state, "epochs", 0, 1000000, &bad);
-    kept.lr = number(state, "lr", 0, 3.4e38, &bad);
-    kept.momentum = number(state, "momentum", 0, 3.4e38, &bad);
-    kept.weight_decay = number(state, "weight_decay", 0, 3.4e38, &bad);
-    kept.nesterov = (int)number(state, "nesterov", 0, 1, &bad);
-    kept.limit_batches = (long)number(state, "limit_batches", 0, INT_MAX, &bad);
-    if (bad || seed == NULL || data == NULL)
-        return 0;
-    kept.seed = strtoull(seed, NULL, 10);
-    if (given(o, CNN_SEED) && o->seed != kept.seed) {
-        cnn_error("--seed %llu: the run was begun with seed %llu\nleave --seed out", (unsigned long long)o->seed,
-                  (unsigned long long)kept.seed);
-        return -1;
-    }
-    o->seed = kept.seed;
-    o->data = given(o, CNN_DATA) ? o->data : data;
-    o->epochs = given(o, CNN_EPOCHS) ? o->epochs : kept.epochs;
-    o->lr = given(o, CNN_LR) ? o->lr : kept.lr;
-    o->momentum = given(o, CNN_MOMENTUM) ? o->momentum : kept.momentum;
-    o->weight_decay = given(o, CNN_WEIGHT_DECAY) ? o->weight_decay : kept.weight_decay;
-    o->nesterov = given(o, CNN_NESTEROV) ? o->nesterov : kept.nesterov;
-    o->limit_batches = given(o, CNN_LIMIT_BATCHES) ? o->limit_batches : kept.limit_batches;
-    if (!given(o, CNN_FREEZE))
-        for (char key[24]; o->tensors.count < CNN_GLOBS; o->tensors.count++) {
-            snprintf(key, sizeof key, "freeze%d", o->tensors.count);
-            if ((o->tensors.items[o->tensors.count] = cnn_safetensors_metadata(state, key)) == NULL)
-                break;
-        }
-    return 1;
+    return cnn_safetensors_metadata(state, key);
 }
 
 int cnn_checkpoint_find(cnn_session *s, const char *out, cnn_position *p)
@@ -295,7 +263,7 @@ int cnn_checkpoint_find(cnn_session *s, const char *out, cnn_position *p)
     p->correct = (long)number(s->state, "correct", 0, 1e15, &bad);
     p->loss = number(s->state, "loss", -HUGE_VAL, HUGE_VAL, &bad);
     p->seconds = number(s->state, "seconds", 0, HUGE_VAL, &bad);
-    int adopted = bad ? 0 : adopt_options(s, s->state);
+    int adopted = bad ? 0 : cnn_options_adopt(&s->options, lookup, s->state);
     if (adopted == 0)
         cnn_error("%s/last.state.safetensors: lacks what a state must say\nit was not written by a trainer", out);
     return adopted == 1;

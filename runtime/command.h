@@ -1,47 +1,20 @@
 /* command.h - what the parts of the trainer's command line share: options, the session, and each file's functions.
  *
  * A command is a function from a session to an exit status. The session holds the generated network and the buffers of
- * one batch; main.c fills in its options, the command opens it, main.c closes it. Errors are reported where they are
+ * one batch; main.c fills in its options (options.h), the command opens it, main.c closes it. Errors are reported where they are
  * found (error.h) and travel up as 0 or as an exit status; nothing but argp exits.
  */
 #ifndef CNN_COMMAND_H
 #define CNN_COMMAND_H
 
 #include "data.h"
+#include "options.h"
 #include "safetensors.h"
 #include "trainer.h"
 
 #include <signal.h>
 
 enum { CNN_OK, CNN_FAILED, CNN_USAGE };         /* exit status; after a signal it is 128 + its number */
-
-/* ---- main.c: options --------------------------------------------------------------------------------------------- */
-
-/* Keys above every character, so that argp makes no short options of them. */
-typedef enum {
-    CNN_FIRST_KEY = 1000, CNN_DATA, CNN_EPOCHS, CNN_LR, CNN_MOMENTUM, CNN_WEIGHT_DECAY, CNN_NESTEROV, CNN_THREADS,
-    CNN_SEED, CNN_OUT, CNN_RESUME, CNN_INIT, CNN_FREEZE, CNN_LIMIT_BATCHES, CNN_WEIGHTS, CNN_SPLIT, CNN_DUMP, CNN_STEPS,
-    CNN_PREDICT, CNN_PROFILE, CNN_TENSOR, CNN_ENTRIES, CNN_JSON, CNN_VERSION, CNN_SKIP
-} cnn_key;
-
-/* Patterns of names, as fnmatch(3) takes them. */
-enum { CNN_GLOBS = 32 };
-typedef struct { const char *items[CNN_GLOBS]; int count; } cnn_globs;
-
-/* Usable values: main.c refuses the others. */
-typedef struct {
-    uint64_t    given;                          /* bit key - CNN_FIRST_KEY: the user gave that option               */
-    int         json, threads;                  /* threads 0: as OpenMP likes                                       */
-    const char *data;
-    uint64_t    seed;
-    int         epochs, nesterov, resume;
-    double      lr, momentum, weight_decay;
-    const char *out, *init, *weights, *dump;    /* NULL: not given                                                  */
-    long        limit_batches;                  /* of a split; 0: all                                               */
-    int         train_split, steps, predict, profile;
-    long        entries;                        /* of a tensor; 0: all                                              */
-    cnn_globs   tensors, skip;                  /* of --freeze or --tensor; of --skip                               */
-} cnn_options;
 
 /* ---- session.c: the network and its batch ------------------------------------------------------------------------ */
 
@@ -81,9 +54,9 @@ int  cnn_session_load(cnn_session *, const char *path, unsigned allow);
 cnn_stored *cnn_session_weights(cnn_session *, int *count);
 cnn_stored *cnn_session_momentum(cnn_session *, int *count);
 
-/* chosen[i] = whether trainable tensor i matches one of options.tensors. 1, or 0 after cnn_error where a glob matches
+/* chosen[i] = whether trainable tensor i matches one of the patterns. 1, or 0 after cnn_error where a pattern matches
  * nothing (the nearest names are listed). */
-int  cnn_session_match(const cnn_session *, const char *option, int *chosen);
+int  cnn_session_match(const cnn_session *, const char *option, const cnn_list *, int *chosen);
 
 /* Edits that turn `text` into `name`, or into its best beginning where text has a wildcard. */
 int  cnn_distance(const char *text, const char *name);

@@ -93,7 +93,7 @@ static cnn_dataset *open_weights_and_data(cnn_session *s)
     }
     if (!cnn_session_open(s) || cnn_session_load(s, weights, CNN_ALLOW_UNEXPECTED) < 0)
         return NULL;
-    return cnn_session_data(s, s->options.train_split ? CNN_TRAIN : CNN_TEST);
+    return cnn_session_data(s, (cnn_split)s->options.split);
 }
 
 int cnn_eval(cnn_session *s)

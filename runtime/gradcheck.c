@@ -94,7 +94,7 @@ static Worst check_slope(Check *c)
         for (int side = 0; side < 2; side++) {
             double way = side ? -h : h;
             for (size_t j = 0; j < c->count; j++) {
-                double sign = cnn_uniform(c->s->options.seed, 0x7369676e, 0, (uint32_t)j) < 0.5f ? -1 : 1;
+                double sign = cnn_uniform((uint64_t)c->s->options.seed, 0x7369676e, 0, (uint32_t)j) < 0.5f ? -1 : 1;
                 double d = norm > 0 ? (double)c->gradient[j] / norm : sign / size;
                 c->moved[j] = (cnn_real)((double)c->weights[j] + way * d);
                 /* the step as it was rounded, so that only the loss brings rounding in */
@@ -122,7 +122,7 @@ static Worst check_tensor(Check *c)
     Worst worst = {0, -1, 0, 0};
     memcpy(c->moved, c->weights, c->count * sizeof *c->moved);
     for (size_t e = 0; e < (SLOPES ? 1 : entries); e++) {
-        double within = cnn_uniform(c->s->options.seed, (uint32_t)c->tensor, 0x656e7472, (uint32_t)e);
+        double within = cnn_uniform((uint64_t)c->s->options.seed, (uint32_t)c->tensor, 0x656e7472, (uint32_t)e);
         size_t entry = entries == c->count ? e : (size_t)(((double)e + within) * (double)c->count / (double)entries);
         Worst found = SLOPES ? check_slope(c) : check_entry(c, entry);
         if (found.error > worst.error)
@@ -161,7 +161,7 @@ static void move_vectors(cnn_session *s, cnn_real *values, cnn_real *noise)
         if (!t.trainable || t.rank != 1)
             continue;
         s->network->get(s->net, i, values);
-        cnn_fill_uniform(noise, t.count, 0.1, s->options.seed, 0x6e6f6973 + (uint32_t)i);
+        cnn_fill_uniform(noise, t.count, 0.1, (uint64_t)s->options.seed, 0x6e6f6973 + (uint32_t)i);
         for (size_t j = 0; j < t.count; j++)
             values[j] += noise[j];
         s->network->set(s->net, i, values);
@@ -203,11 +203,11 @@ int cnn_gradcheck(cnn_session *s)
     Check c = {.s = s, .step = s->network->get_step(s->net)};
     int *chosen = calloc((size_t)tensors + 1, sizeof *chosen);
     c.weights = calloc(3 * largest, sizeof *c.weights);
-    if (s->options.tensors.count == 0)
-        s->options.tensors.items[s->options.tensors.count++] = "*";
+    if (s->options.tensor.count == 0)
+        s->options.tensor.items[s->options.tensor.count++] = "*";
     if (chosen == NULL || c.weights == NULL) {
         cnn_error("there is not enough memory");
-    } else if (cnn_session_match(s, "--tensor", chosen)) {
+    } else if (cnn_session_match(s, "--tensor", &s->options.tensor, chosen)) {
         c.moved = c.weights + largest;
         c.gradient = c.moved + largest;
         cnn_session_random_batch(s);

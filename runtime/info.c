@@ -97,8 +97,9 @@ int cnn_info(cnn_session *s)
     printf("arena       %.2f MiB\n", (double)f->arena_bytes / 1048576);
     printf("step        %.1f MFLOP, in %d kernels and an update\n", 2e-6 * macs, f->gradients_count);
     printf("target      %s\nflags       %s\nschedule    %s\n", f->target, f->flags, f->schedule);
-    printf("training    data %s, epochs %d, lr %g, momentum %g, weight_decay %g, nesterov %s, seed %llu\n",
-           s->options.data, f->epochs, f->lr, f->momentum, f->weight_decay, f->nesterov ? "yes" : "no",
-           (unsigned long long)f->seed);
+    printf("training   ");
+    for (const char *const *given = f->defaults; *given; given++)
+        printf(" %s", *given);
+    putchar('\n');
     return CNN_OK;
 }

@@ -24,7 +24,7 @@ int cnn_session_open(cnn_session *s)
     s->x = calloc(batch * s->pixels, sizeof *s->x);
     s->logits = calloc(batch * (size_t)s->classes, sizeof *s->logits);
     s->labels = calloc(batch, sizeof *s->labels);
-    s->net = s->network->create(s->options.seed);
+    s->net = s->network->create((uint64_t)s->options.seed);
     if (s->x && s->logits && s->labels && s->net)
         return 1;
     cnn_error("there is not enough memory: the network needs %.0f MiB\ncompile it with a smaller batch (cnnc --batch)",
@@ -45,14 +45,14 @@ void cnn_session_close(cnn_session *s)
 void cnn_session_random_batch(cnn_session *s)
 {
     enum { PICTURES = 0x70696374, LABELS = 0x6c61626c };     /* streams far from those of a network's tensors */
-    cnn_fill_normal(s->x, (size_t)s->batch * s->pixels, 1.0, s->options.seed, PICTURES);
+    cnn_fill_normal(s->x, (size_t)s->batch * s->pixels, 1.0, (uint64_t)s->options.seed, PICTURES);
     for (int n = 0; n < s->batch; n++)
-        s->labels[n] = (int32_t)(cnn_uniform(s->options.seed, LABELS, 0, (uint32_t)n) * (float)s->classes);
+        s->labels[n] = (int32_t)(cnn_uniform((uint64_t)s->options.seed, LABELS, 0, (uint32_t)n) * (float)s->classes);
 }
 
 cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split)
 {
-    cnn_wish wish = {.classes = s->classes, .seed = s->options.seed, .decoders = s->network->decoders};
+    cnn_wish wish = {.classes = s->classes, .seed = (uint64_t)s->options.seed, .decoders = s->network->decoders};
     memcpy(wish.input, s->input, sizeof wish.input);
     return cnn_dataset_open(s->options.data, split, &wish);
 }
@@ -110,19 +110,19 @@ static void report_no_match(const cnn_session *s, const char *option, const char
               glob, names);
 }
 
-int cnn_session_match(const cnn_session *s, const char *option, int *chosen)
+int cnn_session_match(const cnn_session *s, const char *option, const cnn_list *patterns, int *chosen)
 {
     for (int i = 0; i < s->network->tensors(); i++)
         chosen[i] = 0;
-    for (int g = 0; g < s->options.tensors.count; g++) {
+    for (int g = 0; g < patterns->count; g++) {
         int matches = 0;
         for (int i = 0; i < s->network->tensors(); i++) {
             cnn_tensor t = s->network->tensor(i);
-            if (t.trainable && fnmatch(s->options.tensors.items[g], t.name, 0) == 0)
+            if (t.trainable && fnmatch(patterns->items[g], t.name, 0) == 0)
                 chosen[i] = 1, matches++;
         }
         if (matches == 0) {
-            report_no_match(s, option, s->options.tensors.items[g]);
+            report_no_match(s, option, patterns->items[g]);
             return 0;
         }
     }
@@ -157,7 +157,7 @@ cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
     return items;
 }
 
-static int matches_any(const cnn_globs *globs, const char *name)
+static int matches_any(const cnn_list *globs, const char *name)
 {
     for (int i = 0; i < globs->count; i++)
         if (fnmatch(globs->items[i], name, 0) == 0)
@@ -168,7 +168,7 @@ static int matches_any(const cnn_globs *globs, const char *name)
 /* Takes the items that --skip names out of the list; 0 after cnn_error where a pattern names none. */
 static int skip_items(const cnn_session *s, cnn_stored *items, int *count)
 {
-    const cnn_globs *skip = &s->options.skip;
+    const cnn_list *skip = &s->options.skip;
     for (int g = 0; g < skip->count; g++) {
         int matches = 0;
         for (int i = 0; i < *count; i++)

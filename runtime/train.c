@@ -89,7 +89,7 @@ static int freeze(cnn_session *s)
     int *chosen = calloc((size_t)s->network->tensors() + 1, sizeof *chosen);
     if (chosen == NULL)
         cnn_error("there is not enough memory");
-    int matched = chosen && cnn_session_match(s, "--freeze", chosen);
+    int matched = chosen && cnn_session_match(s, "--freeze", &s->options.freeze, chosen);
     for (int i = 0; matched && i < s->network->tensors(); i++)
         if (chosen[i])
             s->network->freeze(s->net, i, 1);
@@ -179,7 +179,7 @@ static int train_batches(Run *run, const char *label)
     const cnn_options *o = &s->options;
     cnn_update rule = {(float)o->lr, (float)o->momentum, (float)o->weight_decay, o->nesterov};
     cnn_position *at = &run->at;
-    cnn_shuffle(run->order, cnn_dataset_size(run->train), o->seed, (uint32_t)at->epoch);
+    cnn_shuffle(run->order, cnn_dataset_size(run->train), (uint64_t)o->seed, (uint32_t)at->epoch);
     cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
     while (at->batch < run->batches && !cnn_signal) {
         double begin = cnn_seconds();
@@ -240,10 +240,10 @@ static int finish_epoch(Run *run)
     cnn_session *s = run->s;
     char label[64];
     cnn_score test = {0};
-    snprintf(label, sizeof label, "epoch %ld/%d", run->at.epoch + 1, s->options.epochs);
+    snprintf(label, sizeof label, "epoch %ld/%ld", run->at.epoch + 1, s->options.epochs);
     if (!train_batches(run, label))
         return 0;
-    snprintf(label, sizeof label, "epoch %ld/%d test", run->at.epoch + 1, s->options.epochs);
+    snprintf(label, sizeof label, "epoch %ld/%ld test", run->at.epoch + 1, s->options.epochs);
     if (cnn_signal)
         return 1;
     if (!cnn_evaluate(s, run->test, label, &test))

@@ -28,12 +28,7 @@ typedef struct {
     const cnn_kernel *predict;   int predict_count;     /* kernels of NAME_predict, in order                       */
     const cnn_kernel *gradients; int gradients_count;   /* kernels of NAME_gradients                               */
     size_t            arena_bytes, parameter_bytes;
-    /* the train { } block */
-    const char       *data;
-    int               epochs;
-    double            lr, momentum, weight_decay;
-    int               nesterov;
-    uint64_t          seed;
+    const char *const *defaults;                /* the train { } block as options: "lr=0.9", NULL at the end       */
 } cnn_facts;
 
 /* Picture formats (data.h) that cnnc --with=NAME,... compiles in: naming one here is what links its library. */

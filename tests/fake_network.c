@@ -42,7 +42,8 @@ const cnn_facts fake_facts = {
     .predict = predict_kernels, .predict_count = 2,
     .gradients = gradients_kernels, .gradients_count = 5,
     .arena_bytes = sizeof(fake), .parameter_bytes = (H * D + H + K * H + K) * sizeof(cnn_real),
-    .data = "synthetic", .epochs = 3, .lr = 0.01, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = 0, .seed = 7,
+    .defaults = (const char *const[]){"data=synthetic", "epochs=3", "lr=0.01", "momentum=0.9", "weight_decay=1e-4", "seed=7",
+                                      NULL},
 };
 
 static int broken(const char *how)

@@ -54,12 +54,12 @@ Test(commands, wrong_usage_exits_2_with_one_reason)
         {"train --epochs 3x", "not a whole number"},
         {"train --epochs ''", "not a whole number"},
         {"train --epochs 99999999999999999999", "must be from 0 to"},
-        {"train --lr 0", "must be above 0"},
+        {"train --lr 0", "must be finite and above 0"},
         {"train --lr -0.1", "must be finite and above 0"},
         {"train --lr nan", "must be finite"},
         {"train --lr inf", "must be finite"},
         {"train --lr 1e39", "must be finite"},              /* infinite as a float */
-        {"train --lr 1e-60", "must be above 0"},            /* zero as a float */
+        {"train --lr 1e-60", "and above 0"},            /* zero as a float */
         {"train --lr fast", "not a number"},
         {"train --momentum -1", "must be finite and at least 0"},
         {"train --weight-decay nan", "must be finite and at least 0"},
@@ -69,7 +69,7 @@ Test(commands, wrong_usage_exits_2_with_one_reason)
         {"train --limit-batches -1", "must be from 0 to"},
         {"train lenet", "'lenet' is not an option"},
         {"train --weights x", "unrecognized option"},       /* of another command */
-        {"eval --split all", "must be train or test"},
+        {"eval --split all", "must be train, validation or test"},
         {"bench --steps 0", "must be from 1 to"},
         {"gradcheck --entries none", "not a whole number"},
     };

@@ -237,16 +237,18 @@ Test(expand, train_settings)
                      " init = xavier; seed = 42; } }");
     cr_assert_not_null(net.graph, "%s", net.messages);
     const Train *t = &net.graph->train;
-    cr_assert_str_eq(t->data, "cifar10");
-    cr_assert(t->batch == 64 && net.graph->batch == 64 && t->epochs == 3 && t->seed == 42 && t->nesterov);
-    cr_assert(t->lr == 0.5 && t->momentum == 0.9 && t->weight_decay == 1e-4);
+    cr_assert(t->batch == 64 && net.graph->batch == 64);
     cr_assert_str_eq(t->init, "xavier");
+    const char *options[] = {"data=cifar10", "epochs=3", "lr=0.5", "momentum=0.9", "weight_decay=0.0001", "nesterov=yes",
+                             "seed=42"};
+    cr_assert_eq(t->options.count, 7);
+    for (int i = 0; i < 7; i++)
+        cr_assert_str_eq(t->options.items[i], options[i]);
     net_free(&net);
     net = net_of("network test { input(1, 8, 8); relu; }");
     t = &net.graph->train;
-    cr_assert_str_eq(t->data, "synthetic");
     cr_assert_str_eq(t->init, "default");
-    cr_assert(t->batch == 32 && t->epochs == 10 && t->lr == 0.1 && t->momentum == 0 && t->seed == 1 && !t->nesterov);
+    cr_assert(t->batch == 32 && t->options.count == 0);
     net_free(&net);
 }
 

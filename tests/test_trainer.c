@@ -323,7 +323,7 @@ Test(trainer, resumes_twice_and_with_other_options)
     expect_contains(longer.out, "epoch 4/5");
     expect_contains(longer.out, "epoch 5/5");
     RUN(seed, 1, FAKE " train --resume --seed 4 --out %s", part);
-    expect_contains(seed.err, "begun with seed 3");
+    expect_contains(seed.err, "begun with --seed 3");
     RUN(nothing, 1, FAKE " train --resume --out %s/nothing", folder);
     RUN(both, 2, FAKE " train --resume --init x --out %s", part);
     Outcome *all[] = {&o, &a, &b, &c, &done, &longer, &seed, &nothing, &both};

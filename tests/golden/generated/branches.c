@@ -1202,6 +1202,11 @@ static const cnn_kernel gradients_kernels[] = {
     {"stem_grad_weight", 6048},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "branches", .source = "branches.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -1209,8 +1214,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 14,
     .gradients = gradients_kernels, .gradients_count = 41,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .seed = 1,
-    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(branches, facts)

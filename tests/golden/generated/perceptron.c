@@ -585,6 +585,11 @@ static const cnn_kernel gradients_kernels[] = {
     {"fc1_grad_weight", 60},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "perceptron", .source = "perceptron.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -592,8 +597,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 4,
     .gradients = gradients_kernels, .gradients_count = 13,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .seed = 1,
-    .lr = 0.1, .momentum = 0, .weight_decay = 0, .nesterov = 0,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(perceptron, facts)

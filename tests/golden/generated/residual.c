@@ -1756,6 +1756,15 @@ static const cnn_kernel gradients_kernels[] = {
     {"layer1_0_conv1_grad_weight", 5760},
 };
 
+/* The train { } block, as options of the trainer. */
+static const char *const trainer_defaults[] = {
+    "lr=0.05",
+    "momentum=0.9",
+    "weight_decay=0.0001",
+    "nesterov=yes",
+    NULL,
+};
+
 static const cnn_facts facts = {
     .name = "residual_net", .source = "residual.net",
     .version = "0.1", .target = CNN_TARGET, .flags = CNN_FLAGS, .schedule = "textbook loops (-O0)",
@@ -1763,8 +1772,7 @@ static const cnn_facts facts = {
     .predict = predict_kernels, .predict_count = 18,
     .gradients = gradients_kernels, .gradients_count = 50,
     .arena_bytes = sizeof(real) * ARENA, .parameter_bytes = sizeof(struct tensors),
-    .data = "synthetic", .epochs = 10, .seed = 1,
-    .lr = 0.05, .momentum = 0.9, .weight_decay = 0.0001, .nesterov = 1,
+    .defaults = trainer_defaults,
 };
 
 CNN_TRAINER(residual_net, facts)

@@ -1,0 +1,272 @@
+/* options.c - the table of a trainer's options, and the one way to read, check and write a value.
+ *
+ * Requires nothing; whoever calls decides where a complaint goes: the command line to argp, a damaged state to cnn_error.
+ */
+#include "options.h"
+#include "error.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIELD(member) offsetof(cnn_options, member)
+#define EVERY_NUMBER (CNN_FOR_TRAIN | CNN_FOR_EVAL | CNN_FOR_PREDICT | CNN_FOR_BENCH | CNN_FOR_GRADCHECK)
+#define USES_WEIGHTS (CNN_FOR_EVAL | CNN_FOR_PREDICT)
+
+enum { MOST = INT_MAX };
+
+static const cnn_option rows[] = {
+    /* ---- data */
+    {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN,
+     "fashion-mnist, mnist, synthetic, or a folder with the four IDX files of MNIST"},
+    {"split", "train|validation|test", CNN_OPTION_CHOICE, FIELD(split), 0, 0, "test", USES_WEIGHTS, 0, "Which pictures to use"},
+    {"limit-batches", "N", CNN_OPTION_INTEGER, FIELD(limit_batches), 0, MOST, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
+     CNN_OF_RUN, "Use only the first N batches of each split; 0: all"},
+
+    /* ---- recipe */
+    {"epochs", "N", CNN_OPTION_INTEGER, FIELD(epochs), 0, 1000000, "10", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Passes over the training set"},
+    {"lr", "RATE", CNN_OPTION_REAL, FIELD(lr), 0, HUGE_VAL, "0.1", CNN_FOR_TRAIN, CNN_OF_RUN, "Learning rate, above 0"},
+    {"momentum", "FACTOR", CNN_OPTION_REAL, FIELD(momentum), 0, HUGE_VAL, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+     "Momentum of SGD, 0 or more"},
+    {"weight-decay", "FACTOR", CNN_OPTION_REAL, FIELD(weight_decay), 0, HUGE_VAL, "0", CNN_FOR_TRAIN,
+     CNN_OF_RUN | CNN_CLOSED, "L2 penalty, 0 or more"},
+    {"nesterov", "yes|no", CNN_OPTION_YES_NO, FIELD(nesterov), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Nesterov momentum"},
+    {"seed", "N", CNN_OPTION_INTEGER, FIELD(seed), 0, (double)LONG_MAX, "1",
+     CNN_FOR_TRAIN | CNN_FOR_BENCH | CNN_FOR_GRADCHECK, CNN_OF_RUN | CNN_FIXED, "Seed of weights, shuffling and dropout"},
+    {"freeze", "GLOB", CNN_OPTION_LIST, FIELD(freeze), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Do not train tensors whose name matches, as in 'conv1.*'; may be repeated"},
+
+    /* ---- weights and runs */
+    {"out", "FOLDER", CNN_OPTION_TEXT, FIELD(out), 0, 0, NULL, CNN_FOR_TRAIN, 0,
+     "Where checkpoints and metrics.csv go (default: runs/$name)"},
+    {"resume", NULL, CNN_OPTION_FLAG, FIELD(resume), 0, 0, NULL, CNN_FOR_TRAIN, 0,
+     "Continue the run in --out where it stopped, bit for bit; options that are not given keep their values"},
+    {"init", "FILE", CNN_OPTION_TEXT, FIELD(init), 0, 0, NULL, CNN_FOR_TRAIN, 0,
+     "Start from the weights in a safetensors file instead of random ones"},
+    {"skip", "GLOB", CNN_OPTION_LIST, FIELD(skip), 0, 0, NULL, CNN_FOR_TRAIN, 0,
+     "With --init: leave tensors whose name matches at random, as in 'fc.*'; all others must be in the file; may be "
+     "repeated"},
+    {"weights", "FILE", CNN_OPTION_TEXT, FIELD(weights), 0, 0, NULL, USES_WEIGHTS, 0,
+     "Weights to use (default: runs/$name/last.safetensors)"},
+    {"dump", "FOLDER", CNN_OPTION_TEXT, FIELD(dump), 0, 0, NULL, CNN_FOR_PREDICT, 0,
+     "Write input.npy and the output of every layer for the first batch"},
+
+    /* ---- bench and gradcheck */
+    {"steps", "N", CNN_OPTION_INTEGER, FIELD(steps), 1, 1000000, "20", CNN_FOR_BENCH, 0, "Steps to time"},
+    {"predict", NULL, CNN_OPTION_FLAG, FIELD(predict), 0, 0, NULL, CNN_FOR_BENCH, 0,
+     "Time prediction instead of training"},
+    {"profile", NULL, CNN_OPTION_FLAG, FIELD(profile), 0, 0, NULL, CNN_FOR_BENCH, 0,
+     "Also print the time that each kernel takes"},
+    {"tensor", "GLOB", CNN_OPTION_LIST, FIELD(tensor), 0, 0, NULL, CNN_FOR_GRADCHECK, 0,
+     "Check only tensors whose name matches; may be repeated"},
+    {"entries", "N", CNN_OPTION_INTEGER, FIELD(entries), 0, (double)LONG_MAX, "64", CNN_FOR_GRADCHECK, 0,
+     "Entries to check of a tensor; 0: every one"},
+
+    /* ---- of every command */
+    {"threads", "N", CNN_OPTION_INTEGER, FIELD(threads), 1, 1024, NULL, EVERY_NUMBER, 0,
+     "Threads to compute with (default: all processors)"},
+    {"json", NULL, CNN_OPTION_FLAG, FIELD(json), 0, 0, NULL, (unsigned)CNN_FOR_ALL, 0,
+     "Print results as JSON, one object a line"},
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+_Static_assert((int)ROWS <= (int)CNN_OPTIONS, "cnn_options.given has no room for so many options");
+
+const cnn_option *cnn_option_row(int i)
+{
+    return i >= 0 && i < ROWS ? &rows[i] : NULL;
+}
+
+const cnn_option *cnn_option_find(const char *name, size_t length)
+{
+    for (int i = 0; i < ROWS; i++) {
+        size_t k = 0;
+        while (k < length && rows[i].name[k] == (name[k] == '_' ? '-' : name[k]) && rows[i].name[k])
+            k++;
+        if (k == length && rows[i].name[k] == '\0')
+            return &rows[i];
+    }
+    return NULL;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------ */
+
+static int refuse(char why[CNN_OPTION_MESSAGE], const char *format, double a, double b)
+{
+    snprintf(why, CNN_OPTION_MESSAGE, format, a, b);
+    return 0;
+}
+
+static int set_integer(const cnn_option *row, long *field, const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0')
+        return refuse(why, "not a whole number", 0, 0);
+    if (errno || (double)value < row->least || (double)value > row->most)
+        return row->most < (double)LONG_MAX ? refuse(why, "must be from %.0f to %.0f", row->least, row->most)
+                                            : refuse(why, "must be from %.0f to 2^63 - 1", row->least, 0);
+    *field = value;
+    return 1;
+}
+
+/* A float must be able to hold it. */
+static int set_real(const cnn_option *row, double *field, const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    char *end;
+    double value = strtod(text, &end);
+    int closed = (row->is & CNN_CLOSED) != 0;
+    if (*text == '\0' || *end != '\0')
+        return refuse(why, "not a number", 0, 0);
+    if (!isfinite((float)value) || value < row->least || (!closed && (float)value <= (float)row->least))
+        return refuse(why, closed ? "must be finite and at least %g" : "must be finite and above %g", row->least, 0);
+    if (value > row->most)
+        return refuse(why, "must be from %g to %g", row->least, row->most);
+    *field = value;
+    return 1;
+}
+
+static int set_yes_no(int *field, const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    int yes = text == NULL || strcmp(text, "yes") == 0;
+    if (!yes && strcmp(text, "no") != 0)
+        return refuse(why, "must be yes or no", 0, 0);
+    *field = yes;
+    return 1;
+}
+
+/* "test|train": sets 0 or 1. */
+static int set_choice(const cnn_option *row, int *field, const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    const char *word = row->value;
+    for (int i = 0; ; i++) {
+        size_t length = strcspn(word, "|");
+        if (strlen(text) == length && strncmp(text, word, length) == 0) {
+            *field = i;
+            return 1;
+        }
+        if (word[length] == '\0')
+            break;
+        word += length + 1;
+    }
+    int length = snprintf(why, CNN_OPTION_MESSAGE, "must be ");
+    for (const char *c = row->value; *c; c++)
+        length += *c == '|' ? snprintf(why + length, (size_t)(CNN_OPTION_MESSAGE - length), "%s",
+                                       strchr(c + 1, '|') ? ", " : " or ")
+                            : snprintf(why + length, (size_t)(CNN_OPTION_MESSAGE - length), "%c", *c);
+    return 0;
+}
+
+static int add_item(cnn_list *list, const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    if (list->count == CNN_LISTED)
+        return refuse(why, "at most %.0f of them", CNN_LISTED, 0);
+    list->items[list->count++] = text;
+    return 1;
+}
+
+int cnn_option_set(cnn_options *o, const cnn_option *row, const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    void *field = (char *)o + row->field;
+    switch (row->kind) {
+    case CNN_OPTION_FLAG:
+    case CNN_OPTION_YES_NO:  return set_yes_no(field, text, why);
+    case CNN_OPTION_CHOICE:  return set_choice(row, field, text, why);
+    case CNN_OPTION_INTEGER: return set_integer(row, field, text, why);
+    case CNN_OPTION_REAL:    return set_real(row, field, text, why);
+    case CNN_OPTION_TEXT:    return *(const char **)field = text, 1;
+    case CNN_OPTION_LIST:    return add_item(field, text, why);
+    }
+    return 0;
+}
+
+static const char *choice_text(const cnn_option *row, int number, char room[40])
+{
+    const char *word = row->value;
+    for (; number > 0; number--)
+        word += strcspn(word, "|") + 1;
+    snprintf(room, 40, "%.*s", (int)strcspn(word, "|"), word);
+    return room;
+}
+
+const char *cnn_option_get(const cnn_options *o, const cnn_option *row, int k, char room[40])
+{
+    const void *field = (const char *)o + row->field;
+    if (row->kind == CNN_OPTION_LIST)
+        return k < ((const cnn_list *)field)->count ? ((const cnn_list *)field)->items[k] : NULL;
+    if (k > 0)
+        return NULL;
+    switch (row->kind) {
+    case CNN_OPTION_CHOICE:  return choice_text(row, *(const int *)field, room);
+    case CNN_OPTION_INTEGER: return snprintf(room, 40, "%ld", *(const long *)field), room;
+    case CNN_OPTION_REAL:    return snprintf(room, 40, "%.17g", *(const double *)field), room;
+    case CNN_OPTION_TEXT:    return *(const char *const *)field;
+    default:                 return *(const int *)field ? "yes" : "no";
+    }
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
+
+void cnn_options_defaults(cnn_options *o, const char *const *defaults)
+{
+    char why[CNN_OPTION_MESSAGE];
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].normal && !cnn_option_set(o, &rows[i], rows[i].normal, why))
+            abort();
+    for (; defaults && *defaults; defaults++) {
+        size_t length = strcspn(*defaults, "=");
+        const cnn_option *row = cnn_option_find(*defaults, length);
+        if (row == NULL || !cnn_option_set(o, row, *defaults + length + 1, why))
+            abort();
+    }
+}
+
+int cnn_option_given(const cnn_options *o, size_t field)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].field == field)
+            return o->given[i];
+    return 0;
+}
+
+/* One row of cnn_options_adopt. */
+static int adopt(cnn_options *o, const cnn_option *row, int given, const char *(*lookup)(const void *, const char *),
+                 const void *context)
+{
+    char why[CNN_OPTION_MESSAGE], room[40], key[64];
+    if (row->kind == CNN_OPTION_LIST) {
+        cnn_list *list = (cnn_list *)(void *)((char *)o + row->field);
+        list->count = given ? list->count : 0;
+        for (int k = 0; !given && k < CNN_LISTED; k++) {
+            snprintf(key, sizeof key, "%s%d", row->name, k);
+            const char *item = lookup(context, key);
+            if (item == NULL)
+                break;
+            list->items[list->count++] = item;
+        }
+        return 1;
+    }
+    const char *text = lookup(context, row->name), *now = cnn_option_get(o, row, 0, room);
+    if (text == NULL)
+        return row->kind == CNN_OPTION_TEXT && row->normal == NULL;
+    if (given && (row->is & CNN_FIXED) && now && strcmp(now, text) != 0) {
+        cnn_error("--%s %s: the run was begun with --%s %s\nleave --%s out", row->name, now, row->name, text, row->name);
+        return -1;
+    }
+    return given || cnn_option_set(o, row, text, why);
+}
+
+int cnn_options_adopt(cnn_options *o, const char *(*lookup)(const void *, const char *), const void *context)
+{
+    int adopted = 1;
+    for (int i = 0; adopted == 1 && i < ROWS; i++)
+        if (rows[i].is & CNN_OF_RUN)
+            adopted = adopt(o, &rows[i], o->given[i], lookup, context);
+    return adopted;
+}
