@@ -4,7 +4,8 @@
 # B=other-folder builds there instead of build/.
 
 PACKAGES := gcc libc6-dev clang-19 libomp-19-dev libclang-rt-19-dev flex bison libcriterion-dev zlib1g-dev \
-            libjansson-dev dataset-fashion-mnist lld-19 libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user
+            libjansson-dev libjpeg62-turbo-dev libpng-dev dataset-fashion-mnist lld-19 libc6-dev-arm64-cross \
+            libgcc-12-dev-arm64-cross qemu-user
 
 B        := build
 CC       := clang-19
@@ -104,7 +105,7 @@ check: all check-generated $B/tests/run
 	$B/tests/run --jobs 2 --timeout 600 --filter '$(TEST)'
 
 $B/tests/run: $(TESTS:%.c=$B/%.o) $B/libcnnc.a $B/libcnn.a
-	$(CC) $(SAN) -fopenmp -o $@ $^ -lcriterion -lz -ljansson -lm
+	$(CC) $(SAN) -fopenmp -o $@ $^ -lcriterion -lz -ljansson -ljpeg -lpng -lm
 
 # Tests find the tree, the compiler and their scratch folder through these.
 $B/tests/%.o: tests/%.c
@@ -164,7 +165,7 @@ fuzz: deps
 	$(MAKE) B=$B/fuzz CFLAGS="-O1 -g" SAN="-fsanitize=fuzzer-no-link,address,undefined" $B/fuzz/libcnnc.a $B/fuzz/libcnn.a
 	@for target in net idx safetensors; do \
 	    $(CC) -std=gnu11 -D_GNU_SOURCE= -O1 -g $(FUZZ) -fopenmp -Icompiler -Iruntime -o $B/fuzz/$$target \
-	        tests/fuzz/fuzz_$$target.c $B/fuzz/libcnnc.a $B/fuzz/libcnn.a -lz -ljansson -lm || exit 1; \
+	        tests/fuzz/fuzz_$$target.c $B/fuzz/libcnnc.a $B/fuzz/libcnn.a -lz -ljansson -ljpeg -lpng -lm || exit 1; \
 	    mkdir -p $B/fuzz/new/$$target; \
 	    dictionary=$$(ls tests/fuzz/$$target.dict 2>/dev/null); \
 	    echo "fuzzing $$target for $(SECONDS) s"; \

@@ -4,6 +4,7 @@
  * and archives lie beside cnnc: <folder of cnnc>/include, libcnn.a, libcnn-double.a.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "with.h"
 #include "unit.h"
 
 extern char **environ;
@@ -121,6 +123,9 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
         add_words(arena, c, "-shared -fPIC -Wl,--exclude-libs,ALL");       /* the runtime stays inside */
     if (o->kind == OUTPUT_PROGRAM)
         add_words(arena, c, arena_printf(arena, "-DCNN_MAIN -DCNN_TARGET=\"%s\"", o->target->name));
+    for (int i = 0; feature_at(i); i++)
+        if (o->with >> i & 1)
+            add_words(arena, c, feature_at(i)->flags);
     if (o->kind == OUTPUT_PROGRAM)
         add_word(c, arena_printf(arena, "-DCNN_FLAGS=\"%s\"", compiler_flags(arena, o, cc)));
     add_word(c, c_file);
@@ -128,6 +133,9 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
         add_word(c, archive);
     if (o->kind == OUTPUT_PROGRAM)
         add_words(arena, c, "-lz -ljansson");
+    for (int i = 0; feature_at(i); i++)
+        if (o->with >> i & 1)
+            add_words(arena, c, arena_printf(arena, "-l%s", feature_at(i)->library));
     if (o->kind != OUTPUT_OBJECT)
         add_word(c, "-lm");
     add_word(c, "-o");
@@ -150,6 +158,41 @@ static bool has_runtime(Arena *arena, Diag *diag, const Options *o)
     return true;
 }
 
+/* Whether the C compiler finds a file of a library: it prints its path, and only its name where there is none. */
+static bool finds_file(Arena *arena, const char *cc, const char *name)
+{
+    char text[4096] = "";
+    int ends[2];
+    pid_t child;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return false;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    char *const words[] = {(char *)cc, arena_printf(arena, "-print-file-name=%s", name), NULL};
+    bool started = posix_spawnp(&child, cc, &actions, NULL, words, environ) == 0;
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    ssize_t length = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    while (started && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    return !started || (length > 0 && strchr(text, '/'));        /* what cannot be run is reported where it compiles */
+}
+
+/* False after an error where the library of a feature is not installed. */
+static bool has_libraries(Arena *arena, Diag *diag, const Options *o, const char *cc)
+{
+    for (int i = 0; feature_at(i); i++)
+        if (o->with >> i & 1 && !finds_file(arena, cc, arena_printf(arena, "lib%s.so", feature_at(i)->library)) &&
+            !finds_file(arena, cc, arena_printf(arena, "lib%s.a", feature_at(i)->library))) {
+            error_plain(diag, "--with=%s needs lib%s, and %s does not find it\ninstall the Debian package %s",
+                        feature_at(i)->name, feature_at(i)->library, cc, feature_at(i)->package);
+            return false;
+        }
+    return true;
+}
+
 bool run_compiler(Arena *arena, Diag *diag, const Options *o, const char *c_file, const char *result)
 {
     const char *cc = find_compiler(arena, o);
@@ -158,7 +201,7 @@ bool run_compiler(Arena *arena, Diag *diag, const Options *o, const char *c_file
                     "with -o x.c");
         return false;
     }
-    if (!has_runtime(arena, diag, o))
+    if (!has_runtime(arena, diag, o) || !has_libraries(arena, diag, o, cc))
         return false;
     CommandLine c = {.count = 0};
     compile_words(arena, &c, o, cc, c_file, result);

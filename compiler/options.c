@@ -11,13 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "with.h"
 #include "fuse.h"
 #include "unit.h"
 
 const char *argp_program_version = "cnnc " CNNC_VERSION;
 
 enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY_DOUBLE, KEY_SMALLEST,
-       KEY_SCHEDULE, KEY_KEEP, KEY_MEMORY, KEY_LIMIT };
+       KEY_SCHEDULE, KEY_KEEP, KEY_MEMORY, KEY_LIMIT,
+       KEY_WITH };
 
 static const struct argp_option option_table[] = {
     {0, 0, 0, 0, "Output", 1},
@@ -43,6 +45,7 @@ static const struct argp_option option_table[] = {
                                            "step fit, e.g. 300M", 0},
     {"keep-layers", KEY_KEEP, 0, 0, "-O2: prediction keeps every layer's output (predict --dump)", 0},
     {"double", KEY_DOUBLE, 0, 0, "Compute in double precision (trainers: an entry-wise gradcheck)", 0},
+    {"with", KEY_WITH, "NAME,...", 0, "Compile into the trainer: jpeg, png (picture files)", 0},
     {"cc", KEY_CC, "PROGRAM", 0, "C compiler (default: the first of clang-19, clang, gcc that is installed)", 0},
     {0, 'v', 0, 0, "Print the commands that are run", 0},
     {0},
@@ -103,6 +106,21 @@ static void parse_define(Parsing *p, struct argp_state *state, const char *text)
         argp_error(state, "-D %s: write NAME=VALUE, e.g. -D classes=100", text);
     Define define = {arena_copy(p->arena, text, (size_t)(equals - text)), equals + 1};
     APPEND(p->arena, &p->options->overrides.defines, define);
+}
+
+/* "jpeg,png": what a trainer gets beyond the least. */
+static void parse_with(Parsing *p, struct argp_state *state, const char *text)
+{
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        int feature = find_feature(at, length);
+        if (feature < 0)
+            argp_error(state, "--with: there is no '%.*s'; there are %s", (int)length, at, feature_names(p->arena));
+        p->options->with |= 1u << feature;
+        at += length;
+        if (!*at)
+            return;
+    }
 }
 
 static Dump parse_dump(struct argp_state *state, const char *text)
@@ -198,6 +216,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         break;
     case KEY_SMALLEST: o->smallest_input = true; break;
     case KEY_DOUBLE: o->double_precision = true; break;
+    case KEY_WITH: parse_with(p, state, text); break;
     case KEY_CC: o->cc = text; break;
     case 'v': o->verbose = true; break;
     case ARGP_KEY_ARG: parse_word(p, state, text); break;
@@ -277,5 +296,10 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
         o->summary = arena_printf(arena, "cnnc -O%d%s %s", o->level, o->summary, base_name(o->input));
     o->tuning.target = o->target;
     settle_output(arena, o, p.output);
+    if (o->with && o->kind != OUTPUT_PROGRAM) {
+        fprintf(stderr, "cnnc: error: --with is for trainers, and this compiles none\n"
+                        "  = help: name one with -o, as in -o lenet, or leave out --with\n");
+        return false;
+    }
     return true;
 }

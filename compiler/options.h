@@ -20,6 +20,7 @@ typedef struct {
     const Target *target;
     Tuning        tuning;       /* of -O2                                                                   */
     const char   *cc;           /* NULL: the first of clang-19, clang, gcc that there is                    */
+    unsigned      with;         /* bit i: feature i (with.h) is compiled in                             */
     bool          verbose;      /* print the commands that are run                                          */
     bool          double_precision;
     bool          memory_chart; /* show --memory                                                            */

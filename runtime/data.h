@@ -38,12 +38,20 @@ int  cnn_picture_size(cnn_picture *, int channels, int height, int width, cnn_ki
 int  cnn_picture_fail(cnn_picture *, const char *mend, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void cnn_picture_free(cnn_picture *);
 
+/* For decoders: room for a picture of bytes whose size a file says. 1, 0 with a cause where it has more than 2^25 pixels
+ * or a side above 65,535, or -1. */
+int  cnn_picture_decoded(cnn_picture *, const char *path, int channels, size_t height, size_t width);
+
 /* A picture format. decode reads a whole file into the picture, as grey (1 channel) or as red, green, blue: 1, 0 with a
  * cause where the file is bad, -1 with a cause where memory is short. Several threads may decode at once. */
 typedef struct cnn_decoder {
     const char *name;                           /* as in cnnc --with=NAME                                            */
     int       (*decode)(const char *path, const uint8_t *file, size_t length, cnn_picture *);
 } cnn_decoder;
+
+/* Reads a picture file with the one of `decoders` (NULL at the end, or NULL) that its first bytes call for. channels 1: a
+ * colour picture becomes grey, as Pillow's convert("L") does. 1, 0 or -1 as above. */
+int  cnn_picture_read(cnn_picture *, const char *path, const cnn_decoder *const *decoders, int channels);
 
 /* ---- source.c: one split of a data set --------------------------------------------------------------------------- */
 

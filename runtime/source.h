@@ -32,7 +32,7 @@ typedef struct {
     int  (*open)(cnn_source *, const char *place, cnn_split split, const cnn_wish *wish);   /* 0 after cnn_error       */
 } cnn_format;
 
-extern const cnn_format cnn_format_idx, cnn_format_cifar10, cnn_format_cifar100;
+extern const cnn_format cnn_format_idx, cnn_format_cifar10, cnn_format_cifar100, cnn_format_folder;
 int cnn_synthetic_open(cnn_source *, cnn_split split, const cnn_wish *wish);
 
 /* ---- source.c: for all formats ----------------------------------------------------------------------------------- */

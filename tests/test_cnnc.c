@@ -280,6 +280,19 @@ Test(cnnc, c_compilers_that_fail)
                "chmod +x cc.sh; $cnnc --cc=./cc.sh net.net -o run", "ended with status 137", "cc.sh");
 }
 
+/* --with links a library, and only then; -print-file-name is how cnnc asks whether there is one. */
+Test(cnnc, features_of_a_trainer)
+{
+    GOOD("with_none", "$cnnc net.net -o run && ! ldd run | grep -E 'jpeg|png'", "run");
+    GOOD("with_png", "$cnnc --with=png net.net -o run && ldd run | grep -q libpng && ! ldd run | grep jpeg", "run");
+    GOOD("with_both", "$cnnc --with=jpeg,png --double --cc=gcc net.net -o run && ldd run | grep -q libjpeg", "run");
+    expect_bad("with_unknown", "$cnnc --with=jpeg,gif net.net -o run", "there is no 'gif'; there are jpeg, png", "");
+    expect_bad("with_empty", "$cnnc --with= net.net -o run", "there is no ''", "");
+    expect_bad("with_object", "$cnnc --with=jpeg -c net.net", "--with is for trainers", "");
+    expect_bad("with_missing", "printf '#!/bin/sh\necho ${1#*=}\n' > cc.sh; chmod +x cc.sh;"
+               "$cnnc --cc=./cc.sh --with=png net.net -o run", "install the Debian package libpng-dev", "cc.sh");
+}
+
 /* cnnc alone, taken out of the build folder, says what it lacks; what -v prints is a line for a shell. */
 Test(cnnc, runtime_and_quotes)
 {
