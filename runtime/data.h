@@ -38,6 +38,9 @@ int  cnn_picture_size(cnn_picture *, int channels, int height, int width, cnn_ki
 int  cnn_picture_fail(cnn_picture *, const char *mend, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void cnn_picture_free(cnn_picture *);
 
+/* Room for a file in p->file. 1, or -1 with a cause. */
+int  cnn_picture_file_room(cnn_picture *, size_t bytes);
+
 /* For decoders: room for a picture of bytes whose size a file says. 1, 0 with a cause where it has more than 2^25 pixels
  * or a side above 65,535, or -1. */
 int  cnn_picture_decoded(cnn_picture *, const char *path, int channels, size_t height, size_t width);

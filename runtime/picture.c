@@ -65,6 +65,19 @@ int cnn_picture_decoded(cnn_picture *p, const char *path, int channels, size_t h
     return cnn_picture_size(p, channels, (int)height, (int)width, CNN_PICTURE_BYTES);
 }
 
+int cnn_picture_file_room(cnn_picture *p, size_t bytes)
+{
+    if (bytes <= p->file_room)
+        return 1;
+    free(p->file);
+    p->file = malloc(bytes);
+    p->file_room = p->file ? bytes : 0;
+    if (p->file)
+        return 1;
+    cnn_picture_fail(p, "close other programs", "no memory to read a picture of %zu bytes", bytes);
+    return -1;
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 /* How the files of a format begin, for all formats that there is a decoder for. */
@@ -85,14 +98,8 @@ static int read_file(cnn_picture *p, const char *path, size_t *length)
     if (size == 0 || size > LARGEST_FILE) {
         status = cnn_picture_fail(p, "fetch the file again, or take it out of the folder", "%.700s: %s", path,
                                   size ? "more than 64 MiB are no picture" : "the file is empty");
-    } else if (size > p->file_room) {
-        free(p->file);
-        p->file = malloc((size_t)size);
-        p->file_room = p->file ? (size_t)size : 0;
-        if (!p->file) {
-            cnn_picture_fail(p, "close other programs", "%.700s: no memory to read it", path);
-            status = -1;
-        }
+    } else {
+        status = cnn_picture_file_room(p, (size_t)size);
     }
     if (status == 1 && !cnn_file_read(file, p->file, (size_t)size, 0, why))
         status = cnn_picture_fail(p, "check the disk, or fetch the file again", "%.700s: %s", path, why);

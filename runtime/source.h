@@ -18,7 +18,7 @@ struct cnn_source {
     char        **names;                        /* owned, or NULL                                                     */
     int           name_count;
     char          place[PATH_MAX];              /* the folder or file that it was opened from                         */
-    char          text[PATH_MAX + 64];
+    char          text[PATH_MAX + 256];
     int           whole;                        /* the data is of one piece: there is no test split                   */
     void         *data;                         /* the format's own                                                   */
     int         (*read)(const cnn_source *, size_t i, cnn_picture *);   /* as cnn_source_read, i below size           */
@@ -32,7 +32,7 @@ typedef struct {
     int  (*open)(cnn_source *, const char *place, cnn_split split, const cnn_wish *wish);   /* 0 after cnn_error       */
 } cnn_format;
 
-extern const cnn_format cnn_format_idx, cnn_format_cifar10, cnn_format_cifar100, cnn_format_folder;
+extern const cnn_format cnn_format_idx, cnn_format_cifar10, cnn_format_cifar100, cnn_format_array, cnn_format_folder;
 int cnn_synthetic_open(cnn_source *, cnn_split split, const cnn_wish *wish);
 
 /* ---- source.c: for all formats ----------------------------------------------------------------------------------- */

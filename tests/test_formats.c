@@ -1,0 +1,499 @@
+/* test_formats.c - data sets as CIFAR's files, arrays, and folders of pictures; a share for validation; every mistake.
+ *
+ * IDX files and the synthetic pictures are in test_dataset.c, decoders in test_picture.c.
+ */
+#include "capture.h"
+#include "data.h"
+#include "safetensors.h"
+#include "support.h"
+#include "trainer.h"
+
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const cnn_decoder *const both[] = {&cnn_decoder_jpeg, &cnn_decoder_png, NULL};
+static const cnn_decoder *const only_png[] = {&cnn_decoder_png, NULL};
+
+/* ---- folders and files ------------------------------------------------------------------------------------------------ */
+
+static char *fresh(const char *test)
+{
+    char name[64];
+    snprintf(name, sizeof name, "formats-%s", test);
+    return scratch_folder(name);
+}
+
+static const char *in(const char *folder, const char *name)
+{
+    static char path[4][PATH_MAX];
+    static int  next;
+    next = (next + 1) % 4;
+    snprintf(path[next], PATH_MAX, "%s/%s", folder, name);
+    return path[next];
+}
+
+static void copy(const char *from, const char *to)
+{
+    size_t length;
+    char  *bytes = read_whole(from, &length);
+    cr_assert(bytes, "%s", from);
+    write_whole(to, bytes, length);
+    free(bytes);
+}
+
+static cnn_wish wish_of(int channels, int height, int width, int classes)
+{
+    return (cnn_wish){.input = {2, channels, height, width}, .classes = classes, .seed = 1, .decoders = both};
+}
+
+static void refuse(const char *name, cnn_split split, cnn_wish wish, const char *part)
+{
+    static Capture c;
+
+    capture_begin(&c);
+    cnn_source *s = cnn_source_open(name, split, &wish);
+    const char *text = capture_end(&c);
+    cr_assert_null(s, "taken, not refused with '%s'", part);
+    expect_one_error(text, name, part);
+}
+
+static cnn_source *open_source(const char *name, cnn_split split, cnn_wish wish)
+{
+    cnn_source *s = cnn_source_open(name, split, &wish);
+    cr_assert(s, "%s", name);
+    return s;
+}
+
+/* ---- CIFAR ---------------------------------------------------------------------------------------------------------------- */
+
+enum { CIFAR = 3 * 32 * 32 };
+
+/* `count` records with labels first, first + 1, ...; of CIFAR-100 with a superclass before each. Byte k of picture n of a
+ * file that starts at `shade` is shade + n + k. */
+static void write_cifar(const char *folder, const char *name, int count, int first, int shade, int hundred)
+{
+    size_t   record = CIFAR + 1 + (size_t)hundred, at = 0;
+    uint8_t *bytes = malloc(record * (size_t)count);
+    for (int n = 0; n < count; n++) {
+        if (hundred)
+            bytes[at++] = 19;
+        bytes[at++] = (uint8_t)(first + n);
+        for (int k = 0; k < CIFAR; k++)
+            bytes[at++] = (uint8_t)(shade + n + k);
+    }
+    write_whole(in(folder, name), bytes, at);
+    free(bytes);
+}
+
+static void write_cifar10(const char *folder)
+{
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "data_batch_%d.bin", i + 1);
+        write_cifar(folder, name, 2, 2 * i, 10 * i, 0);
+    }
+    write_cifar(folder, "test_batch.bin", 3, 7, 100, 0);
+}
+
+Test(formats, cifar10_is_read_file_by_file)
+{
+    char       *folder = fresh("cifar10");
+    cnn_picture p = {0};
+
+    write_cifar10(folder);
+    cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 32, 32, 10));
+    cr_assert_eq(cnn_source_size(s), 10u);
+    for (size_t i = 0; i < 10; i++) {
+        cr_assert_eq(cnn_source_label(s, i), (int)i);
+        cr_assert_eq(cnn_source_read(s, i, &p), 1);
+        cr_assert(p.channels == 3 && p.height == 32 && p.width == 32);
+        for (size_t k = 0; k < CIFAR; k++)
+            cr_assert_eq(p.bytes[k], (uint8_t)(10 * (i / 2) + i % 2 + k));
+    }
+    cr_assert_null(cnn_source_class(s, 3));
+    cr_assert_not(cnn_source_whole(s));
+    cr_assert(strstr(cnn_source_text(s), "10 pictures of 3x32x32 in "));
+    cnn_source_close(s);
+
+    write_whole(in(folder, "batches.meta.txt"), "plane\r\ncar\nbird\n\n", 17);
+    s = open_source(folder, CNN_TEST, wish_of(3, 32, 32, 10));
+    cr_assert_eq(cnn_source_size(s), 3u);
+    cr_assert_eq(cnn_source_label(s, 2), 9);
+    cr_assert_str_eq(cnn_source_class(s, 0), "plane");
+    cr_assert_str_eq(cnn_source_class(s, 2), "bird");
+    cr_assert_null(cnn_source_class(s, 3));
+    cnn_source_close(s);
+    cnn_picture_free(&p);
+    free(folder);
+}
+
+Test(formats, cifar100_has_the_fine_labels)
+{
+    char       *folder = fresh("cifar100");
+    cnn_picture p = {0};
+
+    write_cifar(folder, "train.bin", 100, 0, 0, 1);
+    write_cifar(folder, "test.bin", 2, 98, 5, 1);
+    cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 32, 32, 100));
+    cr_assert_eq(cnn_source_size(s), 100u);
+    cr_assert_eq(cnn_source_label(s, 99), 99);
+    cnn_source_close(s);
+    s = open_source(folder, CNN_TEST, wish_of(3, 32, 32, 100));
+    cr_assert_eq(cnn_source_label(s, 0), 98);
+    cr_assert_eq(cnn_source_read(s, 1, &p), 1);
+    cr_assert_eq(p.bytes[0], 6);
+    cnn_source_close(s);
+    cnn_picture_free(&p);
+    free(folder);
+}
+
+Test(formats, cifar_files_that_are_wrong)
+{
+    char    *folder = fresh("cifar-wrong");
+    cnn_wish wish = wish_of(3, 32, 32, 10);
+
+    write_cifar10(folder);
+    refuse(folder, CNN_TRAIN, wish_of(1, 28, 28, 10), "its pictures are 3x32x32, the network takes 1x28x28\n  help: compile "
+           "the network with cnnc --input 3x28x28");
+    refuse(folder, CNN_TEST, wish_of(3, 32, 32, 9), "label 9 of picture 2 is beyond the network's 9 classes");
+    write_cifar(folder, "data_batch_3.bin", 2, 9, 0, 0);
+    refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: label 10 of picture 1 is beyond the 10 classes of CIFAR-10");
+    write_whole(in(folder, "data_batch_3.bin"), "", 0);
+    refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: the file is empty");
+    write_whole(in(folder, "data_batch_3.bin"), "\1\2\3", 3);
+    refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: 3 bytes are no whole number of records of 3073");
+    unlink(in(folder, "data_batch_3.bin"));
+    refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: cannot be opened: No such file");
+    mkdir(in(folder, "data_batch_3.bin"), 0700);
+    refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: not a file of data");
+    free(folder);
+}
+
+/* A file that becomes shorter while it is open: the picture is bad, and nothing is printed. */
+Test(formats, a_file_that_is_cut_under_way)
+{
+    char       *folder = fresh("cifar-cut");
+    cnn_picture p = {0};
+
+    write_cifar10(folder);
+    cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 32, 32, 10));
+    cr_assert_eq(truncate(in(folder, "data_batch_2.bin"), 4000), 0);
+    cr_assert_eq(cnn_source_read(s, 2, &p), 1);
+    cr_assert_eq(cnn_source_read(s, 3, &p), 0);
+    cr_assert(strstr(p.cause, "data_batch_2.bin: picture 1 ends early"), "%s", p.cause);
+    cnn_source_close(s);
+    cnn_picture_free(&p);
+    free(folder);
+}
+
+/* ---- arrays ----------------------------------------------------------------------------------------------------------------- */
+
+/* A .npy as NumPy writes it: 16 + 64 k bytes of head. */
+static void write_npy(const char *folder, const char *name, const char *type, const char *shape, const void *data, size_t size)
+{
+    char head[128], *file;
+    size_t length;
+    snprintf(head, sizeof head, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    FILE *f = open_memstream(&file, &length);
+    fwrite("\x93NUMPY\1\0\x76\0", 1, 10, f);
+    fprintf(f, "%-117s\n", head);
+    fwrite(data, 1, size, f);
+    fclose(f);
+    write_whole(in(folder, name), file, length);
+    free(file);
+}
+
+Test(formats, npy_of_bytes_and_of_real_numbers)
+{
+    char       *folder = fresh("npy");
+    uint8_t     bytes[24];
+    float       floats[24];
+    double      doubles[24];
+    cnn_picture p = {0};
+
+    for (int i = 0; i < 24; i++) {
+        bytes[i] = (uint8_t)i;
+        floats[i] = (float)i - 7.5f;
+        doubles[i] = i - 7.25;
+    }
+    write_npy(folder, "train_x.npy", "|u1", "(2, 3, 2, 2)", bytes, 24);
+    write_npy(folder, "train_y.npy", "<i8", "(2,)", (int64_t[]){4, 1}, 16);
+    write_npy(folder, "validation_x.npy", "<f4", "(2, 3, 4)", floats, sizeof floats);
+    write_npy(folder, "validation_y.npy", "|u1", "(2, 1)", (uint8_t[]){2, 3}, 2);
+    write_npy(folder, "test_x.npy", "<f8", "(2, 12)", doubles, sizeof doubles);
+    write_npy(folder, "test_y.npy", "<u2", "(2,)", (uint16_t[]){0, 4}, 4);
+
+    cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 2, 2, 5));
+    cr_assert(cnn_source_size(s) == 2 && cnn_source_label(s, 0) == 4 && cnn_source_label(s, 1) == 1 && !cnn_source_whole(s));
+    cr_assert_eq(cnn_source_read(s, 1, &p), 1);
+    cr_assert(p.channels == 3 && p.height == 2 && p.width == 2 && !p.values);
+    cr_assert_arr_eq(p.bytes, bytes + 12, 12);
+    cnn_source_close(s);
+    s = open_source(folder, CNN_VALIDATION, wish_of(3, 2, 2, 5));
+    cr_assert(cnn_source_label(s, 0) == 2 && cnn_source_label(s, 1) == 3);
+    cr_assert_eq(cnn_source_read(s, 1, &p), 1);
+    cr_assert(p.channels == 1 && p.height == 3 && p.width == 4 && !p.bytes);
+    cr_assert_arr_eq(p.values, floats + 12, 12 * sizeof *floats);
+    cnn_source_close(s);
+    s = open_source(folder, CNN_TEST, wish_of(3, 2, 2, 5));
+    cr_assert_eq(cnn_source_read(s, 0, &p), 1);
+    cr_assert(p.channels == 3 && p.height == 2 && p.width == 2);
+    for (int i = 0; i < 12; i++)
+        cr_assert_eq(p.values[i], (float)doubles[i]);
+    cnn_source_close(s);
+    cnn_picture_free(&p);
+    free(folder);
+}
+
+Test(formats, arrays_that_are_wrong)
+{
+    char    *folder = fresh("npy-wrong");
+    uint8_t  bytes[48] = {0};
+    float    floats[12] = {0, NAN};
+    cnn_wish wish = wish_of(3, 2, 2, 5);
+    const struct { const char *file, *type, *shape; size_t size; const char *part; } cases[] = {
+        {"x.npy", ">f4", "(2, 3, 2, 2)", 48, "x.npy: its elements have a type that is not read"},
+        {"x.npy", "<f2", "(2, 3, 2, 2)", 24, "x.npy: its elements have a type that is not read"},
+        {"x.npy", "|O", "(2, 3, 2, 2)", 24, "x.npy: its elements have a type that is not read"},
+        {"x.npy", "<i4", "(2, 3, 2)", 48, "x.npy: pictures are bytes or real numbers"},
+        {"x.npy", "|u1", "(2, 3, 2, 2)", 23, "x.npy: the file ends early: its shape needs 24 bytes, it has 23"},
+        {"x.npy", "|u1", "(2, 3, 2, 2)", 25, "x.npy: the file ends late"},
+        {"x.npy", "|u1", "()", 1, "x.npy: its shape is not one of 1 to 4 sizes above 0"},
+        {"x.npy", "|u1", "(2, 0)", 0, "x.npy: its shape is not one of"},
+        {"x.npy", "|u1", "(2, 1, 1, 1, 1)", 2, "x.npy: its shape is not one of"},
+        {"x.npy", "|u1", "(4294967296, 4294967296, 16)", 2, "x.npy: its shape is not one of"},
+        {"x.npy", "|u1", "(-2, 3)", 6, "x.npy: its shape is not one of"},
+        {"x.npy", "|u1", "(2, 3", 6, "x.npy: its shape is not one of"},
+        {"x.npy", "|u1", "(3, 3, 2, 2)", 36, "x.npy: holds 3 pictures, but there are 2 labels"},
+        {"x.npy", "|u1", "(2, 5)", 10, "x.npy: its shape is 2x5, the network takes 3x2x2"},
+        {"x.npy", "|u1", "(2, 2, 2, 3)", 24, "x.npy: its shape is 2x2x2x3, which has the channels last"},
+        {"x.npy", "|u1", "(2, 4, 2, 2)", 32, "x.npy: its pictures are 4x2x2, the network takes 3x2x2"},
+        {"y.npy", "<f4", "(2,)", 8, "y.npy: labels are integers, one a picture"},
+        {"y.npy", "|u1", "(2, 2)", 4, "y.npy: labels are integers, one a picture"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_npy(folder, "x.npy", "|u1", "(2, 3, 2, 2)", bytes, 24);
+        write_npy(folder, "y.npy", "|u1", "(2,)", bytes, 2);
+        write_npy(folder, cases[i].file, cases[i].type, cases[i].shape, bytes, cases[i].size);
+        refuse(folder, CNN_TRAIN, wish, cases[i].part);
+    }
+    write_npy(folder, "y.npy", "|i1", "(2,)", "\0\xff", 2);
+    refuse(folder, CNN_TRAIN, wish, "y.npy: label -1 of picture 1 is below 0");
+    write_npy(folder, "y.npy", "<u8", "(2,)", "\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", 16);
+    refuse(folder, CNN_TRAIN, wish, "y.npy: label 9223372036854775807 of picture 1 is beyond the network's 5 classes");
+    write_whole(in(folder, "y.npy"), "\x93NUMPY\1\0\xff\xff{}", 12);
+    refuse(folder, CNN_TRAIN, wish, "y.npy: the header of a .npy file is damaged");
+    write_whole(in(folder, "y.npy"), "\x93NUMPY\1\0\2\0{}", 12);
+    refuse(folder, CNN_TRAIN, wish, "y.npy: the header is not one that NumPy writes");
+    write_whole(in(folder, "y.npy"), "no array at all", 15);
+    refuse(folder, CNN_TRAIN, wish, "y.npy: not a .npy file");
+    unlink(in(folder, "y.npy"));
+    refuse(folder, CNN_TRAIN, wish, "has neither y.npy nor train.safetensors");
+
+    cnn_picture p = {0};
+    write_npy(folder, "x.npy", "<f4", "(2, 1, 2, 3)", floats, 48);
+    write_npy(folder, "y.npy", "|u1", "(2,)", bytes, 2);
+    cnn_source *s = open_source(folder, CNN_TEST, wish);
+    cr_assert(cnn_source_whole(s));
+    cr_assert_eq(cnn_source_read(s, 1, &p), 1);
+    cr_assert_eq(cnn_source_read(s, 0, &p), 0);
+    cr_assert(strstr(p.cause, "x.npy: picture 0 has a value that is not finite"), "%s", p.cause);
+    cnn_source_close(s);
+    cnn_picture_free(&p);
+    free(folder);
+}
+
+/* A safetensors file of one array x of 2 x 1 x 2 x 2 floats and one of labels, with names that begin with `prefix`. */
+static void write_tensors(const char *path, const char *prefix)
+{
+    char head[512], bytes[1024];
+    int length = snprintf(head, sizeof head, "{\"%1$sx\":{\"dtype\":\"F32\",\"shape\":[2,1,2,2],\"data_offsets\":[0,32]},"
+                          "\"%1$sy\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[32,48]}}", prefix);
+    memcpy(bytes, &(uint64_t){(uint64_t)length}, 8);
+    memcpy(bytes + 8, head, (size_t)length);
+    memcpy(bytes + 8 + length, (float[]){1, 2, 3, 4, 5, 6, 7, 8}, 32);
+    memcpy(bytes + 40 + length, (int64_t[]){1, 0}, 16);
+    write_whole(path, bytes, 56 + (size_t)length);
+}
+
+Test(formats, safetensors)
+{
+    char       *folder = fresh("safetensors");
+    cnn_picture p = {0};
+    cnn_wish    wish = wish_of(1, 2, 2, 2);
+    const struct { const char *file, *prefix, *name; int whole; } cases[] = {
+        {"train.safetensors", "", "", 0}, {"own.safetensors", "train_", "own.safetensors", 0},
+        {"all.safetensors", "", "all.safetensors", 1}};
+
+    for (int i = 0; i < 3; i++) {
+        write_tensors(in(folder, cases[i].file), cases[i].prefix);
+        cnn_source *s = open_source(in(folder, cases[i].name), CNN_TRAIN, wish);
+        cr_assert(cnn_source_size(s) == 2 && cnn_source_label(s, 0) == 1 && cnn_source_label(s, 1) == 0);
+        cr_assert_eq(cnn_source_whole(s), cases[i].whole);
+        cr_assert_eq(cnn_source_read(s, 1, &p), 1);
+        cr_assert(p.values[0] == 5 && p.values[3] == 8);
+        cnn_source_close(s);
+    }
+    refuse(in(folder, "own.safetensors"), CNN_TEST, wish, "has no tensor 'test_x'");
+    refuse(folder, CNN_TEST, wish, "has neither test_x.npy nor test.safetensors");
+    refuse(in(folder, "none.safetensors"), CNN_TEST, wish, "cannot be opened: No such file");
+    write_whole(in(folder, "train.safetensors"), "\x10\0\0\0\0\0\0\0{", 9);
+    refuse(folder, CNN_TRAIN, wish, "train.safetensors");
+    cnn_picture_free(&p);
+    free(folder);
+}
+
+/* ---- folders of pictures ------------------------------------------------------------------------------------------------- */
+
+#define PICTURES "tests/reference/pictures/"
+
+/* FOLDER/cat with two pictures, one of them in a folder of its own, and FOLDER/dog with one; and what is passed over. */
+static void write_classes(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    static const char *const folders[] = {"", "cat", "cat/more", "dog", ".hidden"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        mkdir(in(folder, folders[i]), 0700);
+    copy(PICTURES "rgb.png", in(folder, "cat/a.PNG"));
+    copy(PICTURES "420.jpg", in(folder, "cat/more/b.jpeg"));
+    copy(PICTURES "grey.jpg", in(folder, "dog/1.jpg"));
+    copy(PICTURES "rgb.png", in(folder, ".hidden/x.png"));
+    copy(PICTURES "rgb.png", in(folder, "dog/.x.png"));
+    write_whole(in(folder, "dog/notes.txt"), "1", 1);
+    write_whole(in(folder, "loose.jpg"), "1", 1);
+}
+
+Test(formats, folders_are_classes)
+{
+    char       *folder = fresh("classes");
+    cnn_picture p = {0}, reference = {0};
+
+    write_classes(folder);
+    cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 8, 8, 2));
+    cr_assert_eq(cnn_source_size(s), 3u);
+    cr_assert(cnn_source_label(s, 0) == 0 && cnn_source_label(s, 1) == 0 && cnn_source_label(s, 2) == 1);
+    cr_assert_str_eq(cnn_source_class(s, 0), "cat");
+    cr_assert_str_eq(cnn_source_class(s, 1), "dog");
+    cr_assert(cnn_source_whole(s) && strstr(cnn_source_text(s), "3 pictures of 2 classes in "));
+    cr_assert_eq(cnn_picture_read(&reference, PICTURES "420.jpg", both, 3), 1);
+    cr_assert_eq(cnn_source_read(s, 1, &p), 1);
+    cr_assert(p.channels == 3 && p.height == reference.height && p.width == reference.width);
+    cr_assert_arr_eq(p.bytes, reference.bytes, (size_t)(3 * p.height * p.width));
+    cr_assert_eq(cnn_source_read(s, 2, &p), 1);
+    cr_assert_eq(p.channels, 1);
+    cnn_source_close(s);
+    s = open_source(folder, CNN_TEST, wish_of(1, 8, 8, 2));
+    cr_assert_eq(cnn_source_read(s, 0, &p), 1);
+    cr_assert_eq(p.channels, 1, "a network of one channel sees grey");
+    cnn_source_close(s);
+    cnn_picture_free(&p);
+    cnn_picture_free(&reference);
+    free(folder);
+}
+
+Test(formats, folders_of_splits)
+{
+    char    *folder = fresh("splits");
+    cnn_wish wish = wish_of(3, 8, 8, 2);
+
+    write_classes(in(folder, "train"));
+    refuse(folder, CNN_TEST, wish, "has no folder test or val\n  help: put pictures there, or keep a share of train/ with "
+           "--validation 0.1");
+    write_classes(in(folder, "val"));
+    unlink(in(folder, "val/cat/a.PNG"));
+    cnn_source *s = open_source(folder, CNN_TEST, wish);
+    cr_assert(cnn_source_size(s) == 2 && !cnn_source_whole(s) && strstr(cnn_source_text(s), "/val"));
+    cnn_source_close(s);
+
+    mkdir(in(folder, "test"), 0700);                    /* only dogs: they keep their number */
+    mkdir(in(folder, "test/dog"), 0700);
+    copy(PICTURES "rgb.png", in(folder, "test/dog/1.png"));
+    s = open_source(folder, CNN_TEST, wish);
+    cr_assert(cnn_source_size(s) == 1 && cnn_source_label(s, 0) == 1 && strstr(cnn_source_text(s), "/test"));
+    cnn_source_close(s);
+    s = open_source(folder, CNN_VALIDATION, wish);
+    cr_assert(strstr(cnn_source_text(s), "/val"));
+    cnn_source_close(s);
+    mkdir(in(folder, "test/dgo"), 0700);
+    refuse(folder, CNN_TEST, wish, "/test/dgo: train has no folder of that name, so it is no class");
+    free(folder);
+}
+
+Test(formats, folders_that_do_not_fit)
+{
+    char    *folder = fresh("folders-wrong");
+    cnn_wish wish = wish_of(3, 8, 8, 2);
+
+    mkdir(in(folder, "cat"), 0700);
+    refuse(folder, CNN_TRAIN, wish, "there is no picture (.jpg, .jpeg, .png) in its folders");
+    write_classes(folder);
+    refuse(folder, CNN_TRAIN, wish_of(3, 8, 8, 1), "its 2 folders are as many classes, and the network has 1 outputs\n"
+           "  help: compile the network with 2 classes (cnnc -D classes=2");
+    refuse(folder, CNN_TRAIN, wish_of(4, 8, 8, 2), "the network takes 4x8x8\n  help: compile the network with cnnc --input "
+           "3x8x8");
+    wish.decoders = only_png;
+    refuse(folder, CNN_TRAIN, wish, "has JPEG files, which this trainer cannot decode\n  help: compile the trainer with cnnc "
+           "--with=jpeg,png");
+    wish.decoders = NULL;
+    unlink(in(folder, "cat/a.PNG"));
+    refuse(folder, CNN_TRAIN, wish, "compile the trainer with cnnc --with=jpeg");
+    symlink("..", in(folder, "cat/up"));
+    wish.decoders = both;
+    refuse(folder, CNN_TRAIN, wish, "more than 16 folders in each other, or too long a path");
+    free(folder);
+}
+
+/* ---- validation ---------------------------------------------------------------------------------------------------------- */
+
+/* Every picture is in exactly one of the two, the same ones each time; another seed keeps others. */
+Test(formats, a_share_for_validation)
+{
+    cnn_wish wish = {.input = {1, 1, 4, 4}, .classes = 2048, .seed = 3, .validation = 0.1};
+    int      times[2048] = {0}, other = 0;
+
+    for (int turn = 0; turn < 2; turn++)
+        for (cnn_split split = CNN_TRAIN; split <= CNN_VALIDATION; split++) {
+            cnn_source *s = open_source("synthetic", split, wish);
+            cr_assert_eq(cnn_source_size(s), split == CNN_TRAIN ? 1843u : 205u);
+            for (size_t i = 0; i < cnn_source_size(s); i++) {
+                times[cnn_source_label(s, i)] += split == CNN_TRAIN ? 1 : 100;      /* the label is the picture's number */
+                cr_assert(i == 0 || cnn_source_label(s, i) > cnn_source_label(s, i - 1));
+            }
+            cnn_source_close(s);
+        }
+    for (int i = 0; i < 2048; i++)
+        cr_assert(times[i] == 2 || times[i] == 200, "picture %d: %d", i, times[i]);
+    wish.seed = 4;
+    cnn_source *s = open_source("synthetic", CNN_VALIDATION, wish);
+    for (size_t i = 0; i < cnn_source_size(s); i++)
+        other += times[cnn_source_label(s, i)] == 2;
+    cr_assert_gt(other, 150);
+    cnn_source_close(s);
+    s = open_source("synthetic", CNN_TEST, wish);
+    cr_assert_eq(cnn_source_size(s), 512u, "the test split is not touched");
+    cnn_source_close(s);
+}
+
+Test(formats, validation_leaves_pictures_to_train_on)
+{
+    char    *folder = fresh("validation");
+    cnn_wish wish = wish_of(3, 8, 8, 2);
+
+    write_classes(folder);
+    wish.validation = 0.9;
+    refuse(folder, CNN_TRAIN, wish, "0.9 of its 3 pictures for validation leave none to train on");
+    wish.validation = 0.01;                             /* at least one */
+    cnn_source *s = open_source(folder, CNN_VALIDATION, wish);
+    cr_assert_eq(cnn_source_size(s), 1u);
+    cnn_source_close(s);
+    s = open_source(folder, CNN_TRAIN, wish);
+    cr_assert_eq(cnn_source_size(s), 2u);
+    cnn_source_close(s);
+    free(folder);
+}
