@@ -428,7 +428,8 @@ void write_parts(Emitter *e, const CommonParts *parts)
     for (int i = 0; i < parts->count; i++) {
         const CommonPart *part = &parts->items[i];
         raw(e, "/* %s */", part->comment);
-        raw(e, "static __attribute__((noinline)) void %s(%s)", part->name, part->parameters);
+        raw(e, "static %s void %s(%s)", part->inlined ? "inline __attribute__((always_inline))" : "__attribute__((noinline))",
+            part->name, part->parameters);
         raw(e, "%s", part->body);
     }
 }

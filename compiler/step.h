@@ -218,7 +218,7 @@ void     comment(Emitter *, const char *format);                /* a comment lin
 char    *emitter_text(Emitter *);                       /* everything so far                                        */
 
 /* Parts of functions that several kernels have in common, written once before all kernels. */
-typedef struct { const char *name, *comment, *parameters, *body; } CommonPart;
+typedef struct { const char *name, *comment, *parameters, *body; bool inlined; } CommonPart;
 typedef LIST(CommonPart) CommonParts;
 void     share_parts(Emitter *, CommonParts *);            /* where the emitter's kernels put theirs                   */
 

@@ -143,9 +143,10 @@ void block(Emitter *);          /* { ... }: names declared inside end with it   
 /* A function that every kernel with the same need calls: the same text is written once, before the kernels. `body` holds
  * its statements (part_body(e) begins one with e's bindings); `parameters` is a template, "const real X[4][16], int n".
  * Returns the function's name, `name` or, where another part has it, with a number behind. It is not inlined: a part is a
- * phase of a kernel, a block of tiles, not a few instructions. */
+ * phase of a kernel, a block of tiles, not a few instructions. An inlined_part is: one whose results stay in registers. */
 Emitter    *part_body(Emitter *e);
 const char *shared_part(Emitter *e, const char *name, const char *comment, const char *parameters, Emitter *body);
+const char *inlined_part(Emitter *e, const char *name, const char *comment, const char *parameters, Emitter *body);
 
 /* Stores the vector expression `value` as output pixel (n, block, i, j) of operand Y or dX (`role`), after all that
  * kernel->fuses asks for, and after adding what is there where kernel->adds. */
