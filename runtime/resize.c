@@ -33,6 +33,7 @@ struct cnn_resize {
     cnn_box box;
     Axis    across, down;
     int     first_row, rows;    /* of the box, that the window needs */
+    cnn_real unit[256];         /* unit[b] = b / 255: a table is faster than a division */
 };
 
 static void free_axis(Axis *a)
@@ -109,6 +110,8 @@ cnn_resize *cnn_resize_new(const cnn_view *v)
     if (!r)
         return NULL;
     r->box = v->box;
+    for (int b = 0; b < 256; b++)
+        r->unit[b] = (cnn_real)b / 255;
     if (!make_axis(&r->across, v->box.width, v->all_width, v->left, v->width) ||
         !make_axis(&r->down, v->box.height, v->all_height, v->top, v->height)) {
         cnn_resize_free(r);
@@ -147,8 +150,8 @@ static float weigh_values(const Axis *a, int i, const float *pixel, size_t strid
     return (float)(sum / (1 << POINT));
 }
 
-/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. */
-#define RESIZE_PLANE(NAME, PIXEL, WEIGH, UNIT)                                                                         \
+/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. NUMBER(p) is pixel p as a number. */
+#define RESIZE_PLANE(NAME, PIXEL, WEIGH, NUMBER)                                                                       \
     void NAME(const cnn_resize *r, const PIXEL *in, size_t stride, void *scratch, cnn_real *out)                       \
     {                                                                                                                  \
         const Axis   *across = &r->across, *down = &r->down;                                                           \
@@ -166,12 +169,18 @@ static float weigh_values(const Axis *a, int i, const float *pixel, size_t strid
         }                                                                                                              \
         for (int y = 0; y < down->out; y++, out += width) {                                                            \
             const PIXEL *row = rows + (size_t)(down->first[y] - r->first_row) * stride;                                \
-            for (size_t x = 0; x < width; x++)                                                                         \
-                out[x] = (cnn_real)(down->same ? row[x] : WEIGH(down, y, row + x, stride)) / UNIT;                     \
+            if (down->same)                                                                                            \
+                for (size_t x = 0; x < width; x++)                                                                     \
+                    out[x] = NUMBER(row[x]);                                                                           \
+            else                                                                                                       \
+                for (size_t x = 0; x < width; x++)                                                                     \
+                    out[x] = NUMBER(WEIGH(down, y, row + x, stride));                                                  \
         }                                                                                                              \
     }
-RESIZE_PLANE(cnn_resize_bytes, uint8_t, weigh_bytes, 255)
-RESIZE_PLANE(cnn_resize_values, float, weigh_values, 1)
+#define UNIT(byte)   r->unit[byte]
+#define ITSELF(real) (cnn_real)(real)
+RESIZE_PLANE(cnn_resize_bytes, uint8_t, weigh_bytes, UNIT)
+RESIZE_PLANE(cnn_resize_values, float, weigh_values, ITSELF)
 
 void cnn_resize_free(cnn_resize *r)
 {
