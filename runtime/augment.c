@@ -126,6 +126,7 @@ void cnn_augment_draw(const cnn_augment *a, uint64_t seed, uint32_t epoch, size_
                       int height, int width, cnn_changes *c)
 {
     const Source s = {seed ^ AUGMENT, picture, epoch};
+    const int    crop = a ? (int)a->crop : 0;
     uint32_t     words[4];
 
     *c = (cnn_changes){.box = {0, 0, size[0], size[1]}, .brightness = 1, .contrast = 1, .share = 1};
@@ -136,15 +137,15 @@ void cnn_augment_draw(const cnn_augment *a, uint64_t seed, uint32_t epoch, size_
 
     draw(&s, PLACES, words);
     c->flip = a->flip && words[0] >> 31;
-    c->down = below(words[1], 2 * a->crop + 1) - a->crop;
-    c->right = below(words[2], 2 * a->crop + 1) - a->crop;
+    c->down = below(words[1], 2 * crop + 1) - crop;
+    c->right = below(words[2], 2 * crop + 1) - crop;
 
     c->contrast_first = (int)(words[3] >> 31);
     draw(&s, COLOURS, words);
     c->brightness = draw_factor(words[0], a->brightness);
     c->contrast = draw_factor(words[1], a->contrast);
     if (a->cutout > 0)
-        c->cut = square(below(words[2], height), below(words[3], width), a->cutout, height, width);
+        c->cut = square(below(words[2], height), below(words[3], width), (int)a->cutout, height, width);
     if (a->mixup > 0)
         c->share = draw_share(&s, a->mixup);
 }

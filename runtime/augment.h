@@ -17,10 +17,10 @@ typedef struct { int top, left, height, width; } cnn_box;       /* of pixels */
 /* What may happen: all zero changes nothing. */
 typedef struct {
     int    flip;                /* 1: every other picture is mirrored, left to right                                  */
-    int    crop;                /* black pixels put around a picture, of which a window of H x W is taken (padded crop) */
+    long   crop;                /* black pixels put around a picture, of which a window of H x W is taken             */
     double least, most;         /* share of the picture's area in a box of random place and shape; most 0: off        */
     double brightness, contrast;/* factors are drawn from [max(0, 1 - x), 1 + x)                                      */
-    int    cutout;              /* side of a square that is put to 0 in the normalised picture                        */
+    long   cutout;              /* side of a square that is put to 0 in the normalised picture                        */
     double mixup;               /* alpha of Beta(alpha, alpha), a picture's share in a mixture of two                 */
 } cnn_augment;
 

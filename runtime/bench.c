@@ -97,8 +97,8 @@ int cnn_bench(cnn_session *s)
     if (!ready)
         cnn_error("there is not enough memory");
 
+    ready = ready && cnn_session_random_batch(s);
     if (ready) {
-        cnn_session_random_batch(s);
         double update = 0, macs = 0;
         cnn_profile profile = {seconds, 0};
         for (int i = 0; i < WARM_UP; i++)

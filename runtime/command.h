@@ -27,8 +27,9 @@ typedef struct {
     void              *net;                     /* these are filled in by cnn_session_open                          */
     int                input[4], batch, classes;
     size_t             pixels;                  /* values of one picture: C x H x W                                 */
-    cnn_real          *x, *logits;              /* batch x C x H x W; batch x classes                               */
-    int32_t           *labels;                  /* batch                                                            */
+    cnn_real          *logits;                  /* batch x classes                                                  */
+    cnn_real          *x;                       /* of a random batch (cnn_session_random_batch): batch x C x H x W  */
+    int32_t           *labels;                  /* likewise                                                         */
     cnn_safetensors   *state;                   /* of a resumed run: options may point into it                      */
 } cnn_session;
 
@@ -36,11 +37,17 @@ typedef struct {
 int  cnn_session_open(cnn_session *);
 void cnn_session_close(cnn_session *);
 
-/* Fills x with normal deviates and labels with classes, both set by options.seed: work for bench and gradcheck. */
-void cnn_session_random_batch(cnn_session *);
+/* Makes x of normal deviates and labels of classes, both set by options.seed: work for bench and gradcheck. 1, or 0 after
+ * cnn_error. */
+int  cnn_session_random_batch(cnn_session *);
 
-/* Opens a split of options.data for the network. NULL after cnn_error. */
-cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split);
+/* Opens a split of options.data for the network, its pictures changed as `augment` says (NULL: as they are). NULL after
+ * cnn_error. */
+cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split, const cnn_augment *augment);
+
+/* Loads batches [first, end), counted from the beginning of epoch 0: shuffled, whole, with all changes where `training`,
+ * else one epoch in the order of the data. NULL after cnn_error. */
+struct cnn_loader *cnn_session_loader(const cnn_session *, cnn_dataset *, int training, long first, long end);
 
 /* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
 long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);

@@ -121,7 +121,7 @@ void cnn_resize_bytes(const cnn_resize *, const uint8_t *in, size_t stride, void
 void cnn_resize_values(const cnn_resize *, const float *in, size_t stride, void *scratch, cnn_real *out);
 void cnn_resize_free(cnn_resize *);                             /* NULL is allowed                                    */
 
-/* ---- dataset.c: batches for one network -------------------------------------------------------------------------- */
+/* ---- dataset.c: pictures for one network ------------------------------------------------------------------------- */
 
 typedef struct cnn_dataset cnn_dataset;
 
@@ -151,16 +151,6 @@ void cnn_reader_free(cnn_reader *);
  * cnn_source_read, with the cause in reader->picture; where wish->skip_bad, a bad picture is black, its label is -1, and
  * 1 is returned. Several threads may read at once, each with a reader of its own. */
 int  cnn_dataset_picture(cnn_dataset *, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *out, int32_t *label);
-
-/* Writes pictures index[0..count) into x, count x C x H x W, and their labels (NULL: none). Every index is below the
- * size. The values do not depend on the number of threads, of which at most those are used that OpenMP allowed when the
- * data set was opened. 1, or 0 after cnn_error about the first picture of the batch that cannot be read. One call at a
- * time for one data set.                                                                                             */
-int  cnn_dataset_batch(cnn_dataset *, const size_t *index, int count, cnn_real *x, int32_t *labels);
-
-/* Puts the next pictures of a batch in the place of those that were left out (label -1). 1, or 0 after cnn_error where
- * none could be read. */
-int  cnn_dataset_complete(const cnn_dataset *, int count, cnn_real *x, int32_t *labels);
 
 size_t cnn_dataset_left_out(const cnn_dataset *);               /* pictures that were found bad so far                */
 

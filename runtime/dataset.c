@@ -1,4 +1,4 @@
-/* dataset.c - a split as batches for one network: what a source (source.c) reads, in the network's size and as numbers.
+/* dataset.c - a split as one network is shown it: what a source (source.c) reads, in the network's size and as numbers.
  *
  * A picture goes: read; the part that is shown, resized (resize.c), a byte b becoming b / 255 as in torchvision's
  * ToTensor; shifted and mirrored; its colours changed; its cut taken out (augment.c). Real numbers are taken as they are.
@@ -8,7 +8,6 @@
 #include "data.h"
 #include "error.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,20 +21,16 @@ struct cnn_dataset {
     uint64_t    seed;
     size_t      size;
     char      (*numbers)[12];   /* "0", "1", ... for all classes */
-    cnn_reader *readers;        /* one for each thread of a batch */
-    int         threads;
-    uint8_t    *bad;            /* 1: picture i cannot be read and is left out; NULL: such a picture is an error */
+    _Atomic uint8_t *bad;            /* 1: picture i cannot be read and is left out; NULL: such a picture is an error */
 };
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static int make_rooms(cnn_dataset *d, const cnn_wish *wish)
 {
-    d->threads = omp_get_max_threads();
-    d->readers = calloc((size_t)d->threads, sizeof *d->readers);
     d->numbers = calloc((size_t)d->classes, sizeof *d->numbers);
     d->bad = wish->skip_bad ? calloc(d->size, 1) : NULL;
-    if (!d->readers || !d->numbers || (wish->skip_bad && !d->bad)) {
+    if (!d->numbers || (wish->skip_bad && !d->bad)) {
         cnn_error("no memory for a data set of %zu pictures and %d classes\nclose other programs", d->size, d->classes);
         return 0;
     }
@@ -205,13 +200,7 @@ static int convert(const cnn_dataset *d, cnn_reader *r, cnn_real *out)
 
 int cnn_dataset_picture(cnn_dataset *d, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *out, int32_t *label)
 {
-    uint8_t bad = 0;
-
-    if (d->bad) {
-#pragma omp atomic read
-        bad = d->bad[i];
-    }
-    int status = bad ? 0 : cnn_source_read(d->source, i, &reader->picture);
+    int status = d->bad && d->bad[i] ? 0 : cnn_source_read(d->source, i, &reader->picture);
 
     const cnn_picture *p = &reader->picture;
     *label = cnn_source_label(d->source, i);
@@ -222,70 +211,9 @@ int cnn_dataset_picture(cnn_dataset *d, size_t i, uint32_t epoch, cnn_reader *re
     }
     if (status < 0 || !d->bad)
         return status;
-#pragma omp atomic write
     d->bad[i] = 1;
     *label = -1;
     memset(out, 0, (size_t)d->channels * (size_t)d->height * (size_t)d->width * sizeof *out);
-    return 1;
-}
-
-/* ---- a batch ----------------------------------------------------------------------------------------------------- */
-
-/* Reads the picture that could not be read once more, for its cause. 1 where it can be read now. */
-static int report(cnn_dataset *d, size_t i, cnn_real *out, int32_t *label)
-{
-    cnn_reader *r = &d->readers[0];
-
-    if (cnn_dataset_picture(d, i, 0, r, out, label) == 1)
-        return 1;
-    cnn_error("%s\n%s", r->picture.cause, r->picture.mend);
-    return 0;
-}
-
-int cnn_dataset_batch(cnn_dataset *d, const size_t *index, int count, cnn_real *x, int32_t *labels)
-{
-    const size_t picture = (size_t)d->channels * (size_t)d->height * (size_t)d->width;
-    int          good = 0;
-
-    while (good < count) {                      /* once, unless a picture cannot be read at first */
-        int first = count, begin = good;
-
-#pragma omp parallel for num_threads(d->threads) schedule(static) reduction(min : first)
-        for (int i = begin; i < count; i++) {
-            int32_t label;
-            int status = cnn_dataset_picture(d, index[i], 0, &d->readers[omp_get_thread_num()], x + (size_t)i * picture,
-                                             labels ? &labels[i] : &label);
-            if (status != 1 && i < first)
-                first = i;
-        }
-        int32_t label;
-        if (first < count && !report(d, index[first], x + (size_t)first * picture, labels ? &labels[first] : &label))
-            return 0;
-        good = first + 1;
-    }
-    return 1;
-}
-
-int cnn_dataset_complete(const cnn_dataset *d, int count, cnn_real *x, int32_t *labels)
-{
-    const size_t picture = (size_t)d->channels * (size_t)d->height * (size_t)d->width;
-
-    for (int i = 0; i < count; i++) {
-        int other = 1;
-
-        while (labels[i] < 0 && other < count && labels[(i + other) % count] < 0)
-            other++;
-        if (labels[i] >= 0)
-            continue;
-        if (other == count) {
-            cnn_error("%s: no picture of a batch can be read\nlook at them, and leave out --skip-bad-pictures to see why",
-                      cnn_dataset_text(d));
-            return 0;
-        }
-        other = (i + other) % count;
-        memcpy(x + (size_t)i * picture, x + (size_t)other * picture, picture * sizeof *x);
-        labels[i] = labels[other];
-    }
     return 1;
 }
 
@@ -293,9 +221,6 @@ void cnn_dataset_close(cnn_dataset *d)
 {
     if (!d)
         return;
-    for (int i = 0; d->readers && i < d->threads; i++)
-        cnn_reader_free(&d->readers[i]);
-    free(d->readers);
     free(d->numbers);
     free(d->bad);
     cnn_source_close(d->source);

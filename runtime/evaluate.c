@@ -4,6 +4,7 @@
  */
 #include "command.h"
 #include "error.h"
+#include "loader.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -33,6 +34,8 @@ int cnn_best_class(const cnn_real *logits, int classes, double *probability)
 void cnn_score_add(cnn_score *score, const cnn_real *logits, const int32_t *labels, int count, int classes)
 {
     for (int n = 0; n < count; n++, logits += classes) {
+        if (labels[n] < 0)              /* left out */
+            continue;
         int best = cnn_best_class(logits, classes, NULL);
         score->loss += log_sum_exp(logits, classes, (double)logits[best]) - (double)logits[labels[n]];
         score->correct += best == labels[n];
@@ -40,43 +43,32 @@ void cnn_score_add(cnn_score *score, const cnn_real *logits, const int32_t *labe
     }
 }
 
-/* Computes the logits of batch `batch` of a split, in the order of the data; the number of its pictures, or 0 after
- * cnn_error. */
-static int predict_batch(cnn_session *s, cnn_dataset *data, size_t *index, long batch)
+/* The loader of all batches of a split that are used, in the order of the data. NULL after cnn_error. */
+static cnn_loader *open_loader(const cnn_session *s, cnn_dataset *data)
 {
-    size_t first = (size_t)batch * (size_t)s->batch, left = cnn_dataset_size(data) - first;
-    int count = left < (size_t)s->batch ? (int)left : s->batch;
-    for (int n = 0; n < count; n++)
-        index[n] = first + (size_t)n;
-    if (!cnn_dataset_batch(data, index, count, s->x, s->labels))
-        return 0;
-    memset(s->x + (size_t)count * s->pixels, 0, (size_t)(s->batch - count) * s->pixels * sizeof *s->x);
-    s->network->predict(s->net, s->x, s->logits);
-    return count;
-}
-
-static size_t *batch_index(const cnn_session *s)
-{
-    size_t *index = calloc((size_t)s->batch, sizeof *index);
-    if (index == NULL)
-        cnn_error("there is not enough memory");
-    return index;
+    return cnn_session_loader(s, data, 0, 0, cnn_session_batches(s, data, 0));
 }
 
 int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score)
 {
-    long batches = cnn_session_batches(s, data, 0), batch = 0;
-    size_t *index = batch_index(s);
-    if (index == NULL)
+    long batches = cnn_session_batches(s, data, 0), done = 0;
+    cnn_loader *loader = open_loader(s, data);
+    const cnn_batch *batch = NULL;
+    if (loader == NULL)
         return 0;
     cnn_progress progress = cnn_progress_begin(label, 0, batches, s->batch);
-    for (int count; batch < batches && !cnn_signal && (count = predict_batch(s, data, index, batch)) > 0; batch++) {
-        cnn_score_add(score, s->logits, s->labels, count, s->classes);
-        cnn_progress_show(&progress, batch + 1, "");
+    for (; done < batches && !cnn_signal && (batch = cnn_loader_next(loader)) != NULL; done++) {
+        s->network->predict(s->net, batch->x, s->logits);
+        cnn_score_add(score, s->logits, batch->labels, batch->count, s->classes);
+        cnn_progress_show(&progress, done + 1, "");
     }
     cnn_progress_end(&progress);
-    free(index);
-    return batch == batches;
+    if (done < batches && !cnn_signal)
+        cnn_loader_report(loader);
+    else if (done == batches && score->pictures == 0)
+        cnn_error("%s: none of them can be read\nleave out --skip-bad-pictures to see why", cnn_dataset_text(data));
+    cnn_loader_close(loader);
+    return done == batches && score->pictures > 0;
 }
 
 /* ---- the commands ------------------------------------------------------------------------------------------------ */
@@ -93,7 +85,7 @@ static cnn_dataset *open_weights_and_data(cnn_session *s)
     }
     if (!cnn_session_open(s) || cnn_session_load(s, weights, CNN_ALLOW_UNEXPECTED) < 0)
         return NULL;
-    return cnn_session_data(s, (cnn_split)s->options.split);
+    return cnn_session_data(s, (cnn_split)s->options.split, NULL);
 }
 
 int cnn_eval(cnn_session *s)
@@ -139,14 +131,14 @@ static int dump(const char *folder, const char *name, const cnn_real *values, in
     return cnn_path(path, folder, file) && cnn_npy_write(path, values, rank, shape);
 }
 
-static int dump_layers(const cnn_session *s)
+static int dump_layers(const cnn_session *s, const cnn_real *x)
 {
     const char *folder = s->options.dump;
     for (int i = 0; i < s->facts->layer_count; i++)
         if (!s->network->output(s->net, i))
             return cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc "
                              "--keep-layers, or with -O0", s->facts->layers[i].name), 0;
-    int written = cnn_make_folder(folder) && dump(folder, "input", s->x, 4, s->input);
+    int written = cnn_make_folder(folder) && dump(folder, "input", x, 4, s->input);
     for (int i = 0; written && i < s->facts->layer_count; i++) {
         const cnn_layer *layer = &s->facts->layers[i];
         written = dump(folder, layer->name, s->network->output(s->net, i), layer->rank, layer->shape);
@@ -157,18 +149,24 @@ static int dump_layers(const cnn_session *s)
 int cnn_predict(cnn_session *s)
 {
     cnn_dataset *data = open_weights_and_data(s);
-    size_t *index = data ? batch_index(s) : NULL;
-    int going = index != NULL;
-    long batches = going ? cnn_session_batches(s, data, 0) : 0;
-    for (long batch = 0; going && batch < batches; batch++) {
-        int count = predict_batch(s, data, index, batch);
-        going = count > 0;
-        if (going && batch == 0 && s->options.dump)
-            going = dump_layers(s);
-        for (int n = 0; going && n < count; n++)
-            print_picture(s, data, batch * s->batch + n, s->logits + (size_t)n * (size_t)s->classes, s->labels[n]);
+    cnn_loader *loader = data ? open_loader(s, data) : NULL;
+    long batches = loader ? cnn_session_batches(s, data, 0) : 0;
+    int going = loader != NULL;
+    for (long i = 0; going && i < batches; i++) {
+        const cnn_batch *batch = cnn_loader_next(loader);
+        going = batch != NULL;
+        if (!going) {
+            cnn_loader_report(loader);
+            break;
+        }
+        s->network->predict(s->net, batch->x, s->logits);
+        if (i == 0 && s->options.dump)
+            going = dump_layers(s, batch->x);
+        for (int n = 0; going && n < batch->count; n++)
+            if (batch->labels[n] >= 0)
+                print_picture(s, data, i * s->batch + n, s->logits + (size_t)n * (size_t)s->classes, batch->labels[n]);
     }
-    free(index);
+    cnn_loader_close(loader);
     cnn_dataset_close(data);
     return going ? CNN_OK : CNN_FAILED;
 }

@@ -207,10 +207,9 @@ int cnn_gradcheck(cnn_session *s)
         s->options.tensor.items[s->options.tensor.count++] = "*";
     if (chosen == NULL || c.weights == NULL) {
         cnn_error("there is not enough memory");
-    } else if (cnn_session_match(s, "--tensor", &s->options.tensor, chosen)) {
+    } else if (cnn_session_match(s, "--tensor", &s->options.tensor, chosen) && cnn_session_random_batch(s)) {
         c.moved = c.weights + largest;
         c.gradient = c.moved + largest;
-        cnn_session_random_batch(s);
         move_vectors(s, c.weights, c.moved);
         int wrong = check_all(&c, chosen);
         if (SLOPES && !s->options.json)

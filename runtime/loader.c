@@ -298,13 +298,18 @@ const cnn_batch *cnn_loader_next(cnn_loader *l)
     else
         make_batch(l, p, batch);
     l->waited += cnn_seconds() - begin;
-    if (p->bad < INT_MAX) {
-        cnn_error("%s\n%s", p->cause, p->mend);
+    if (p->bad < INT_MAX)
         return NULL;
-    }
     l->taken = (cnn_batch){.count = p->count, .x = p->x, .labels = p->labels, .pictures = p->pictures,
                            .other = l->plan.mixed ? p->other : NULL, .share = l->plan.mixed ? p->share : NULL};
     return &l->taken;
+}
+
+void cnn_loader_report(cnn_loader *l)
+{
+    const Place *p = place_of(l, l->next - 1);
+
+    cnn_error("%s\n%s", p->cause, p->mend);
 }
 
 double cnn_loader_waited(const cnn_loader *l)

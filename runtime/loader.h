@@ -42,8 +42,10 @@ typedef struct cnn_loader cnn_loader;
 /* Begins to load. NULL after cnn_error where memory is short. Threads that cannot be had are done without. */
 cnn_loader *cnn_loader_open(const cnn_plan *);
 
-/* The next batch; waits until it is made. NULL after cnn_error about the first of its pictures that is bad. */
+/* The next batch; waits until it is made. NULL where one of its pictures is bad; cnn_loader_report then says by cnn_error
+ * which is the first, and why. */
 const cnn_batch *cnn_loader_next(cnn_loader *);
+void cnn_loader_report(cnn_loader *);
 
 double cnn_loader_waited(const cnn_loader *);           /* seconds that cnn_loader_next has taken so far              */
 

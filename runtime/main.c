@@ -56,7 +56,7 @@ static const struct argp_option version_option = {
 /* "(default: 0.9)" behind the text of an option that has one. */
 static void print_default(FILE *out, const cnn_session *s, int key)
 {
-    char room[40];
+    char room[CNN_OPTION_ROOM];
     const cnn_option *row = key >= FIRST_KEY ? cnn_option_row(key - FIRST_KEY) : NULL;
     const char *value = row && row->normal ? cnn_option_get(&s->options, row, 0, room) : NULL;
     if (value && row->kind == CNN_OPTION_REAL)

@@ -26,6 +26,27 @@ static const cnn_option rows[] = {
     {"limit-batches", "N", CNN_OPTION_INTEGER, FIELD(limit_batches), 0, MOST, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
      CNN_OF_RUN, "Use only the first N batches of each split; 0: all"},
 
+    {"resize-short", "PIXELS", CNN_OPTION_INTEGER, FIELD(resize_short), 0, 65535, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
+     CNN_OF_RUN, "Resize the shorter side of pictures to that many pixels, then cut out the middle (torchvision: 256 for "
+     "networks of 224); 0: cut off no more than the network's proportions ask for"},
+    {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, 0,
+     "Threads that prepare the next batches while the network computes; 0: none (default: as many as the machine has to "
+     "spare). Results do not depend on it"},
+
+    /* ---- random changes of the training pictures */
+    {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Mirror every other picture, left to right"},
+    {"crop", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.crop), 0, 4096, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Put that many black pixels around a picture and take a window of the old size at random"},
+    {"resized-crop", "LEAST[,MOST]", CNN_OPTION_RANGE, FIELD(augment.least), 0, 1, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Show a random box of that share of the picture's area (0.08: from 0.08 to 1), of a shape from 3:4 to 4:3"},
+    {"brightness", "X", CNN_OPTION_REAL, FIELD(augment.brightness), 0, 1000, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+     "Multiply by a random factor from 1 - X to 1 + X"},
+    {"contrast", "X", CNN_OPTION_REAL, FIELD(augment.contrast), 0, 1000, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+     "Multiply the distance from the mean grey by a random factor from 1 - X to 1 + X"},
+    {"cutout", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.cutout), 0, 65535, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Put a square of that side to 0, around a random pixel"},
+
     /* ---- recipe */
     {"epochs", "N", CNN_OPTION_INTEGER, FIELD(epochs), 0, 1000000, "10", CNN_FOR_TRAIN, CNN_OF_RUN,
      "Passes over the training set"},
@@ -60,8 +81,8 @@ static const cnn_option rows[] = {
     {"steps", "N", CNN_OPTION_INTEGER, FIELD(steps), 1, 1000000, "20", CNN_FOR_BENCH, 0, "Steps to time"},
     {"predict", NULL, CNN_OPTION_FLAG, FIELD(predict), 0, 0, NULL, CNN_FOR_BENCH, 0,
      "Time prediction instead of training"},
-    {"profile", NULL, CNN_OPTION_FLAG, FIELD(profile), 0, 0, NULL, CNN_FOR_BENCH, 0,
-     "Also print the time that each kernel takes"},
+    {"profile", NULL, CNN_OPTION_FLAG, FIELD(profile), 0, 0, NULL, CNN_FOR_BENCH | CNN_FOR_TRAIN, 0,
+     "Also print where the time goes: of each kernel (bench), or in waiting for data (train)"},
     {"tensor", "GLOB", CNN_OPTION_LIST, FIELD(tensor), 0, 0, NULL, CNN_FOR_GRADCHECK, 0,
      "Check only tensors whose name matches; may be repeated"},
     {"entries", "N", CNN_OPTION_INTEGER, FIELD(entries), 0, (double)LONG_MAX, "64", CNN_FOR_GRADCHECK, 0,
@@ -132,6 +153,26 @@ static int set_real(const cnn_option *row, double *field, const char *text, char
     return 1;
 }
 
+static int set_range(const cnn_option *row, double field[2], const char *text, char why[CNN_OPTION_MESSAGE])
+{
+    char *end;
+    double from = strtod(text, &end), to = row->most;
+    int numbers = *text != '\0' && *text != ',' && (*end == '\0' || *end == ',');
+    if (numbers && *end == ',') {
+        text = end + 1;
+        to = strtod(text, &end);
+        numbers = *text != '\0' && *end == '\0';
+    }
+    int none = from == 0 && (to == row->most || to == 0);
+    if (!numbers)
+        return refuse(why, "must be a number, or two with a comma between", 0, 0);
+    if (!none && !(from > row->least && from <= to && to <= row->most))
+        return refuse(why, "must be above %g, up to %g, and the smaller one first", row->least, row->most);
+    field[0] = from;
+    field[1] = none ? 0 : to;
+    return 1;
+}
+
 static int set_yes_no(int *field, const char *text, char why[CNN_OPTION_MESSAGE])
 {
     int yes = text == NULL || strcmp(text, "yes") == 0;
@@ -180,22 +221,29 @@ int cnn_option_set(cnn_options *o, const cnn_option *row, const char *text, char
     case CNN_OPTION_CHOICE:  return set_choice(row, field, text, why);
     case CNN_OPTION_INTEGER: return set_integer(row, field, text, why);
     case CNN_OPTION_REAL:    return set_real(row, field, text, why);
+    case CNN_OPTION_RANGE:   return set_range(row, field, text, why);
     case CNN_OPTION_TEXT:    return *(const char **)field = text, 1;
     case CNN_OPTION_LIST:    return add_item(field, text, why);
     }
     return 0;
 }
 
-static const char *choice_text(const cnn_option *row, int number, char room[40])
+static const char *choice_text(const cnn_option *row, int number, char room[CNN_OPTION_ROOM])
 {
     const char *word = row->value;
     for (; number > 0; number--)
         word += strcspn(word, "|") + 1;
-    snprintf(room, 40, "%.*s", (int)strcspn(word, "|"), word);
+    snprintf(room, CNN_OPTION_ROOM, "%.*s", (int)strcspn(word, "|"), word);
     return room;
 }
 
-const char *cnn_option_get(const cnn_options *o, const cnn_option *row, int k, char room[40])
+static const char *range_text(const double field[2], char room[CNN_OPTION_ROOM])
+{
+    snprintf(room, CNN_OPTION_ROOM, "%.17g,%.17g", field[0], field[1]);
+    return field[1] > 0 ? room : "0";
+}
+
+const char *cnn_option_get(const cnn_options *o, const cnn_option *row, int k, char room[CNN_OPTION_ROOM])
 {
     const void *field = (const char *)o + row->field;
     if (row->kind == CNN_OPTION_LIST)
@@ -204,8 +252,9 @@ const char *cnn_option_get(const cnn_options *o, const cnn_option *row, int k, c
         return NULL;
     switch (row->kind) {
     case CNN_OPTION_CHOICE:  return choice_text(row, *(const int *)field, room);
-    case CNN_OPTION_INTEGER: return snprintf(room, 40, "%ld", *(const long *)field), room;
-    case CNN_OPTION_REAL:    return snprintf(room, 40, "%.17g", *(const double *)field), room;
+    case CNN_OPTION_INTEGER: return snprintf(room, CNN_OPTION_ROOM, "%ld", *(const long *)field), room;
+    case CNN_OPTION_REAL:    return snprintf(room, CNN_OPTION_ROOM, "%.17g", *(const double *)field), room;
+    case CNN_OPTION_RANGE:   return range_text(field, room);
     case CNN_OPTION_TEXT:    return *(const char *const *)field;
     default:                 return *(const int *)field ? "yes" : "no";
     }
@@ -239,7 +288,7 @@ int cnn_option_given(const cnn_options *o, size_t field)
 static int adopt(cnn_options *o, const cnn_option *row, int given, const char *(*lookup)(const void *, const char *),
                  const void *context)
 {
-    char why[CNN_OPTION_MESSAGE], room[40], key[64];
+    char why[CNN_OPTION_MESSAGE], room[CNN_OPTION_ROOM], key[64];
     if (row->kind == CNN_OPTION_LIST) {
         cnn_list *list = (cnn_list *)(void *)((char *)o + row->field);
         list->count = given ? list->count : 0;

@@ -9,6 +9,8 @@
 #ifndef CNN_OPTIONS_H
 #define CNN_OPTIONS_H
 
+#include "augment.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +33,9 @@ typedef struct {
     const char *out, *init, *weights, *dump;    /* NULL: not given                                                  */
     long        limit_batches;                  /* of a split; 0: all                                               */
     int         split;                          /* a cnn_split (data.h)                                             */
+    long        resize_short;                   /* side that pictures get before their middle is cut out; 0: H or W */
+    long        loader_threads;
+    cnn_augment augment;
     long        steps;
     int         predict, profile;
     long        entries;                        /* of a tensor; 0: all                                              */
@@ -43,6 +48,7 @@ typedef enum {
     CNN_OPTION_CHOICE,          /* --split train: the number of the word in `value`, "test|train"                   */
     CNN_OPTION_INTEGER,         /* from least to most                                                               */
     CNN_OPTION_REAL,            /* finite as a float, from least to most; without CNN_CLOSED above least            */
+    CNN_OPTION_RANGE,           /* "0.2,0.9": two doubles above least, up to most; "0.2": up to most; "0": none      */
     CNN_OPTION_TEXT,
     CNN_OPTION_LIST,            /* texts; the option may be repeated                                                */
 } cnn_option_kind;
@@ -64,6 +70,7 @@ typedef struct {
 } cnn_option;
 
 #define CNN_OPTION_MESSAGE 256
+#define CNN_OPTION_ROOM 64
 
 /* Row i, from 0; NULL behind the last. */
 const cnn_option *cnn_option_row(int i);
@@ -74,7 +81,7 @@ const cnn_option *cnn_option_find(const char *name, size_t length);
  * with what is wrong in `why`, "must be from 0 to 9". */
 int cnn_option_set(cnn_options *, const cnn_option *, const char *text, char why[CNN_OPTION_MESSAGE]);
 /* The value as cnn_option_set takes it, to the last bit; of a list its k-th item. NULL: no value, or no such item. */
-const char *cnn_option_get(const cnn_options *, const cnn_option *, int k, char room[40]);
+const char *cnn_option_get(const cnn_options *, const cnn_option *, int k, char room[CNN_OPTION_ROOM]);
 
 /* Every option's default: the row's, then those of train { } ("lr=0.9", NULL at the end). Aborts on a default that the row
  * refuses: the compiler has checked it. */

@@ -4,13 +4,17 @@
  */
 #include "command.h"
 #include "error.h"
+#include "loader.h"
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { LOADER_THREADS = 1 };
 
 int cnn_session_open(cnn_session *s)
 {
@@ -21,11 +25,9 @@ int cnn_session_open(cnn_session *s)
     s->pixels = (size_t)s->input[1] * (size_t)s->input[2] * (size_t)s->input[3];
 
     size_t batch = (size_t)s->batch;
-    s->x = calloc(batch * s->pixels, sizeof *s->x);
     s->logits = calloc(batch * (size_t)s->classes, sizeof *s->logits);
-    s->labels = calloc(batch, sizeof *s->labels);
     s->net = s->network->create((uint64_t)s->options.seed);
-    if (s->x && s->logits && s->labels && s->net)
+    if (s->logits && s->net)
         return 1;
     cnn_error("there is not enough memory: the network needs %.0f MiB\ncompile it with a smaller batch (cnnc --batch)",
               (double)(s->facts->arena_bytes + 3 * s->facts->parameter_bytes) / 1048576 + 1);
@@ -42,17 +44,25 @@ void cnn_session_close(cnn_session *s)
     cnn_safetensors_close(s->state);
 }
 
-void cnn_session_random_batch(cnn_session *s)
+int cnn_session_random_batch(cnn_session *s)
 {
     enum { PICTURES = 0x70696374, LABELS = 0x6c61626c };     /* streams far from those of a network's tensors */
+    s->x = calloc((size_t)s->batch * s->pixels, sizeof *s->x);
+    s->labels = calloc((size_t)s->batch, sizeof *s->labels);
+    if (s->x == NULL || s->labels == NULL) {
+        cnn_error("there is not enough memory for a batch\ncompile the network with a smaller one (cnnc --batch)");
+        return 0;
+    }
     cnn_fill_normal(s->x, (size_t)s->batch * s->pixels, 1.0, (uint64_t)s->options.seed, PICTURES);
     for (int n = 0; n < s->batch; n++)
         s->labels[n] = (int32_t)(cnn_uniform((uint64_t)s->options.seed, LABELS, 0, (uint32_t)n) * (float)s->classes);
+    return 1;
 }
 
-cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split)
+cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split, const cnn_augment *augment)
 {
-    cnn_wish wish = {.classes = s->classes, .seed = (uint64_t)s->options.seed, .decoders = s->network->decoders};
+    cnn_wish wish = {.classes = s->classes, .seed = (uint64_t)s->options.seed, .decoders = s->network->decoders,
+                     .augment = augment, .shorter = (int)s->options.resize_short};
     memcpy(wish.input, s->input, sizeof wish.input);
     return cnn_dataset_open(s->options.data, split, &wish);
 }
@@ -62,6 +72,22 @@ long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whol
     size_t batch = (size_t)s->batch;
     long batches = (long)((cnn_dataset_size(data) + (whole ? 0 : batch - 1)) / batch);
     return s->options.limit_batches > 0 && s->options.limit_batches < batches ? s->options.limit_batches : batches;
+}
+
+static int read_picture(void *data, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *x, int32_t *label)
+{
+    return cnn_dataset_picture(data, i, epoch, reader, x, label);
+}
+
+cnn_loader *cnn_session_loader(const cnn_session *s, cnn_dataset *data, int training, long first, long end)
+{
+    const cnn_options *o = &s->options;
+    cnn_plan plan = {
+        .read = read_picture, .source = data, .size = cnn_dataset_size(data), .pixels = s->pixels, .batch = s->batch,
+        .shuffled = training, .seed = (uint64_t)o->seed, .mixed = training && o->augment.mixup > 0,
+        .replaces = training, .batches = cnn_session_batches(s, data, training), .first = first, .end = end,
+        .threads = CNN_GIVEN(o, loader_threads) ? (int)o->loader_threads : LOADER_THREADS};
+    return cnn_loader_open(&plan);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
  */
 #include "command.h"
 #include "error.h"
+#include "loader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +25,9 @@ typedef struct {
     char         out[CNN_PATH];
     int          lock;                  /* a descriptor of the folder, or -1                                         */
     cnn_dataset *train, *test;
-    size_t      *order;                 /* of the pictures in this epoch                                             */
+    cnn_loader  *loader;                /* of the batches from where the run stands to its end                       */
     long         batches;               /* of an epoch                                                               */
+    double       wait_ms, wait_share;   /* for data: of a step, and of the epoch's time, in this process             */
     cnn_position at, saved;             /* saved.epoch < 0: this run saved nothing and resumed nothing               */
 } Run;
 
@@ -65,8 +67,8 @@ static int lock_folder(Run *run)
 static int open_data(Run *run)
 {
     cnn_session *s = run->s;
-    run->train = cnn_session_data(s, CNN_TRAIN);
-    run->test = run->train ? cnn_session_data(s, CNN_TEST) : NULL;
+    run->train = cnn_session_data(s, CNN_TRAIN, &s->options.augment);
+    run->test = run->train ? cnn_session_data(s, CNN_TEST, NULL) : NULL;
     if (run->test == NULL)
         return 0;
     size_t pictures = cnn_dataset_size(run->train);
@@ -76,12 +78,9 @@ static int open_data(Run *run)
                   s->options.data, pictures, s->batch, pictures);
         return 0;
     }
-    run->order = malloc(pictures * sizeof *run->order);
-    if (run->order == NULL)
-        cnn_error("there is not enough memory");
-    else if (isatty(STDERR_FILENO))
+    if (isatty(STDERR_FILENO))
         fprintf(stderr, "train  %s\ntest   %s\n", cnn_dataset_text(run->train), cnn_dataset_text(run->test));
-    return run->order != NULL;
+    return 1;
 }
 
 static int freeze(cnn_session *s)
@@ -179,15 +178,18 @@ static int train_batches(Run *run, const char *label)
     const cnn_options *o = &s->options;
     cnn_update rule = {(float)o->lr, (float)o->momentum, (float)o->weight_decay, o->nesterov};
     cnn_position *at = &run->at;
-    cnn_shuffle(run->order, cnn_dataset_size(run->train), (uint64_t)o->seed, (uint32_t)at->epoch);
+    const double waited = cnn_loader_waited(run->loader), seconds = at->seconds;
+    const long begun = at->batch;
     cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
     while (at->batch < run->batches && !cnn_signal) {
         double begin = cnn_seconds();
-        if (!cnn_dataset_batch(run->train, run->order + at->batch * s->batch, s->batch, s->x, s->labels)) {
+        const cnn_batch *batch = cnn_loader_next(run->loader);
+        if (batch == NULL) {
             cnn_progress_end(&progress);
+            cnn_loader_report(run->loader);
             return 0;
         }
-        double loss = (double)s->network->gradients(s->net, s->x, s->labels, s->logits);
+        double loss = (double)s->network->gradients(s->net, batch->x, batch->labels, s->logits);
         if (!isfinite(loss)) {
             cnn_progress_end(&progress);
             report_not_finite(run, loss);
@@ -195,7 +197,8 @@ static int train_batches(Run *run, const char *label)
         }
         s->network->update(s->net, &rule);
         for (int n = 0; n < s->batch; n++)
-            at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) == s->labels[n];
+            at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) ==
+                           batch->labels[n];
         at->loss += loss;
         at->batch++;
         at->seconds += cnn_seconds() - begin;
@@ -206,6 +209,10 @@ static int train_batches(Run *run, const char *label)
         cnn_progress_show(&progress, at->batch, figures);
     }
     cnn_progress_end(&progress);
+    if (at->batch > begun && at->seconds > seconds) {
+        run->wait_ms = 1e3 * (cnn_loader_waited(run->loader) - waited) / (double)(at->batch - begun);
+        run->wait_share = (cnn_loader_waited(run->loader) - waited) / (at->seconds - seconds);
+    }
     return 1;
 }
 
@@ -230,6 +237,10 @@ static void print_epoch(const Run *run, const cnn_metrics *m)
     cnn_line_real(&line, "test_accuracy", m->test_accuracy, 4);
     cnn_line_real(&line, "seconds", m->seconds, 1);
     cnn_line_real(&line, "pictures/s", m->seconds > 0 ? (double)m->pictures / m->seconds : 0, 0);
+    if (run->s->options.profile) {
+        cnn_line_real(&line, "data_wait_ms", run->wait_ms, 3);
+        cnn_line_real(&line, "data_wait", run->wait_share, 4);
+    }
     cnn_line_end(&line);
 }
 
@@ -269,6 +280,10 @@ static int run_epochs(Run *run)
 {
     const cnn_options *o = &run->s->options;
     catch_signals();
+    run->loader = cnn_session_loader(run->s, run->train, 1, run->at.epoch * run->batches + run->at.batch,
+                                     o->epochs * run->batches);
+    if (run->loader == NULL)
+        return CNN_FAILED;
     if (o->resume && run->at.epoch >= o->epochs)
         fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->out, run->at.epoch,
                 run->at.epoch + 1);
@@ -288,9 +303,9 @@ int cnn_train(cnn_session *s)
 {
     Run run = {.s = s, .lock = -1, .saved = {.epoch = -1}};
     int status = prepare(&run) ? run_epochs(&run) : CNN_FAILED;
+    cnn_loader_close(run.loader);
     cnn_dataset_close(run.train);
     cnn_dataset_close(run.test);
-    free(run.order);
     if (run.lock >= 0)
         close(run.lock);
     return status;

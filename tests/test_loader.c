@@ -149,6 +149,7 @@ Test(loader, reports_the_first_bad_picture)
                 cr_assert(cnn_loader_next(l));
             capture_begin(&c);
             cr_assert_null(cnn_loader_next(l));
+            cnn_loader_report(l);
             const char *text = capture_end(&c);
             cr_assert(strstr(text, "error: picture 34: fails\n  help: look at it\n") && strchr(text, '\n')[1] == ' ', "%s",
                       text);
@@ -192,6 +193,7 @@ Test(loader, nothing_but_bad_pictures_is_an_error)
         cnn_loader *l = open_plan(&plan);
         capture_begin(&c);
         cr_assert_null(cnn_loader_next(l));
+        cnn_loader_report(l);
         cr_assert(strstr(capture_end(&c), "no picture of the data set can be read\n  help: "));
         cnn_loader_close(l);
     }
