@@ -51,7 +51,14 @@ cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish 
     d->height = wish->input[2];
     d->width = wish->input[3];
     d->classes = wish->classes;
-    d->shorter = wish->shorter > 0 ? wish->shorter : d->height < d->width ? d->height : d->width;
+    d->shorter = d->height < d->width ? d->height : d->width;
+    if (wish->shorter > 0 && wish->shorter < d->shorter) {
+        cnn_error("--resize-short %d: the network looks at %d x %d pixels\ngive at least %d, or leave it out", wish->shorter,
+                  d->height, d->width, d->shorter);
+        cnn_dataset_close(d);
+        return NULL;
+    }
+    d->shorter = wish->shorter > 0 ? wish->shorter : d->shorter;
     d->augments = wish->augment != NULL;
     if (wish->augment)
         d->augment = *wish->augment;

@@ -216,21 +216,21 @@ CNN_TRAINER(fake, fake_facts)
 #ifdef FAKE_DISK
 /* ---- a disk and a memory that fail, which the linker's --wrap puts between the runtime and the C library --------- */
 
-static long calls, allocations;
+static _Atomic long calls, allocations;         /* of all threads */
 
 __attribute__((destructor)) static void print_calls(void)
 {
     if (broken("FAKE_COUNT"))
-        fprintf(stderr, "%ld %ld", calls, allocations);
+        fprintf(stderr, "%ld %ld", (long)calls, (long)allocations);
 }
 
 /* Counts a call; 1 when it is the one that fails. Does not come back from the one that kills. */
 static int fails(void)
 {
-    calls++;
-    if (broken("FAKE_DIE") && calls == atol(getenv("FAKE_DIE")))
+    long call = ++calls;
+    if (broken("FAKE_DIE") && call == atol(getenv("FAKE_DIE")))
         kill(getpid(), SIGKILL);
-    if (!broken("FAKE_FAIL") || calls != atol(getenv("FAKE_FAIL")))
+    if (!broken("FAKE_FAIL") || call != atol(getenv("FAKE_FAIL")))
         return 0;
     errno = ENOSPC;
     return 1;
