@@ -157,13 +157,14 @@ $B/venv/bench:
 	$B/venv/bin/pip install -q onnx onnxruntime openvino
 	touch $@
 
-## fuzz            libFuzzer on every parser, SECONDS=60 each, and about 2 minutes to build
+## fuzz            libFuzzer on every parser, SECONDS=60 each, and about 2 minutes to build (FUZZED='jpeg png' chooses)
 SECONDS  := 60
+FUZZED   := net idx safetensors cifar npy jpeg png
 FUZZ      = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_RUN  = -close_fd_mask=2 -timeout=5 -rss_limit_mb=1024 -max_total_time=$(SECONDS)
 fuzz: deps
 	$(MAKE) B=$B/fuzz CFLAGS="-O1 -g" SAN="-fsanitize=fuzzer-no-link,address,undefined" $B/fuzz/libcnnc.a $B/fuzz/libcnn.a
-	@for target in net idx safetensors; do \
+	@for target in $(FUZZED); do \
 	    $(CC) -std=gnu11 -D_GNU_SOURCE= -O1 -g $(FUZZ) -fopenmp -Icompiler -Iruntime -o $B/fuzz/$$target \
 	        tests/fuzz/fuzz_$$target.c $B/fuzz/libcnnc.a $B/fuzz/libcnn.a -lz -ljansson -ljpeg -lpng -lm || exit 1; \
 	    mkdir -p $B/fuzz/new/$$target; \

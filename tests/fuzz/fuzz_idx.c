@@ -5,27 +5,15 @@
  */
 #define _GNU_SOURCE
 #include "data.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+#include "file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    static int file = -1;
-    char       path[64];
-    cnn_idx    idx;
+    cnn_idx idx;
 
-    if (file < 0)
-        file = memfd_create("idx", 0);
     if (length < 1)
         return 0;
-    if (ftruncate(file, 0) < 0 || pwrite(file, bytes + 1, length - 1, 0) != (ssize_t)(length - 1))
-        abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    const char *path = fuzz_file(bytes + 1, length - 1);
     if (cnn_idx_read(path, bytes[0] & 1 ? 1 : 3, bytes[0] & 1 ? 1 : 4, bytes[0] & 2 ? 2 : -1, &idx)) {
         size_t count = 1, sum = 0;
         for (int i = 0; i < idx.rank; i++)

@@ -3,15 +3,10 @@
  * Run it with -close_fd_mask=2, which keeps the reports off the screen.
  */
 #define _GNU_SOURCE
+#include "file.h"
 #include "safetensors.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 static void set(void *sets, int index, const cnn_real *in)
 {
@@ -23,16 +18,8 @@ static void set(void *sets, int index, const cnn_real *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    static int file = -1;
-    char       path[64];
-    int        sets = 0;
-
-    if (file < 0)
-        file = memfd_create("safetensors", 0);
-    if (ftruncate(file, 0) < 0 || pwrite(file, bytes, length, 0) != (ssize_t)length)
-        abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    cnn_safetensors *f = cnn_safetensors_open(path);
+    int sets = 0;
+    cnn_safetensors *f = cnn_safetensors_open(fuzz_file(bytes, length));
     if (!f)
         return 0;
     cnn_stored items[3] = {
