@@ -8,7 +8,8 @@
 
 #include "expand.h"
 
-typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_CALL } SettingKind;
+typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_CALL,
+               SETTING_NUMBERS } SettingKind;
 
 /* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
  * its name (runtime/options.c). */
@@ -37,6 +38,8 @@ struct Form {
 
 static const char *const inits[] = {"default", "xavier", "kaiming", NULL};
 
+static const char *const normalizations[] = {"no", "data", NULL};
+
 static const Setting sgd_settings[] = {
     {"lr", SETTING_REAL, FOR_TRAINER, 0, 1e30, "learning rate", 0, 0, 0},
     {"momentum", SETTING_REAL, FOR_TRAINER, 0, 1, "of the gradient's running sum", 0, 0, 0},
@@ -50,6 +53,10 @@ static const Form optimizers[] = {{"sgd", sgd_settings, SGD_SETTINGS}, {0}};
 
 static const Setting settings[] = {
     {"data", SETTING_TEXT, FOR_TRAINER, 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder", 0, 0, 0},
+    {"mean", SETTING_NUMBERS, FOR_TRAINER, -1e30, 1e30, "of the channels, taken from them: (0.485, 0.456, 0.406)", 0, 0, 0},
+    {"deviation", SETTING_NUMBERS, FOR_TRAINER, 1e-30, 1e30, "of the channels, which they are divided by", 0, 0, 0},
+    {"normalize", SETTING_WORD, FOR_TRAINER, 0, 0, "no, or data: mean and deviation are measured", normalizations, 0, 0},
+    {"validation", SETTING_REAL, FOR_TRAINER, 0, 0.99, "share of the training pictures kept to score on", 0, 0, 0},
     {"batch", SETTING_INT, FOR_COMPILER, 1, MAX_BATCH, "pictures in one step", 0, 0, offsetof(Train, batch)},
     {"epochs", SETTING_INT, FOR_TRAINER, 1, 1000000, "times through the data", 0, 0, 0},
     {"optimizer", SETTING_CALL, FOR_COMPILER, 0, 0,
@@ -123,7 +130,7 @@ static const char *real_text(Arena *arena, double value)
 static const char *read_number(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     Value v = eval(x, c, e);
-    bool number = v.kind == VALUE_INT || (v.kind == VALUE_REAL && s->kind == SETTING_REAL);
+    bool number = v.kind == VALUE_INT || (v.kind == VALUE_REAL && s->kind != SETTING_INT);
     if (v.kind == VALUE_NONE)
         return NULL;
     if (!number)
@@ -132,8 +139,23 @@ static const char *read_number(Expander *x, const Context *c, const Setting *s, 
         fail(x, e->span, NULL, "%s must be from %.16g to %.16g, but is %s\n%s: %s", s->name, s->min,
              s->max, value_text(x->arena, &v), s->name, s->doc);
     else
-        return s->kind == SETTING_REAL ? real_text(x->arena, v.real) : arena_printf(x->arena, "%" PRId64, v.integer);
+        return s->kind != SETTING_INT ? real_text(x->arena, v.real) : arena_printf(x->arena, "%" PRId64, v.integer);
     return NULL;
+}
+
+/* mean = (0.485, 0.456, 0.406), or one number: "0.485,0.456,0.406". */
+static const char *read_numbers(Expander *x, const Context *c, const Setting *s, const Expr *e)
+{
+    if (e->kind != EXPR_TUPLE)
+        return read_number(x, c, s, e);
+    const char *text = NULL;
+    for (int i = 0; i < e->items.count; i++) {
+        const char *number = read_number(x, c, s, e->items.items[i]);
+        if (number == NULL)
+            return NULL;
+        text = text ? arena_printf(x->arena, "%s,%s", text, number) : number;
+    }
+    return text;
 }
 
 static const char *read_flag(Expander *x, const Context *c, const Setting *s, const Expr *e)
@@ -192,7 +214,8 @@ static void read_setting(Expander *x, const Context *c, const Setting *s, const 
     const char *text = s->kind == SETTING_CALL ? read_call(x, c, s, e)
                      : s->kind == SETTING_FLAG ? read_flag(x, c, s, e)
                      : s->kind == SETTING_TEXT ? read_text(x, c, s, e)
-                     : s->kind == SETTING_WORD ? read_word(x, c, s, e) : read_number(x, c, s, e);
+                     : s->kind == SETTING_WORD ? read_word(x, c, s, e)
+                     : s->kind == SETTING_NUMBERS ? read_numbers(x, c, s, e) : read_number(x, c, s, e);
     char *field = (char *)&x->graph->train + s->field;
     if (text == NULL || s->kind == SETTING_CALL)
         return;

@@ -95,6 +95,21 @@ static void add_integer(Facts *facts, const char *key, unsigned long long value)
     add_text(facts, key, facts->texts[facts->count]);
 }
 
+/* What eval and predict need beside the weights: how the data was normalised, and which pictures were kept. */
+static void add_data(Facts *facts, const cnn_session *s, char mean[CNN_NORMAL_TEXT], char deviation[CNN_NORMAL_TEXT])
+{
+    if (s->normal.count > 0) {
+        cnn_normal_text(s->normal.mean, s->normal.count, mean);
+        cnn_normal_text(s->normal.deviation, s->normal.count, deviation);
+        add_text(facts, "mean", mean);
+        add_text(facts, "deviation", deviation);
+    }
+    if (s->options.validation > 0) {
+        add_real(facts, "validation", s->options.validation);
+        add_integer(facts, "seed", (unsigned long long)s->options.seed);
+    }
+}
+
 static void add_stamp(Facts *facts, const cnn_session *s, unsigned long sum)
 {
     add_text(facts, "network", s->facts->name);
@@ -137,10 +152,12 @@ static int write_file(const char *out, const char *name, const cnn_stored *items
 int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *position)
 {
     unsigned long sum;
+    char mean[CNN_NORMAL_TEXT], deviation[CNN_NORMAL_TEXT];
     if (!checksum(s, &sum))
         return 0;
     Facts stamp = {.count = 0}, run = {.count = 0};
     add_stamp(&stamp, s, sum);
+    add_data(&stamp, s, mean, deviation);
     add_stamp(&run, s, sum);
     add_run(&run, s, position);
 

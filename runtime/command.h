@@ -8,6 +8,7 @@
 #define CNN_COMMAND_H
 
 #include "data.h"
+#include "normal.h"
 #include "options.h"
 #include "safetensors.h"
 #include "trainer.h"
@@ -31,6 +32,9 @@ typedef struct {
     cnn_real          *x;                       /* of a random batch (cnn_session_random_batch): batch x C x H x W  */
     int32_t           *labels;                  /* likewise                                                         */
     cnn_safetensors   *state;                   /* of a resumed run: options may point into it                      */
+    cnn_normal         normal;                  /* of the data (cnn_session_normalise)                              */
+    struct { int known; cnn_normal normal; double validation; long seed; } loaded;      /* what the weights that were
+                                                   loaded remember; known 0: they are not a trainer's               */
 } cnn_session;
 
 /* Creates the network with options.seed, and the buffers. 1, or 0 after cnn_error. */
@@ -40,6 +44,13 @@ void cnn_session_close(cnn_session *);
 /* Makes x of normal deviates and labels of classes, both set by options.seed: work for bench and gradcheck. 1, or 0 after
  * cnn_error. */
 int  cnn_session_random_batch(cnn_session *);
+
+/* Settles mean and deviation: the command line's, else those of the loaded weights, else those of train { }; measured over
+ * the train split where that is asked. Comes before the data is opened. 1, or 0 after cnn_error. */
+int  cnn_session_normalise(cnn_session *);
+
+/* Says on stderr how many pictures of a split were left out, where some were. */
+void cnn_session_left_out(const cnn_dataset *);
 
 /* Opens a split of options.data for the network, its pictures changed as `augment` says (NULL: as they are). NULL after
  * cnn_error. */
@@ -121,8 +132,9 @@ typedef struct {
 } cnn_metrics;
 
 /* Begins the file in `out` anew (an old one becomes previous.metrics.csv) or, where epochs > 0, cuts it after the row of
- * that epoch. Then add rows. Each 1, or 0 after cnn_error. */
-int cnn_metrics_open(const char *out, long epochs);
+ * that epoch. `scored` is what the columns of test_loss and test_accuracy begin with: "test" or "validation". Then add
+ * rows. Each 1, or 0 after cnn_error. */
+int cnn_metrics_open(const char *out, const char *scored, long epochs);
 int cnn_metrics_add(const char *out, const cnn_metrics *);
 
 /* ---- output.c: result lines -------------------------------------------------------------------------------------- */

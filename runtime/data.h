@@ -11,6 +11,7 @@
 
 #include "augment.h"
 #include "cnn.h"
+#include "normal.h"
 
 /* ---- picture.c: one picture, as it was read ---------------------------------------------------------------------- */
 
@@ -69,6 +70,7 @@ typedef struct {
     const cnn_decoder *const *decoders;         /* what this program can decode, NULL at the end; NULL: nothing      */
     int      skip_bad;                          /* pictures that cannot be read are left out (dataset.c)             */
     const cnn_augment *augment;                 /* how pictures are changed at random; NULL: they are not            */
+    const cnn_normal *normal;                   /* how values are normalised; NULL: they are not                     */
     int      shorter;                           /* side that pictures get before their middle is cut out; 0: H or W  */
 } cnn_wish;
 

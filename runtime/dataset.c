@@ -18,6 +18,7 @@ struct cnn_dataset {
     int         shorter;        /* side of pictures before their middle is cut out */
     int         augments;
     cnn_augment augment;
+    cnn_normal  normal;
     uint64_t    seed;
     size_t      size;
     char      (*numbers)[12];   /* "0", "1", ... for all classes */
@@ -62,6 +63,8 @@ cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish 
     d->augments = wish->augment != NULL;
     if (wish->augment)
         d->augment = *wish->augment;
+    if (wish->normal)
+        d->normal = *wish->normal;
     d->seed = wish->seed;
     d->source = cnn_source_open(name, split, wish);
     d->size = d->source ? cnn_source_size(d->source) : 0;
@@ -201,6 +204,8 @@ static int convert(const cnn_dataset *d, cnn_reader *r, cnn_real *out)
         else                            /* grey: the same in every channel */
             memcpy(out + (size_t)c * pixels, out + (size_t)(c - 1) * pixels, pixels * sizeof *out);
     cnn_colour(&r->changes, d->channels, pixels, out);
+    for (int c = 0; c < d->channels; c++)
+        cnn_normal_apply(&d->normal, c, pixels, out + (size_t)c * pixels);
     cnn_cut(&r->changes, d->channels, d->height, d->width, out);
     return 1;
 }

@@ -73,6 +73,21 @@ int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score
 
 /* ---- the commands ------------------------------------------------------------------------------------------------ */
 
+/* The split that is asked for; of data in one piece, from which the run kept pictures, these. NULL after cnn_error. */
+static cnn_dataset *open_split(cnn_session *s)
+{
+    cnn_options *o = &s->options;
+    if (!CNN_GIVEN(o, validation) && s->loaded.known) {
+        o->validation = s->loaded.validation;
+        o->seed = s->loaded.validation > 0 ? s->loaded.seed : o->seed;
+    }
+    cnn_dataset *data = cnn_session_data(s, (cnn_split)o->split, NULL);
+    if (data == NULL || CNN_GIVEN(o, split) || !cnn_dataset_whole(data) || o->validation == 0)
+        return data;
+    cnn_dataset_close(data);
+    return cnn_session_data(s, CNN_VALIDATION, NULL);
+}
+
 /* The network with the weights that --weights names, and the split: what both commands begin with. */
 static cnn_dataset *open_weights_and_data(cnn_session *s)
 {
@@ -85,7 +100,7 @@ static cnn_dataset *open_weights_and_data(cnn_session *s)
     }
     if (!cnn_session_open(s) || cnn_session_load(s, weights, CNN_ALLOW_UNEXPECTED) < 0)
         return NULL;
-    return cnn_session_data(s, (cnn_split)s->options.split, NULL);
+    return cnn_session_normalise(s) ? open_split(s) : NULL;
 }
 
 int cnn_eval(cnn_session *s)
@@ -93,6 +108,7 @@ int cnn_eval(cnn_session *s)
     cnn_score score = {0};
     cnn_dataset *data = open_weights_and_data(s);
     int done = data && cnn_evaluate(s, data, "eval", &score);
+    cnn_session_left_out(data);
     cnn_dataset_close(data);
     if (!done)
         return CNN_FAILED;
@@ -167,6 +183,7 @@ int cnn_predict(cnn_session *s)
                 print_picture(s, data, i * s->batch + n, s->logits + (size_t)n * (size_t)s->classes, batch->labels[n]);
     }
     cnn_loader_close(loader);
+    cnn_session_left_out(data);
     cnn_dataset_close(data);
     return going ? CNN_OK : CNN_FAILED;
 }

@@ -12,8 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char header[] =
-    "epoch,step,loss,accuracy,test_loss,test_accuracy,seconds,pictures_per_second,learning_rate\n";
+enum { ROW = 1024 };
+
+static const char *header_text(char room[ROW], const char *scored)
+{
+    snprintf(room, ROW, "epoch,step,loss,accuracy,%s_loss,%s_accuracy,seconds,pictures_per_second,learning_rate\n", scored,
+             scored);
+    return room;
+}
 
 static int failed(const char *path)
 {
@@ -22,9 +28,9 @@ static int failed(const char *path)
 }
 
 /* Where the rows of the first `epochs` epochs end in an open file; 0 when its header is not ours. */
-static long end_of_rows(FILE *file, long epochs)
+static long end_of_rows(FILE *file, const char *header, long epochs)
 {
-    char row[1024];
+    char row[ROW];
     if (fgets(row, sizeof row, file) == NULL || strcmp(row, header) != 0)
         return 0;
     long end = ftell(file);
@@ -34,14 +40,15 @@ static long end_of_rows(FILE *file, long epochs)
     return end;
 }
 
-int cnn_metrics_open(const char *out, long epochs)
+int cnn_metrics_open(const char *out, const char *scored, long epochs)
 {
-    char path[CNN_PATH], previous[CNN_PATH];
+    char path[CNN_PATH], previous[CNN_PATH], header[ROW];
     if (!cnn_path(path, out, "metrics.csv") || !cnn_path(previous, out, "previous.metrics.csv"))
         return 0;
+    header_text(header, scored);
     FILE *file = epochs > 0 ? fopen(path, "r") : NULL;
     if (file) {
-        long end = end_of_rows(file, epochs);
+        long end = end_of_rows(file, header, epochs);
         fclose(file);
         if (end > 0)
             return truncate(path, end) == 0 || failed(path);

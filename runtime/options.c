@@ -21,8 +21,20 @@ enum { MOST = INT_MAX };
 static const cnn_option rows[] = {
     /* ---- data */
     {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN,
-     "fashion-mnist, mnist, synthetic, or a folder with the four IDX files of MNIST"},
+     "fashion-mnist, mnist, cifar10, cifar100, synthetic, or a folder: IDX files, CIFAR's files, arrays (.npy, "
+     ".safetensors), or pictures in folders of classes"},
     {"split", "train|validation|test", CNN_OPTION_CHOICE, FIELD(split), 0, 0, "test", USES_WEIGHTS, 0, "Which pictures to use"},
+    {"validation", "SHARE", CNN_OPTION_REAL, FIELD(validation), 0, 0.99, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
+     CNN_OF_RUN | CNN_FIXED | CNN_CLOSED, "Share of the training pictures that is kept to score on after each epoch, in the "
+     "place of the test pictures; which they are depends on the seed"},
+    {"normalize", "no|data", CNN_OPTION_CHOICE, FIELD(normalize), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_FIXED,
+     "data: measure --mean and --deviation over the training pictures"},
+    {"mean", "LIST", CNN_OPTION_TEXT, FIELD(mean), 0, 0, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
+     "Numbers to subtract, one for each channel as in 0.485,0.456,0.406, or one for all; weights remember them"},
+    {"deviation", "LIST", CNN_OPTION_TEXT, FIELD(deviation), 0, 0, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
+     "Numbers to divide by then, as in 0.229,0.224,0.225"},
+    {"skip-bad-pictures", NULL, CNN_OPTION_FLAG, FIELD(skip_bad), 0, 0, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN,
+     "Go on without pictures that cannot be read, and count them"},
     {"limit-batches", "N", CNN_OPTION_INTEGER, FIELD(limit_batches), 0, MOST, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
      CNN_OF_RUN, "Use only the first N batches of each split; 0: all"},
 

@@ -33,6 +33,10 @@ typedef struct {
     const char *out, *init, *weights, *dump;    /* NULL: not given                                                  */
     long        limit_batches;                  /* of a split; 0: all                                               */
     int         split;                          /* a cnn_split (data.h)                                             */
+    double      validation;                     /* share of the train split                                         */
+    const char *mean, *deviation;               /* lists (normal.h)                                                 */
+    int         normalize;                      /* 1: mean and deviation are measured                               */
+    int         skip_bad;
     long        resize_short;                   /* side that pictures get before their middle is cut out; 0: H or W */
     long        loader_threads;
     cnn_augment augment;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { LOADER_THREADS = 1 };
 
@@ -62,7 +63,8 @@ int cnn_session_random_batch(cnn_session *s)
 cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split, const cnn_augment *augment)
 {
     cnn_wish wish = {.classes = s->classes, .seed = (uint64_t)s->options.seed, .decoders = s->network->decoders,
-                     .augment = augment, .shorter = (int)s->options.resize_short};
+                     .augment = augment, .shorter = (int)s->options.resize_short, .normal = &s->normal,
+                     .validation = s->options.validation, .skip_bad = s->options.skip_bad};
     memcpy(wish.input, s->input, sizeof wish.input);
     return cnn_dataset_open(s->options.data, split, &wish);
 }
@@ -88,6 +90,56 @@ cnn_loader *cnn_session_loader(const cnn_session *s, cnn_dataset *data, int trai
         .replaces = training, .batches = cnn_session_batches(s, data, training), .first = first, .end = end,
         .threads = CNN_GIVEN(o, loader_threads) ? (int)o->loader_threads : LOADER_THREADS};
     return cnn_loader_open(&plan);
+}
+
+/* Mean and deviation of the train split as the network sees it, without random changes. */
+static int measure(cnn_session *s)
+{
+    cnn_sums sums = {0};
+    s->normal.count = 0;
+    cnn_dataset *data = cnn_session_data(s, CNN_TRAIN, NULL);
+    long batches = data ? cnn_session_batches(s, data, 0) : 0;
+    cnn_loader *loader = data ? cnn_session_loader(s, data, 0, 0, batches) : NULL;
+    cnn_progress progress = cnn_progress_begin("mean and deviation", 0, batches, s->batch);
+    long done = 0;
+    for (const cnn_batch *b; loader && done < batches && (b = cnn_loader_next(loader)) != NULL; done++) {
+        for (int n = 0; n < b->count; n++)
+            if (b->labels[n] >= 0)
+                cnn_sums_add(&sums, s->input[1], s->pixels / (size_t)s->input[1], b->x + (size_t)n * s->pixels);
+        cnn_progress_show(&progress, done + 1, "");
+    }
+    cnn_progress_end(&progress);
+    if (loader && done < batches)
+        cnn_loader_report(loader);
+    cnn_loader_close(loader);
+    cnn_dataset_close(data);
+    return loader && done == batches && cnn_sums_normal(&sums, &s->normal);
+}
+
+int cnn_session_normalise(cnn_session *s)
+{
+    const cnn_options *o = &s->options;
+    char mean[CNN_NORMAL_TEXT], deviation[CNN_NORMAL_TEXT];
+    int measured = o->normalize && (CNN_GIVEN(o, normalize) || !s->loaded.known);
+    if (CNN_GIVEN(o, mean) || CNN_GIVEN(o, deviation) || (!measured && !s->loaded.known))
+        return cnn_normal_read(&s->normal, o->mean, o->deviation, s->input[1]);
+    s->normal = s->loaded.normal;
+    if (!measured)
+        return 1;
+    if (!measure(s))
+        return 0;
+    cnn_normal_text(s->normal.mean, s->normal.count, mean);             /* to the digits that the weights file keeps */
+    cnn_normal_text(s->normal.deviation, s->normal.count, deviation);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "mean %s  deviation %s\n", mean, deviation);
+    return cnn_normal_read(&s->normal, mean, deviation, s->input[1]);
+}
+
+void cnn_session_left_out(const cnn_dataset *data)
+{
+    size_t count = data ? cnn_dataset_left_out(data) : 0;
+    if (count > 0)
+        cnn_warn("%s: %zu cannot be read and %s left out", cnn_dataset_text(data), count, count == 1 ? "was" : "were");
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
@@ -212,6 +264,20 @@ static int skip_items(const cnn_session *s, cnn_stored *items, int *count)
     return 1;
 }
 
+/* What a trainer has written beside the weights (checkpoint.c). 0 after cnn_error where it makes no sense. */
+static int remember(cnn_session *s, const cnn_safetensors *file, const char *path)
+{
+    const char *validation = cnn_safetensors_metadata(file, "validation"), *seed = cnn_safetensors_metadata(file, "seed");
+    s->loaded.known = cnn_safetensors_metadata(file, "network") != NULL;
+    s->loaded.validation = validation ? strtod(validation, NULL) : 0;
+    s->loaded.seed = seed ? strtol(seed, NULL, 10) : 0;
+    if (cnn_normal_read(&s->loaded.normal, cnn_safetensors_metadata(file, "mean"),
+                        cnn_safetensors_metadata(file, "deviation"), s->input[1]))
+        return 1;
+    cnn_note("that is what %s says of its data; --mean and --deviation would say it better", path);
+    return 0;
+}
+
 int cnn_session_load(cnn_session *s, const char *path, unsigned allow)
 {
     int count, loaded = -1;
@@ -221,6 +287,8 @@ int cnn_session_load(cnn_session *s, const char *path, unsigned allow)
         allow = CNN_ALLOW_UNEXPECTED;
     if (items && skip_items(s, items, &count))
         loaded = cnn_safetensors_load(file, items, count, allow);
+    if (loaded >= 0 && !remember(s, file, path))
+        loaded = -1;
     free(items);
     cnn_safetensors_close(file);
     return loaded;

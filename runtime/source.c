@@ -202,6 +202,15 @@ static int pick(cnn_source *s, cnn_split split, const cnn_wish *wish)
     return 1;
 }
 
+/* Whether the data brings a validation split of its own; 0 after cnn_error. */
+static int has_validation(const cnn_source *s)
+{
+    if (s->validation)
+        return 1;
+    cnn_error("%s: has no validation split\nkeep a share of the train split for it: --validation 0.1", s->place);
+    return 0;
+}
+
 /* ---- the public interface ---------------------------------------------------------------------------------------- */
 
 cnn_source *cnn_source_open(const char *name, cnn_split split, const cnn_wish *wish)
@@ -213,7 +222,8 @@ cnn_source *cnn_source_open(const char *name, cnn_split split, const cnn_wish *w
         return NULL;
     }
     int shared = wish->validation > 0 && split != CNN_TEST;
-    if (!open_named(s, name, shared ? CNN_TRAIN : split, wish) || (shared && !pick(s, split, wish))) {
+    if (!open_named(s, name, shared ? CNN_TRAIN : split, wish) || (shared && !pick(s, split, wish)) ||
+        (split == CNN_VALIDATION && !shared && !has_validation(s))) {
         cnn_source_close(s);
         return NULL;
     }

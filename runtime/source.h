@@ -19,6 +19,7 @@ struct cnn_source {
     int           name_count;
     char          place[PATH_MAX];              /* the folder or file that it was opened from                         */
     char          text[PATH_MAX + 256];
+    int           validation;                   /* the validation split that was asked for is one of the data's own  */
     int           whole;                        /* the data is of one piece: there is no test split                   */
     void         *data;                         /* the format's own                                                   */
     int         (*read)(const cnn_source *, size_t i, cnn_picture *);   /* as cnn_source_read, i below size           */

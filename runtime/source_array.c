@@ -144,12 +144,11 @@ static int read_shape(cnn_source *s, const cnn_array *x, const cnn_wish *wish)
         s->width = input[3];
         return 1;
     }
-    for (int i = 1; i < x->rank; i++)
-        if (x->rank < 3 || x->shape[i] > INT_MAX / 4) {
-            cnn_error("%s: its shape is %s, the network takes %dx%dx%d\ngive pictures N x C x H x W, N x H x W, or N x %zu",
-                      x->name, shape_text(x, room), input[1], input[2], input[3], values);
-            return 0;
-        }
+    if (x->rank < 3 || x->shape[1] > INT_MAX || x->shape[2] > INT_MAX || x->shape[x->rank - 1] > INT_MAX) {
+        cnn_error("%s: its shape is %s, the network takes %dx%dx%d\ngive pictures N x C x H x W, N x H x W, or N x %zu",
+                  x->name, shape_text(x, room), input[1], input[2], input[3], values);
+        return 0;
+    }
     s->channels = x->rank == 4 ? (int)x->shape[1] : 1;
     s->height = (int)x->shape[x->rank - 2];
     s->width = (int)x->shape[x->rank - 1];
@@ -216,6 +215,7 @@ static int open_arrays(cnn_source *s, const char *place, cnn_split split, const 
     }
     if (!open_array(s, x, place, split, 'x') || !open_array(s, &y, place, split, 'y'))
         return 0;
+    s->validation = split == CNN_VALIDATION && !s->whole;
     int good = read_labels(s, &y, wish) && read_shape(s, x, wish);
     cnn_array_close(&y);
     if (good)

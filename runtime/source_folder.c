@@ -223,6 +223,7 @@ static int enter_split(cnn_source *s, cnn_split split)
         return 1;
     while (*name && !has_folder(s->place, *name))
         name++;
+    s->validation = split == CNN_VALIDATION;
     if (!*name) {
         cnn_error("%s: has no folder %s\nput pictures there, or keep a share of train/ with --validation 0.1", s->place,
                   texts[split]);

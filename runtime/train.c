@@ -64,11 +64,22 @@ static int lock_folder(Run *run)
     return 0;
 }
 
+/* The split that is scored after each epoch. */
+static const char *scored(const cnn_session *s)
+{
+    return s->options.validation > 0 ? "validation" : "test";
+}
+
 static int open_data(Run *run)
 {
     cnn_session *s = run->s;
     run->train = cnn_session_data(s, CNN_TRAIN, &s->options.augment);
-    run->test = run->train ? cnn_session_data(s, CNN_TEST, NULL) : NULL;
+    if (run->train && cnn_dataset_whole(run->train) && s->options.validation == 0) {
+        cnn_error("%s: is of one piece, without pictures to score on\nkeep a share for that: --validation 0.1",
+                  s->options.data);
+        return 0;
+    }
+    run->test = run->train ? cnn_session_data(s, s->options.validation > 0 ? CNN_VALIDATION : CNN_TEST, NULL) : NULL;
     if (run->test == NULL)
         return 0;
     size_t pictures = cnn_dataset_size(run->train);
@@ -79,7 +90,7 @@ static int open_data(Run *run)
         return 0;
     }
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "train  %s\ntest   %s\n", cnn_dataset_text(run->train), cnn_dataset_text(run->test));
+        fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), scored(s), cnn_dataset_text(run->test));
     return 1;
 }
 
@@ -120,7 +131,8 @@ static int prepare(Run *run)
     }
     if (o->resume && (!lock_folder(run) || !cnn_checkpoint_find(s, run->out, &run->at)))
         return 0;
-    if (!cnn_session_open(s) || !freeze(s) || !open_data(run))
+    if (!cnn_session_open(s) || !freeze(s) || !(o->resume ? cnn_checkpoint_load(s, run->out) : initialise(s)) ||
+        !cnn_session_normalise(s) || !open_data(run))
         return 0;
     if (o->resume) {
         if (run->at.batch > run->batches) {
@@ -129,9 +141,9 @@ static int prepare(Run *run)
             return 0;
         }
         run->saved = run->at;
-        return cnn_checkpoint_load(s, run->out) && cnn_metrics_open(run->out, run->at.epoch);
+        return cnn_metrics_open(run->out, scored(s), run->at.epoch);
     }
-    return initialise(s) && cnn_make_folder(run->out) && lock_folder(run) && cnn_metrics_open(run->out, 0);
+    return cnn_make_folder(run->out) && lock_folder(run) && cnn_metrics_open(run->out, scored(s), 0);
 }
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------------- */
@@ -229,12 +241,15 @@ static int save(Run *run)
 
 static void print_epoch(const Run *run, const cnn_metrics *m)
 {
+    char loss[32], accuracy[32];
     cnn_line line = cnn_line_begin(&run->s->options, "epoch");
     cnn_line_part(&line, "epoch", "epochs", m->epoch, run->s->options.epochs);
     cnn_line_real(&line, "loss", m->loss, 4);
     cnn_line_real(&line, "accuracy", m->accuracy, 4);
-    cnn_line_real(&line, "test_loss", m->test_loss, 4);
-    cnn_line_real(&line, "test_accuracy", m->test_accuracy, 4);
+    snprintf(loss, sizeof loss, "%s_loss", scored(run->s));
+    snprintf(accuracy, sizeof accuracy, "%s_accuracy", scored(run->s));
+    cnn_line_real(&line, loss, m->test_loss, 4);
+    cnn_line_real(&line, accuracy, m->test_accuracy, 4);
     cnn_line_real(&line, "seconds", m->seconds, 1);
     cnn_line_real(&line, "pictures/s", m->seconds > 0 ? (double)m->pictures / m->seconds : 0, 0);
     if (run->s->options.profile) {
@@ -254,7 +269,7 @@ static int finish_epoch(Run *run)
     snprintf(label, sizeof label, "epoch %ld/%ld", run->at.epoch + 1, s->options.epochs);
     if (!train_batches(run, label))
         return 0;
-    snprintf(label, sizeof label, "epoch %ld/%ld test", run->at.epoch + 1, s->options.epochs);
+    snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, scored(s));
     if (cnn_signal)
         return 1;
     if (!cnn_evaluate(s, run->test, label, &test))
@@ -304,6 +319,8 @@ int cnn_train(cnn_session *s)
     Run run = {.s = s, .lock = -1, .saved = {.epoch = -1}};
     int status = prepare(&run) ? run_epochs(&run) : CNN_FAILED;
     cnn_loader_close(run.loader);
+    cnn_session_left_out(run.train);
+    cnn_session_left_out(run.test);
     cnn_dataset_close(run.train);
     cnn_dataset_close(run.test);
     if (run.lock >= 0)

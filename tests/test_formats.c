@@ -270,6 +270,7 @@ Test(formats, arrays_that_are_wrong)
         {"x.npy", "|u1", "(-2, 3)", 6, "x.npy: its shape is not one of"},
         {"x.npy", "|u1", "(2, 3", 6, "x.npy: its shape is not one of"},
         {"x.npy", "|u1", "(3, 3, 2, 2)", 36, "x.npy: holds 3 pictures, but there are 2 labels"},
+        {"x.npy", "|u1", "(2,)", 2, "x.npy: its shape is 2, the network takes 3x2x2"},
         {"x.npy", "|u1", "(2, 5)", 10, "x.npy: its shape is 2x5, the network takes 3x2x2"},
         {"x.npy", "|u1", "(2, 2, 2, 3)", 24, "x.npy: its shape is 2x2x2x3, which has the channels last"},
         {"x.npy", "|u1", "(2, 4, 2, 2)", 32, "x.npy: its pictures are 4x2x2, the network takes 3x2x2"},
