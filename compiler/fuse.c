@@ -73,7 +73,8 @@ static void fold(Uses *u, Kernel *k)
     remove_kernel(u, k, "fold", conv);
 }
 
-/* Training: the convolution leaves the mean and the squares of each plane for the batch norm behind it. */
+/* Training: the convolution leaves the mean and the squares of each plane or piece for the batch norm behind it. What a
+ * convolution that works by pieces spends on them is what batch norm spends where it finds X in the cache (measured). */
 static void fuse_statistics(Uses *u, Kernel *k)
 {
     Tensor *X = tensor_at(k, "X");
@@ -81,7 +82,9 @@ static void fuse_statistics(Uses *u, Kernel *k)
     if (!conv || !conv->fast || !(conv->fast->fuses & FUSE_STATS) || conv->fuses || count_uses(u, X, true) != 1 ||
         !k->fast || X->rank != 4 || !has_operand(k, "partial"))
         return;
-    writes(conv, "partial", leave_statistics(k));
+    if (conv->fast->pieces && !k->schedule.outgrows && !(u->p->tuning->fuse & FUSION_STATISTICS))
+        return;
+    writes(conv, "partial", leave_statistics(k, conv->fast->pieces ? conv->fast->pieces(conv) : 0));
     conv->fuses |= FUSE_STATS;
     note_fusion(u->p, "statistics", k, conv);
 }

@@ -39,6 +39,7 @@ static const struct argp_option option_table[] = {
     {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read; 2 (default): fast, blocked layouts and fused kernels", 0},
     {"target", KEY_TARGET, "NAME", 0, "native (default), x86-64-v4, x86-64-v3, aarch64 or generic", 0},
     {0, 'f', "no-fuse[=NAME]", 0, "-O2: join no kernels, or not by this fusion; --dump=fuse lists them", 0},
+    {0, 'f', "fuse=NAME", 0, "-O2: join kernels by this fusion even where the cost model sees no gain", 0},
     {0, 'f', "no-winograd", 0, "-O2: convolve as the definition says", 0},
     {"schedule", KEY_SCHEDULE, "RULE", 0, "-O2: choose an algorithm, e.g. conv1.forward=direct, or *.forward=direct", 0},
     {"memory-limit", KEY_LIMIT, "SIZE", 0, "-O2: compute activations again rather than keep them until tensors of a training "
@@ -139,7 +140,7 @@ static void summarise(Parsing *p, const char *flag, const char *value)
     p->options->summary = arena_printf(p->arena, "%s %s%s", p->options->summary, flag, value);
 }
 
-/* -fno-winograd, -fno-fuse, -fno-fuse=relu: what -O2 leaves out. */
+/* -fno-winograd, -fno-fuse, -fno-fuse=relu: what -O2 leaves out. -ffuse=statistics: what it does everywhere. */
 static void parse_feature(Parsing *p, struct argp_state *state, const char *text)
 {
     Tuning *t = &p->options->tuning;
@@ -149,10 +150,13 @@ static void parse_feature(Parsing *p, struct argp_state *state, const char *text
         t->no_fuse = ~0u;
     else if (strncmp(text, "no-fuse=", 8) == 0 && fusion_named(text + 8))
         t->no_fuse |= fusion_named(text + 8);
-    else if (strncmp(text, "no-fuse=", 8) == 0)
-        argp_error(state, "-f%s: there is no fusion '%s'; there are %s", text, text + 8, fusion_names);
+    else if (strncmp(text, "fuse=", 5) == 0 && fusion_named(text + 5))
+        t->fuse |= fusion_named(text + 5);
+    else if (strncmp(text, "no-fuse=", 8) == 0 || strncmp(text, "fuse=", 5) == 0)
+        argp_error(state, "-f%s: there is no fusion '%s'; there are %s", text, strchr(text, '=') + 1, fusion_names);
     else
-        argp_error(state, "there is no -f%s; there are -fsyntax-only, -fno-winograd, -fno-fuse and -fno-fuse=NAME", text);
+        argp_error(state, "there is no -f%s; there are -fsyntax-only, -fno-winograd, -fno-fuse, -fno-fuse=NAME and "
+                   "-ffuse=NAME", text);
     summarise(p, "-f", text);
 }
 

@@ -104,11 +104,13 @@ static Kernel *repeat_kernel(Program *p, const Kernel *k, Tensor *result)
     for (int o = 0; o < k->operand_count; o++) {
         const Operand *operand = &k->operand[o];
         bool kept = strcmp(operand->role, "mean") == 0 || strcmp(operand->role, "inverse_deviation") == 0;
+        if (strcmp(operand->role, "partial") == 0)
+            continue;               /* statistics, which are known */
         if (operand->tensor == result_of(k))
             writes(again, operand->role, result);
         else if (operand->access == OPERAND_READ || (is_batchnorm(k) && kept))
             reads(again, operand->role, operand->tensor);
-        else if (!is_batchnorm(k) && strcmp(operand->role, "partial") != 0)
+        else if (!is_batchnorm(k))
             writes(again, operand->role, copy_of(p, operand->tensor));
     }
     return again;

@@ -81,6 +81,7 @@ typedef struct {
     int         rows;           /* cache block, in the family's unit                            */
     int         chunks;         /* pieces that are shared among threads, or that a sum is split into: fixed here, so
                                  * that results do not depend on the number of threads          */
+    bool        outgrows;       /* what the kernel reads twice is larger than the caches                             */
     bool        streams;        /* the output is stored past the caches, being larger than these (finish_stores)     */
     const void *more;           /* what else the family must remember, in the program's arena   */
     const char *text;           /* "tile 14 pixels x 2 vectors, planes shared among threads"    */
@@ -93,7 +94,7 @@ enum {
     FUSE_ADD   = 2,             /* v += A[n][c][i][j]: the other branch of a residual block                      */
     FUSE_RELU  = 4,             /* v = max(v, 0)                                                                 */
     FUSE_MASK  = 8,             /* v = M[n][c][i][j] > 0 ? v : 0: gradient of the ReLU whose output M is         */
-    FUSE_STATS = 16,            /* after a plane: its mean and squares about it, for a batch norm behind (kernels/store.c) */
+    FUSE_STATS = 16,            /* after a plane or piece: its mean and squares about it, for a batch norm behind  */
     FUSE_GATE  = 32,            /* batch norm's gradients, on load: dY counts only where a ReLU behind let Y pass */
 };
 
@@ -118,6 +119,7 @@ typedef enum { PROGRAM_PREDICT, PROGRAM_TRAIN, PROGRAM_UPDATE } ProgramMode;
 typedef struct {
     const Target      *target;
     unsigned           no_fuse; /* FUSION_* that are switched off: fuse.h                        */
+    unsigned           fuse;    /* FUSION_* that are done even where they gain nothing           */
     bool               no_winograd;
     int64_t            memory_limit;    /* bytes of a replica in training; 0: none               */
     bool               keep_layers;     /* prediction keeps every layer's output (NAME_output)   */

@@ -262,7 +262,7 @@ ParameterizedTestParameters(fast, equals_the_textbook)
         {FAST_NORM, "no-fuse=fold"}, {FAST_NORM, "no-fuse=statistics"}, {FAST_NORM, "no-fuse=add"},
         {FAST_NORM, "no-fuse=relu"}, {FAST_NORM, "no-fuse=gate"}, {FAST_GRAPH, "no-fuse=relu-gradient"},
         {FAST_GRAPH, "no-fuse=concat"}, {FAST_GRAPH, "no-fuse=copy"}, {FAST_GRAPH, "no-fuse=in-place"},
-        {FAST_NORM, "no-fuse"}, {FAST_GRAPH, "no-fuse"}, {FAST_WIDE, "no-winograd"}};
+        {FAST_NORM, "no-fuse"}, {FAST_GRAPH, "no-fuse"}, {FAST_WIDE, "no-winograd"}, {FAST_NORM, "fuse=statistics"}};
     for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
         Case *c = &cases[count++];
         *c = (Case){off[i].kind, 300 + 2 * (int)i, "native", "", ""};
@@ -297,6 +297,25 @@ Test(fast, pictures_in_the_lanes)
     compare_text("fast_few_fused", fused, "", find_target("native"), NULL, false);
     if (can_run(find_target("x86-64-v3")))
         compare_text("fast_few_v3", plain, "", find_target("x86-64-v3"), NULL, true);
+}
+
+/* ---- fusions that are done only where they gain ------------------------------------------------------------------- */
+
+static const char *const every_target[] = {"x86-64-v4", "x86-64-v3", "generic"};
+
+/* Done everywhere; pieces of several pictures and of parts of one, with cut tiles, spare lanes, bias, 3x3 and 5x5. */
+Test(fast, statistics_by_pieces)
+{
+    static const char text[] =
+        "network fast { input(3, 13, 18); conv(33, 3, pad = 1); batchnorm; silu; conv(20, 3, pad = 1, bias = no); batchnorm;"
+        " silu; conv(16, 5, pad = 2); batchnorm; silu; avgpool(2); conv(160, 3, pad = 1); batchnorm; tanh;"
+        " conv(48, 3, pad = 1); batchnorm; silu; flatten; linear(4); train { batch = 15; } }";
+    for (size_t i = 0; i < sizeof every_target / sizeof *every_target; i++) {
+        char name[60];
+        snprintf(name, sizeof name, "fast_pieces_%s", every_target[i]);
+        if (can_run(find_target(every_target[i])))
+            compare_text(name, text, "-ffuse=statistics", find_target(every_target[i]), "clang-19", true);
+    }
 }
 
 /* ---- networks that were wrong once ------------------------------------------------------------------------------- */
@@ -336,7 +355,7 @@ Test(fast, a_memory_limit_changes_no_value)
         " residual { batchnorm; relu; conv(43, 3, pad = 1); } lrn(5); avgpool(2); dropout(0.5); flatten; linear(5);"
         " train { batch = 16; } }";
     if (can_run(find_target("x86-64-v4")))
-        compare_text("fast_limit", text, "--memory-limit 3M", find_target("x86-64-v4"), "clang-19", false);
+        compare_text("fast_limit", text, "--memory-limit 3M -ffuse=statistics", find_target("x86-64-v4"), "clang-19", false);
     compare_text("fast_limit_unfused", text, "-fno-fuse --memory-limit 2.2M", find_target("generic"), NULL, false);
 }
 

@@ -174,8 +174,25 @@ Test(schedule, each_fusion_has_its_name)
     outcome_free(&none);
 }
 
+/* Where a channel's values stay in the cache, reading them twice costs no more than what Winograd would spend. */
+Test(schedule, a_fusion_can_be_asked_for)
+{
+    static const char joined[] = "statistics     n1.forward_train into c1.forward\n";
+    Outcome small = run_flags("--dump=fuse", 0), asked = run_flags("--dump=fuse -ffuse=statistics", 0);
+    Outcome large = run_flags("--dump=fuse --batch 400", 0), off = run_flags("--dump=fuse --batch 400 -fno-fuse=statistics", 0);
+    cr_expect(!strstr(small.out, joined) && strstr(asked.out, joined) && strstr(large.out, joined), "%s", large.out);
+    cr_expect(!strstr(off.out, joined), "%s", off.out);
+    outcome_free(&small);
+    outcome_free(&asked);
+    outcome_free(&large);
+    outcome_free(&off);
+}
+
 Test(schedule, an_unknown_fusion_is_an_error)
 {
+    Outcome wish = run_flags("-ffuse=nothing", 1);
+    cr_expect(strstr(wish.err, "-ffuse=nothing: there is no fusion 'nothing'; there are fold, "), "%s", wish.err);
+    outcome_free(&wish);
     Outcome o = run_flags("-fno-fuse=relus", 1);
     cr_expect(strstr(o.err, "there is no fusion 'relus'; there are "), "%s", o.err);
     for (int i = 0; i < FUSIONS; i++)

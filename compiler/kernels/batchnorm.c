@@ -13,7 +13,8 @@
  * Requires: X in vectors of L channels (pictures or rows). Establishes: Y likewise, border and spare lanes zero; mean
  * and inverse_deviation, zero in spare lanes; running statistics.
  *
- * Statistics are taken a plane (an image's block of channels) at a time and merged in a fixed order by the formula of
+ * Statistics are taken a plane (an image's block of channels) at a time, or by convolutions a piece of the batch at a time,
+ * and merged in a fixed order by the formula of
  * Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1b. So they depend neither
  * on the number of threads nor on the groups.
  */
@@ -110,6 +111,7 @@ void plan_groups(Program *program, Kernel *k, int tensors)
     while (group > 1 && (blocks % group != 0 || group * pixels * L * 4 * tensors > program->target->l3 / 2))
         group--;
     k->schedule.blocks = (int)group;
+    k->schedule.outgrows = group * pixels * L * 4 * tensors > program->target->l3 / 2;
     k->schedule.streams = blocks * pixels * L * 4 > program->target->l3;
     k->schedule.text = arena_printf(program->arena, "shared among threads, %lld of %lld blocks of channels at a time",
                                     (long long)group, (long long)blocks);
@@ -123,33 +125,40 @@ static bool has_statistics(const Kernel *k)
     return operand_of(k, "partial")->access == OPERAND_READ;
 }
 
-Tensor *leave_statistics(Kernel *k)
+Tensor *leave_statistics(Kernel *k, int64_t pieces)
 {
     k->schedule.blocks = 0;
     k->schedule.text = "shared among threads; the convolution has stored the statistics";
-    for (int i = 0; ; i++)
-        if (k->operand[i].tensor == operand_of(k, "partial")->tensor) {
+    Tensor *partial = operand_of(k, "partial")->tensor;
+    for (int i = 0; i < k->operand_count; i++)
+        if (k->operand[i].tensor == partial)
             k->operand[i].access = OPERAND_READ;
-            return k->operand[i].tensor;
-        }
+    if (pieces) {
+        partial->dim[0] = pieces;
+        partial->dim[2] = 3;
+    }
+    return partial;
 }
 
-/* Mean and squares about it of the channel's values, from those of its planes, which are equal in size:
- * squares = sum of squares_n + plane * (mean_n - mean)^2. */
+/* Mean and squares about it of the channel's values, from those of its planes, which are equal in size, or of its pieces,
+ * which say how many pixels they have: squares = sum of squares_n + pixels_n * (mean_n - mean)^2. */
 static void merge_statistics(Emitter *e, const Kernel *k)
 {
-    if (planes_of(k).images == 1) {
-        line(e, "const wide m = widen(load($partial[0])), squares = widen(load($partial[1]));");
+    const int64_t *dim = operand_of(k, "partial")->tensor->dim;
+    if (dim[0] == 1) {
+        line(e, "const wide m = widen(load(partial[0][cb][0])), squares = widen(load(partial[0][cb][1]));");
         return;
     }
+    const bool counted = dim[2] == 3;
     line(e, "wide m = {0}, squares = {0};");
-    loop(e, "n", planes_of(k).images);
-        line(e, "m += widen(load($partial[0]));");
+    loop(e, "n", dim[0]);
+        line(e, counted ? "m += widen(load($partial[2])) * widen(load($partial[0]));" : "m += widen(load($partial[0]));");
     end(e, 1);
-    line(e, "m /= $images.0;");
-    loop(e, "n", planes_of(k).images);
+    line(e, counted ? "m /= $M.0;" : "m /= $images.0;");
+    let(e, "pixels", "%s", substitute(e, counted ? "widen(load($partial[2]))" : "$plane.0"));
+    loop(e, "n", dim[0]);
         line(e, "const wide apart = widen(load($partial[0])) - m;");
-        line(e, "squares += widen(load($partial[1])) + $plane.0 * apart * apart;");
+        line(e, "squares += widen(load($partial[1])) + $pixels * apart * apart;");
     end(e, 1);
 }
 

@@ -34,6 +34,8 @@ struct FastKernel {
     /* The layout it wants of an operand where it is not the usual one (blocked pictures, rows, filters). NULL: usual. */
     LayoutKind (*layout)(const Kernel *, const Operand *);
     bool        in_place;                       /* element by element: Y may lie where X does, dX where dY does       */
+    /* FUSE_STATS: in how many pieces the statistics of a batch come, each with its number of pixels. NULL: an image each. */
+    int64_t   (*pieces)(const Kernel *);
     /* Writes the function's body. */
     void      (*body)(Emitter *, const Kernel *);
 };
@@ -85,9 +87,10 @@ Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);
 /* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of its own dY.
  * The ReLU must be the batch norm's only user, with nothing added between them; it is done for every kernel that reads dY. */
 void           gate_batchnorm(Program *, Kernel *k, Tensor *relu_gradient);
-/* Training: the convolution before writes the statistics of the planes (FUSE_STATS), batch norm's forward kernel k only
- * reads them. Returns k's operand "partial", for the convolution to write under that role. */
-Tensor        *leave_statistics(Kernel *k);
+/* Training: the convolution before writes the statistics of the planes (FUSE_STATS), or of `pieces` of the batch (not 0),
+ * batch norm's forward kernel k only reads them. Returns k's operand "partial", for the convolution to write under that
+ * role. */
+Tensor        *leave_statistics(Kernel *k, int64_t pieces);
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 

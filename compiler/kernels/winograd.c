@@ -123,10 +123,60 @@ static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks,
     line(e, "$products($filters[0][0], $uplane, V[0][$cut], $vplane, Z[0][0], $zplane, $block, $blocks, $more);");
 }
 
+static bool leaves_statistics(const Kernel *k)
+{
+    return (k->fuses & FUSE_STATS) != 0;
+}
+
+/* FUSE_STATS: a block of tiles is a piece, of which partial[piece][kb] gets the mean of each lane, the squares about it
+ * and the number of pixels. */
+static int64_t pieces(const Kernel *k)
+{
+    const Winograd g = winograd_of(k->layer, 1, false);
+    return (g.tiles + k->schedule.rows - 1) / k->schedule.rows;
+}
+
+/* Distances from a pivot, which is the first tile's mean: their sum and that of their squares, floats in a tile, double
+ * from tile to tile. */
+static void begin_statistics(Emitter *e)
+{
+    line(e, "vec pivot = zero;");
+    line(e, "wide distances = {0}, squares = {0};");
+    line(e, "int pixels = 0;");
+}
+
+static void begin_tile(Emitter *e, const char *rows, const char *columns)
+{
+    let(e, "rows", "%s", rows);
+    let(e, "columns", "%s", columns);
+    when(e, "t == 0");
+        loop_between(e, "r", "0", "$rows");
+            loop_between(e, "s", "0", "$columns");
+                line(e, "pivot += y[r][s] / splat($rows * $columns);");
+    end(e, 3);
+    line(e, "vec distance[2] = {zero, zero}, square[2] = {zero, zero};");
+}
+
+static void end_tile(Emitter *e)
+{
+    line(e, "distances += widen(distance[0] + distance[1]);");
+    line(e, "squares += widen(square[0] + square[1]);");
+    line(e, "pixels += $rows * $columns;");
+}
+
+static void store_statistics(Emitter *e, const Kernel *k)
+{
+    line(e, "const wide apart = distances / (double)pixels;");
+    line(e, has_operand(k, "b") ? "store(partial[$piece][kb][0], narrow(widen(pivot) + apart) + bias);"
+                                : "store(partial[$piece][kb][0], narrow(widen(pivot) + apart));");
+    line(e, "store(partial[$piece][kb][1], narrow(squares - apart * apart * (double)pixels));");
+    line(e, "store(partial[$piece][kb][2], splat(pixels));");
+}
+
 /* Y = A' Z A of the block's tiles, $group blocks of channels each; pixels beyond the picture are left out. */
 static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, const char *role)
 {
-    bool edges = g->height % g->side != 0 || g->width % g->side != 0;
+    const bool edges = g->height % g->side != 0 || g->width % g->side != 0, measured = leaves_statistics(kernel);
     let_int(e, "side", g->side);
     let_int(e, "P", g->height);
     let_int(e, "Q", g->width);
@@ -135,6 +185,8 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
         line(e, "const int kb = $kb;");
         if (has_operand(kernel, "b"))
             line(e, "const vec bias = load(&b[kb * $L]);");
+        if (measured)
+            begin_statistics(e);
         loop_between(e, "t", "0", g->ragged ? "$block && $exists" : "$block");
             line(e, "const int tile = $tile;");
             tile_place(e, g);
@@ -145,18 +197,32 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
             }
             line(e, "vec y[$side][$side];");
             line(e, "$join_tile(Z[0][v * $block + t], $zplane, y);");
-            if (edges) {
+            if (edges)
                 line(e, "const int rows = $P - i < $side ? $P - i : $side, "
                         "columns = $Q - j < $side ? $Q - j : $side;");
-                loop_between(e, "r", "0", "rows");
+            if (measured)
+                begin_tile(e, edges ? "rows" : substitute(e, "$side"), edges ? "columns" : substitute(e, "$side"));
+            loop_between(e, "r", "0", edges ? "rows" : "$side");
+                if (edges && !measured)
                     loop_between(e, "s", "0", "columns");
-            } else {
-                loop(e, "r", g->side);
+                else
                     unrolled(e, "s", g->side);
-            }
-                        store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb",
-                                    "i + r", "j + s");
-    end(e, 4);
+                if (edges && measured)
+                    when(e, "s < columns");
+                if (measured) {
+                    line(e, "const vec d = y[r][s] - pivot;");
+                    line(e, "distance[s % 2] += d;");
+                    line(e, "square[s % 2] += d * d;");
+                }
+                store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb",
+                            "i + r", "j + s");
+            end(e, 2 + (edges && measured));
+            if (measured)
+                end_tile(e);
+        end(e, 1);
+        if (measured)
+            store_statistics(e, kernel);
+    end(e, 1);
 }
 
 /* ---- the two orders ---------------------------------------------------------------------------------------------- */
@@ -254,8 +320,8 @@ static void body(Emitter *e, const Kernel *k)
 }
 
 const FastKernel winograd_forward = {
-    .name = "winograd", .fuses = FUSE_SCALE | FUSE_ADD | FUSE_RELU, .fits = forward_fits, .plan = plan,
-    .border = border, .body = body,
+    .name = "winograd", .fuses = FUSE_SCALE | FUSE_ADD | FUSE_RELU | FUSE_STATS, .fits = forward_fits, .plan = plan,
+    .pieces = pieces, .border = border, .body = body,
 };
 
 const FastKernel winograd_grad_input = {

@@ -97,6 +97,7 @@ void winograd_names(Emitter *e, Winograd *g, int64_t block, bool looped)
     let_int(e, "plane", g->down * g->across);
     let_int(e, "block", block);
     let(e, "tile", looped ? "first + t" : "t");
+    let(e, "piece", looped ? "first / %lld" : "0", (long long)block);
     let(e, "exists", looped ? "first + t < %lld" : "t < %lld", (long long)g->tiles);
 }
 
