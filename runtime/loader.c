@@ -164,7 +164,7 @@ static int work(cnn_loader *l, cnn_reader *reader)
             pthread_cond_signal(&l->ready);
         return 1;
     }
-    if (l->preparing || l->prepared == l->plan.end || l->prepared == l->released + PLACES)
+    if (l->preparing || l->prepared >= l->plan.end || l->prepared == l->released + PLACES)
         return 0;
     l->preparing = 1;
     pthread_mutex_unlock(&l->lock);

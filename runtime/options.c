@@ -42,8 +42,8 @@ static const cnn_option rows[] = {
      CNN_OF_RUN, "Resize the shorter side of pictures to that many pixels, then cut out the middle (torchvision: 256 for "
      "networks of 224); 0: cut off no more than the network's proportions ask for"},
     {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, 0,
-     "Threads that prepare the next batches while the network computes; 0: none (default: as many as the machine has to "
-     "spare). Results do not depend on it"},
+     "Threads that prepare the next batches while the network computes; 0: none (default: a quarter of the "
+     "processors, from 1 to 16). Results do not depend on it"},
 
     /* ---- random changes of the training pictures */
     {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN,

@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOADER_THREADS = 1 };
-
 int cnn_session_open(cnn_session *s)
 {
     int output[4];
@@ -76,6 +74,16 @@ long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whol
     return s->options.limit_batches > 0 && s->options.limit_batches < batches ? s->options.limit_batches : batches;
 }
 
+/* One thread feeds what two or four processors compute; a network that is fast on many of them needs more. */
+static int loader_threads(const cnn_options *o)
+{
+    enum { SHARE = 4, MOST = 16 };
+    int threads = omp_get_num_procs() / SHARE;
+    if (CNN_GIVEN(o, loader_threads))
+        return (int)o->loader_threads;
+    return threads < 1 ? 1 : threads > MOST ? MOST : threads;
+}
+
 static int read_picture(void *data, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *x, int32_t *label)
 {
     return cnn_dataset_picture(data, i, epoch, reader, x, label);
@@ -88,7 +96,7 @@ cnn_loader *cnn_session_loader(const cnn_session *s, cnn_dataset *data, int trai
         .read = read_picture, .source = data, .size = cnn_dataset_size(data), .pixels = s->pixels, .batch = s->batch,
         .shuffled = training, .seed = (uint64_t)o->seed, .mixed = training && o->augment.mixup > 0,
         .replaces = training, .batches = cnn_session_batches(s, data, training), .first = first, .end = end,
-        .threads = CNN_GIVEN(o, loader_threads) ? (int)o->loader_threads : LOADER_THREADS};
+        .threads = loader_threads(o)};
     return cnn_loader_open(&plan);
 }
 
