@@ -9,7 +9,7 @@
 #include "expand.h"
 
 typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_CALL,
-               SETTING_NUMBERS } SettingKind;
+               SETTING_NUMBERS, SETTING_RANGE } SettingKind;
 
 /* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
  * its name (runtime/options.c). */
@@ -63,6 +63,15 @@ static const Setting settings[] = {
      "sgd(lr = 0.1, momentum = 0.9, weight_decay = 1e-4, nesterov = no)", 0, optimizers, 0},
     {"init", SETTING_WORD, FOR_COMPILER, 0, 0, "default, xavier or kaiming", inits, 0, offsetof(Train, init)},
     {"seed", SETTING_INT, FOR_TRAINER, 0, 9007199254740992.0, "of initialisation, shuffling and dropout", 0, 0, 0},
+
+    /* random changes of the training pictures (runtime/augment.h) */
+    {"flip", SETTING_FLAG, FOR_TRAINER, 0, 0, "mirror every other picture", 0, 0, 0},
+    {"crop", SETTING_INT, FOR_TRAINER, 0, 4096, "black pixels around a picture, of which a window is taken", 0, 0, 0},
+    {"resized_crop", SETTING_RANGE, FOR_TRAINER, 0, 1, "share of the area in a random box: 0.08, or (0.08, 1)", 0, 0, 0},
+    {"brightness", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},
+    {"contrast", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},
+    {"cutout", SETTING_INT, FOR_TRAINER, 0, 65535, "side of a square that is put to 0", 0, 0, 0},
+    {"resize_short", SETTING_INT, FOR_TRAINER, 0, 65535, "side of pictures before their middle is cut out", 0, 0, 0},
 };
 
 enum { SETTINGS = sizeof settings / sizeof *settings, MOST_SETTINGS = 64 };
@@ -158,6 +167,20 @@ static const char *read_numbers(Expander *x, const Context *c, const Setting *s,
     return text;
 }
 
+/* resized_crop = (0.08, 1), or one number; 0 switches it off. */
+static const char *read_range(Expander *x, const Context *c, const Setting *s, const Expr *e)
+{
+    const char *text = read_numbers(x, c, s, e), *to = text ? strchr(text, ',') : NULL;
+    if (to == NULL)
+        return text;
+    double from = strtod(text, NULL);
+    if (strchr(to + 1, ',') == NULL && from > s->min && from <= strtod(to + 1, NULL))
+        return text;
+    fail(x, e->span, NULL, "%s must be one number or two, the smaller one first and above %g\n%s: %s", s->name, s->min, s->name,
+         s->doc);
+    return NULL;
+}
+
 static const char *read_flag(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     Value v = eval(x, c, e);
@@ -215,7 +238,8 @@ static void read_setting(Expander *x, const Context *c, const Setting *s, const 
                      : s->kind == SETTING_FLAG ? read_flag(x, c, s, e)
                      : s->kind == SETTING_TEXT ? read_text(x, c, s, e)
                      : s->kind == SETTING_WORD ? read_word(x, c, s, e)
-                     : s->kind == SETTING_NUMBERS ? read_numbers(x, c, s, e) : read_number(x, c, s, e);
+                     : s->kind == SETTING_NUMBERS ? read_numbers(x, c, s, e)
+                     : s->kind == SETTING_RANGE ? read_range(x, c, s, e) : read_number(x, c, s, e);
     char *field = (char *)&x->graph->train + s->field;
     if (text == NULL || s->kind == SETTING_CALL)
         return;
