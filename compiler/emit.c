@@ -266,9 +266,10 @@ Emitter *part_body(Emitter *e)
     return body;
 }
 
-static const char *add_part(Emitter *e, CommonPart part)
+const char *shared_part(Emitter *e, const char *name, const char *comment_template, const char *parameters, Emitter *body)
 {
-    const char *name = part.name;
+    end(body, 1);
+    CommonPart part = {name, substitute(e, comment_template), substitute(e, parameters), emitter_text(body)};
     for (int i = 0, ordinal = 2; i < e->parts->count; i++) {
         const CommonPart *known = &e->parts->items[i];
         if (strcmp(known->body, part.body) == 0 && strcmp(known->parameters, part.parameters) == 0)
@@ -280,20 +281,6 @@ static const char *add_part(Emitter *e, CommonPart part)
     }
     APPEND(e->arena, e->parts, part);
     return part.name;
-}
-
-const char *shared_part(Emitter *e, const char *name, const char *comment_template, const char *parameters, Emitter *body)
-{
-    end(body, 1);
-    return add_part(e, (CommonPart){name, substitute(e, comment_template), substitute(e, parameters),
-                                    emitter_text(body), false});
-}
-
-const char *inlined_part(Emitter *e, const char *name, const char *comment_template, const char *parameters, Emitter *body)
-{
-    end(body, 1);
-    return add_part(e, (CommonPart){name, substitute(e, comment_template), substitute(e, parameters),
-                                    emitter_text(body), true});
 }
 
 /* ---- rendering --------------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  * live in one struct in state_dict order, so tensor i is the struct's i-th member.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,14 +89,15 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "/* Room for the tensors of one step, in reals: the larger of what the two programs below need. */");
     line(e, "#define ARENA ((size_t)$arena)\n");
     line(e, "struct $net {");
-    raw(e, "    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */");
+    raw(e, "    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */");
     raw(e, "    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */");
     raw(e, "    unsigned char  %-24s /* 1: a kernel of gradients that rests, see mark_idle         */",
         arena_printf(g->arena, "idle[%d];", u->train->kernels.count));
     raw(e, "    uint64_t       seed, step;              /* of random numbers; updates done so far                    */");
     raw(e, "    real          *arena;                   /* ARENA reals                                               */");
     raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
-    raw(e, "    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */");
+    raw(e, "    const cnn_target *target;               /* NULL: labels alone                                        */");
+    raw(e, "    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */");
     raw(e, "};\n");
     write_tables(e, g);
     if (u->train->target)
@@ -209,6 +211,30 @@ static const char *four_sizes(const Graph *g, const Shape *s)
                         (long long)(s->rank == 3 ? s->dim[1] : 1), (long long)(s->rank == 3 ? s->dim[2] : 1));
 }
 
+/* Tensors in and out of a struct, in PyTorch's layout. */
+static void write_copies(Emitter *e, bool fast)
+{
+    static const char *const copies[][3] = {
+        {"get", "", "&net->value"}, {"get_grad", "", "&net->grad"},
+        {"get_moment", ", int order", "order == 1 ? &net->first : &net->second"},
+        {"set", "", "&net->value"}, {"set_moment", ", int order", "order == 1 ? &net->first : &net->second"}};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        const bool out = strncmp(copies[i][0], "get", 3) == 0;
+        let(e, "verb", "%s", copies[i][0]);
+        let(e, "order", "%s", copies[i][1]);
+        let(e, "part", "%s", copies[i][2]);
+        line(e, out ? "void ${net}_$verb(const $net *net$order, int i, real *out)\n{"
+                    : "void ${net}_$verb($net *net$order, int i, const real *in)\n{");
+        line(e, out ? "    const struct tensors *part = $part;" : "    struct tensors *part = $part;");
+        if (fast)
+            line(e, out ? "    cnn_unlay(&layout_table[i], out, (const real *)((const char *)part + tensor_offset[i]));\n}\n"
+                        : "    cnn_lay(&layout_table[i], at(part, i), in);\n}\n");
+        else
+            line(e, out ? "    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
+                        : "    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
+    }
+}
+
 static void write_accessors(Emitter *e, const Graph *g, bool fast)
 {
     let(e, "input", "%s", four_sizes(g, &g->input->output));
@@ -218,25 +244,20 @@ static void write_accessors(Emitter *e, const Graph *g, bool fast)
     line(e, "void ${net}_shape(int input[4], int output[4])\n{");
     line(e, "    memcpy(input, (const int[4]){$input}, sizeof(int[4]));");
     line(e, "    memcpy(output, (const int[4]){$output}, sizeof(int[4]));\n}\n");
-    static const char *const copies[][3] = {
-        {"get", "value", "out"}, {"get_grad", "grad", "out"}, {"get_momentum", "momentum", "out"},
-        {"set", "value", "in"}, {"set_momentum", "momentum", "in"}};
-    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
-        bool out = strcmp(copies[i][2], "out") == 0;
-        let(e, "verb", "%s", copies[i][0]);
-        let(e, "member", "%s", copies[i][1]);
-        line(e, out ? "void ${net}_$verb(const $net *net, int i, real *out)\n{" : "void ${net}_$verb($net *net, int i, const real *in)\n{");
-        if (fast)
-            line(e, out ? "    cnn_unlay(&layout_table[i], out, (const real *)((const char *)&net->$member + tensor_offset[i]));\n}\n"
-                        : "    cnn_lay(&layout_table[i], at(&net->$member, i), in);\n}\n");
-        else
-            line(e, out ? "    memcpy(out, (const char *)&net->$member + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
-                        : "    memcpy(at(&net->$member, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
-    }
+    write_copies(e, fast);
+    let(e, "elements", fast ? "tensor_room[i]" : "tensor_table[i].count");
+    line(e, "real *${net}_flat($net *net, cnn_part part, size_t *count)\n{");
+    raw(e, "    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};");
+    raw(e, "    *count = sizeof(struct tensors) / sizeof(real);");
+    raw(e, "    return (real *)parts[part];\n}\n");
+    line(e, "void ${net}_span(int i, size_t *first, size_t *count)\n{");
+    line(e, "    *first = tensor_offset[i] / sizeof(real);\n    *count = $elements;\n}\n");
     line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n    mark_idle(net);\n}\n");
     line(e, "uint64_t ${net}_get_step(const $net *net)\n{\n    return net->step;\n}\n");
     line(e, "void ${net}_set_step($net *net, uint64_t step)\n{\n    net->step = step;\n}\n");
-    line(e, "void ${net}_profile($net *net, cnn_profile *profile)\n{\n    net->profile = profile;\n}\n");
+    line(e, "void ${net}_target($net *net, const cnn_target *target)\n{\n    net->target = target;\n}\n");
+    line(e, "void ${net}_watch($net *net, const cnn_watch *watch)\n{\n    net->watch = watch;\n}\n");
+    line(e, "const real *${net}_arena(const $net *net)\n{\n    return net->arena;\n}\n");
 }
 
 /* ---- layers, kernels and facts ----------------------------------------------------------------------------------- */
@@ -277,13 +298,63 @@ static void write_layers(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    return offset == SEEN ? net->pictures : net->arena + offset;\n}\n");
 }
 
-static void write_kernel_names(Emitter *e, const Program *p, const char *table)
+/* Tensors whose gradients kernel k writes, which no later one adds to: "{3, 4, -1}". */
+static const char *complete_gradients(const Program *p, const Kernel *k)
+{
+    enum { MOST = 3 };          /* and -1: cnn_kernel.gradient of cnn.h */
+    const char *text = "{";
+    int count = 0;
+    for (int o = 0; o < k->operand_count; o++) {
+        const Operand *operand = &k->operand[o];
+        if (operand->tensor->kind != TENSOR_PARAM_GRADIENT || operand->access == OPERAND_READ)
+            continue;
+        text = arena_printf(p->arena, "%s%d, ", text, tensor_index(operand->tensor));
+        count++;
+    }
+    if (count > MOST) {
+        fprintf(stderr, "cnnc: internal error: kernel %s of %s gives too many gradients\n", k->def->suffix, k->layer->name);
+        abort();
+    }
+    return arena_printf(p->arena, "%s-1}", text);
+}
+
+/* The operand that a kernel is there for, where it is one of reals in the arena; NULL: there is none. */
+static const Tensor *result_of(const Kernel *k)
+{
+    const Tensor *found = NULL;
+    for (int o = 0; o < k->operand_count; o++) {
+        const Operand *operand = &k->operand[o];
+        const Tensor *t = operand->tensor;
+        const bool result = strcmp(operand->role, "Y") == 0 || strcmp(operand->role, "dX") == 0;
+        if (operand->access != OPERAND_READ && t->type == TYPE_REAL && in_arena(t->storage) && !t->scratch &&
+            (!found || result))
+            found = t;
+    }
+    return found;
+}
+
+/* Offset, count, times and pitch of what kernel k computed: a piece a picture where it is some channels of a tensor. */
+static const char *result_place(const Program *p, const Kernel *k)
+{
+    const Tensor *t = result_of(k);
+    if (!t)
+        return "0, 0, 0, 0";
+    const int64_t whole = physical_count(t), pictures = p->graph->batch;
+    const int64_t piece = slice_count(t), times = piece == whole ? 1 : pictures;
+    return arena_printf(p->arena, "%lld, %lld, %lld, %lld", (long long)(t->storage->offset / 4 + slice_offset(t)),
+                        (long long)piece, (long long)times, (long long)(whole / times));
+}
+
+static void write_kernel_table(Emitter *e, const Program *p, const char *table)
 {
     raw(e, "static const cnn_kernel %s[] = {", table);
     for (int i = 0; i < p->kernels.count; i++) {
         const Kernel *k = p->kernels.items[i];
-        raw(e, "    {\"%s\", %.17g},", kernel_name(p->arena, p, k),
-            k->def->counts ? (double)k->layer->macs * p->graph->batch : 0.0);
+        const bool loss = !k->layer->op;
+        raw(e, "    {\"%s\", %.17g, %d, %s, %s, %s},", kernel_name(p->arena, p, k),
+            k->def->counts ? (double)k->layer->macs * p->graph->batch : 0.0, loss ? -1 : k->layer->index - 1,
+            loss ? "CNN_LOSS" : i < p->backward_from ? "CNN_FORWARD" : "CNN_BACKWARD", complete_gradients(p, k),
+            result_place(p, k));
     }
     raw(e, "};\n");
 }
@@ -304,8 +375,9 @@ static void write_facts(Emitter *e, const Graph *g, const Unit *u)
     const Train *t = &g->train;
     raw(e, "#ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */");
     raw(e, "#include \"trainer.h\"\n");
-    write_kernel_names(e, u->predict, "predict_kernels");
-    write_kernel_names(e, u->train, "gradients_kernels");
+    raw(e, "/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */");
+    write_kernel_table(e, u->predict, "predict_kernels");
+    write_kernel_table(e, u->train, "gradients_kernels");
     raw(e, "/* The train { } block, as options of the trainer. */");
     raw(e, "static const char *const trainer_defaults[] = {");
     for (int i = 0; i < t->options.count; i++)
@@ -352,12 +424,18 @@ static void write_declarations(Emitter *e)
         "cnn_tensor ${net}_tensor(int i);",
         "",
         "/* Copies of tensor i in PyTorch's layout, ${net}_tensor(i).count reals. Gradients are those of the last",
-        " * ${net}_gradients; momentum is the optimiser's, 0 before the first update. */",
+        " * ${net}_gradients or ${net}_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first",
+        " * update. */",
         "void ${net}_get(const $net *, int i, cnn_real *out);",
         "void ${net}_set($net *, int i, const cnn_real *in);",
         "void ${net}_get_grad(const $net *, int i, cnn_real *out);",
-        "void ${net}_get_momentum(const $net *, int i, cnn_real *out);",
-        "void ${net}_set_momentum($net *, int i, const cnn_real *in);",
+        "void ${net}_get_moment(const $net *, int order, int i, cnn_real *out);",
+        "void ${net}_set_moment($net *, int order, int i, const cnn_real *in);",
+        "",
+        "/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;",
+        " * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */",
+        "cnn_real *${net}_flat($net *, cnn_part part, size_t *count);",
+        "void      ${net}_span(int i, size_t *first, size_t *count);",
         "",
         "/* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */",
         "void ${net}_freeze($net *, int i, int frozen);",
@@ -377,15 +455,23 @@ static void write_declarations(Emitter *e)
         " * kept: at -O2 only --keep-layers does. */",
         "const cnn_real *${net}_output(const $net *, int i);",
         "",
-        "/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.",
-        " * labels: N classes in [0, number of classes). logits: as above, may be NULL. */",
+        "/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the",
+        " * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).",
+        " * logits: as above, may be NULL. */",
         "cnn_real ${net}_gradients($net *, const cnn_real *x, const int32_t *labels, cnn_real *logits);",
         "",
-        "/* One optimiser step with the gradients of the last ${net}_gradients. */",
+        "/* One optimiser step with the gradients that ${net}_gradients left. */",
         "void ${net}_update($net *, const cnn_update *);",
         "",
-        "/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */",
-        "void ${net}_profile($net *, cnn_profile *profile);",
+        "/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */",
+        "cnn_real ${net}_step($net *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);",
+        "",
+        "/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */",
+        "void ${net}_target($net *, const cnn_target *);",
+        "",
+        "/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */",
+        "void ${net}_watch($net *, const cnn_watch *);",
+        "const cnn_real *${net}_arena(const $net *);",
     };
     for (size_t i = 0; i < sizeof text / sizeof *text; i++)
         line(e, text[i]);

@@ -43,10 +43,12 @@ static int parameters_of(const Program *p, const Kernel *k, const char *items[MA
         items[count++] = "uint64_t seed";
         items[count++] = "uint64_t step";
     }
+    if (k->def->targets)
+        items[count++] = "const cnn_target *target";
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = parameter_text(arena, k->def, &k->operand[i]);
     if (k->def->flat)
-        items[count++] = "const cnn_update *u";
+        items[count++] = "const cnn_rule *rule";
     return count;
 }
 
@@ -228,7 +230,8 @@ static void write_textbook_kernels(Emitter *e, const Graph *g, const Unit *u)
         write_kernel(e, u->predict, k, NULL);
     }
     raw(e, "/* ---- update ---- */\n");
-    write_kernel(e, u->update, u->update->kernels.items[0], NULL);
+    for (int i = 0; i < UPDATE_RULES; i++)
+        write_kernel(e, u->update, u->update->kernels.items[i], NULL);
 }
 
 /* ---- -O2: one function for all kernels that would have the same ---------------------------------------------------- */
@@ -428,8 +431,7 @@ void write_parts(Emitter *e, const CommonParts *parts)
     for (int i = 0; i < parts->count; i++) {
         const CommonPart *part = &parts->items[i];
         raw(e, "/* %s */", part->comment);
-        raw(e, "static %s void %s(%s)", part->inlined ? "inline __attribute__((always_inline))" : "__attribute__((noinline))",
-            part->name, part->parameters);
+        raw(e, "static __attribute__((noinline)) void %s(%s)", part->name, part->parameters);
         raw(e, "%s", part->body);
     }
 }
@@ -440,7 +442,7 @@ static void write_fast_kernels(Emitter *e, const Graph *g, const Unit *u)
     SharedList list = {0};
     CommonParts parts = {0};
     for (int i = 0; i < 3; i++)
-        for (int k = 0; k < (i == 2 ? 1 : programs[i]->kernels.count); k++)
+        for (int k = 0; k < (i == 2 ? UPDATE_RULES : programs[i]->kernels.count); k++)
             share_kernel(&list, programs[i], programs[i]->kernels.items[k], &parts);
     merge_similar(&list, g->arena);
     name_functions(&list);

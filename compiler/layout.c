@@ -87,16 +87,30 @@ int64_t slice_offset(const Tensor *t)
     return t->slice * dims[2] * dims[3];
 }
 
+int64_t slice_count(const Tensor *t)
+{
+    int64_t dims[MAX_PHYSICAL_RANK];
+    const int rank = physical_dims(t, dims);
+    if (t->rank != 4 || t->storage->rank != 4 || t->dim[1] == t->storage->dim[1])
+        return physical_count(t);
+    return rank == 5 ? (t->dim[1] + dims[4] - 1) / dims[4] * dims[2] * dims[3] * dims[4] : t->dim[1] * dims[2] * dims[3];
+}
+
 /* ---- what lies where --------------------------------------------------------------------------------------------- */
+
+static bool is_parameter(const Tensor *t)
+{
+    return t->kind == TENSOR_PARAMETER || t->kind == TENSOR_PARAM_GRADIENT || t->kind == TENSOR_FIRST_MOMENT ||
+           t->kind == TENSOR_SECOND_MOMENT;
+}
 
 /* Parameters lie alike in every program, whoever uses them. */
 static LayoutKind usual_layout(const Tensor *t)
 {
-    bool parameter = t->kind == TENSOR_PARAMETER || t->kind == TENSOR_PARAM_GRADIENT || t->kind == TENSOR_MOMENTUM;
     if (t->kind == TENSOR_INPUT || t->kind == TENSOR_LABELS)
         return LAYOUT_PLAIN;
     if (t->rank == 4)
-        return parameter ? LAYOUT_FILTERS : LAYOUT_BLOCKED;
+        return is_parameter(t) ? LAYOUT_FILTERS : LAYOUT_BLOCKED;
     return t->rank <= 2 ? LAYOUT_ROWS : LAYOUT_PLAIN;
 }
 
@@ -122,11 +136,6 @@ static bool same_memory(const Tensor *t, LayoutKind a, LayoutKind b, int lanes)
         return true;
     bool rows = (a == LAYOUT_ROWS || b == LAYOUT_ROWS) && (a == LAYOUT_PLAIN || b == LAYOUT_PLAIN);
     return rows && t->dim[t->rank - 1] % lanes == 0;
-}
-
-static bool is_parameter(const Tensor *t)
-{
-    return t->kind == TENSOR_PARAMETER || t->kind == TENSOR_PARAM_GRADIENT || t->kind == TENSOR_MOMENTUM;
 }
 
 /* Tensors of the arena that only textbook kernels use stay plain, all others lie as fast kernels want them. */

@@ -41,6 +41,7 @@ struct Target;
 int     physical_dims(const struct Tensor *, int64_t dims[MAX_PHYSICAL_RANK]);
 int64_t physical_count(const struct Tensor *);          /* elements, zeros included                              */
 int64_t slice_offset(const struct Tensor *);            /* of a view of some channels: elements before its first */
+int64_t slice_count(const struct Tensor *);             /* and its elements of one picture; of others all        */
 
 /* How a parameter (given by its sizes) lies in memory for a target; NULL: plain, -O0. Returns as physical_dims. */
 Layout  parameter_layout(int rank, const struct Target *);

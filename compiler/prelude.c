@@ -31,6 +31,17 @@ static const Helper vector_helpers[] = {
     {"choose(", "static inline vec choose(mask m, vec a, vec b) { return (vec)((m & (mask)a) | (~m & (mask)b)); }"},
     {"larger(", "static inline vec larger(vec a, vec b) { return choose(a < b, b, a); }     /* NaN in a stays */"},
     {"where_positive(", "static inline vec where_positive(vec a, vec b) { return choose(a <= 0, (vec){0}, b); }"},
+    {"vec_sqrt(",
+     "static inline vec vec_sqrt(vec x)\n"
+     "{\n"
+     "#if defined __clang__\n"
+     "    return __builtin_elementwise_sqrt(x);\n"
+     "#else\n"
+     "    for (int l = 0; l < L; l++)\n"
+     "        x[l] = (real)sqrt(x[l]);\n"
+     "    return x;\n"
+     "#endif\n"
+     "}"},
     {"prefetch(", "static inline void prefetch(const real *p) { __builtin_prefetch(p); }"},
     {"sum_lanes(", "static inline real sum_lanes(vec v)\n"
      "{\n"
@@ -320,6 +331,15 @@ static const Helper helpers[] = {
     {"real_sqrt(", "static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }"},
     {"real_pow(", "static inline real real_pow(real x, real y) "
                   "{ return sizeof x == sizeof(float) ? powf((float)x, (float)y) : pow(x, y); }"},
+    {"wanted(",
+     "/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */\n"
+     "static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)\n"
+     "{\n"
+     "    real q = k == labels[n];\n"
+     "    if (target && target->other)\n"
+     "        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);\n"
+     "    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;\n"
+     "}"},
 };
 
 /* Lane l of vector i goes to lane i of vector l: log2(L) rounds, each of which puts the lanes of vectors i and i + L/2 by

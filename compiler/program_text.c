@@ -1,7 +1,7 @@
 /* program_text.c - each step program as one C function: where its tensors lie, and the calls of its kernels in order.
  *
- * Requires: programs placed by memory.c, and functions named by kernel_text.c. Establishes: NAME_predict, NAME_gradients
- * and NAME_update. At -O2 neighbouring fast kernels are called in one parallel region; textbook kernels, which fork their
+ * Requires: programs placed by memory.c, and functions named by kernel_text.c. Establishes: NAME_predict, NAME_gradients,
+ * NAME_update and NAME_step. At -O2 neighbouring fast kernels are called in one parallel region; textbook kernels, which fork their
  * own, stand between regions.
  */
 #include <stdlib.h>
@@ -64,6 +64,8 @@ static void write_call(Emitter *e, const Program *p, const Kernel *k, const char
         items[count++] = "net->seed";
         items[count++] = "net->step";
     }
+    if (k->def->targets)
+        items[count++] = "net->target";
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = k->operand[i].tensor->name;
     wrapped(e, arena_printf(p->arena, "%s%s(%d, %s(", margin, k->index < p->backward_from ? "RUN" : "BACK", k->index,
@@ -106,22 +108,22 @@ static void write_logits(Emitter *e, const Program *p)
 
 static void write_gradients(Emitter *e, const Graph *g, const Program *p)
 {
-    raw(e, "/* Tensors that are never alive at the same time share memory: \"kernels a to b\" is a tensor's life. */");
+    raw(e, "/* Tensors that are never alive at the same time share memory: \"kernels a to b\" is a tensor's life. A loss that is not");
+    raw(e, " * finite has no gradients: the backward kernels rest. */");
     raw(e, "real %s_gradients(%s *net, const real *x, const int32_t *labels, real *logits)\n{", g->name, g->name);
     write_places(e, p);
+    raw(e, "    const real *loss = kept_loss_mean;");
     raw(e, "\n    /* forward */");
     if (p->target) {            /* forward and backward in one region */
         write_calls(e, p, 0, p->kernels.count);
         write_logits(e, p);
-        raw(e, "    return *(real *)kept_loss_mean;\n}\n");
-        return;
+    } else {
+        write_calls(e, p, 0, p->backward_from);
+        write_logits(e, p);
+        raw(e, "\n    /* backward */");
+        write_calls(e, p, p->backward_from, p->kernels.count);
     }
-    write_calls(e, p, 0, p->backward_from);
-    write_logits(e, p);
-    raw(e, "    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */");
-    raw(e, "\n    /* backward */");
-    write_calls(e, p, p->backward_from, p->kernels.count);
-    raw(e, "    return mean_loss;\n}\n");
+    raw(e, "    return *loss;\n}\n");
 }
 
 static void write_predict(Emitter *e, const Graph *g, const Program *p)
@@ -138,30 +140,54 @@ static void write_predict(Emitter *e, const Graph *g, const Program *p)
 
 static void write_update(Emitter *e, const Graph *g, const Program *p)
 {
+    const char *margin = p->target ? "    " : "";
     raw(e, "void %s_update(%s *net, const cnn_update *u)\n{", g->name, g->name);
     if (p->target)
-        raw(e, "#pragma omp parallel");
-    raw(e, "    for (int i = 0; i < TENSORS; i++)");
-    raw(e, "        if (tensor_table[i].trainable && !net->frozen[i])");
-    raw(e, "            sgd_update(%s, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);",
+        raw(e, "#pragma omp parallel\n    {\n        const unsigned mode = flush_denormals();");
+    raw(e, "%s    for (int i = 0; i < TENSORS; i++) {", margin);
+    raw(e, "%s        const cnn_rule rule = cnn_rule_of(u, net->step, i);", margin);
+    raw(e, "%s        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? %s : 0;", margin,
         p->target ? "tensor_room[i]" : "tensor_table[i].count");
+    raw(e, "%s        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);",
+        margin);
+    raw(e, "%s        if (u->optimizer == CNN_SGD)", margin);
+    raw(e, "%s            sgd_update(count, dW, W, V, &rule);", margin);
+    raw(e, "%s        else if (u->optimizer == CNN_RMSPROP)", margin);
+    raw(e, "%s            rmsprop_update(count, dW, W, V, S, &rule);", margin);
+    raw(e, "%s        else", margin);
+    raw(e, "%s            adam_update(count, dW, W, V, S, &rule);", margin);
+    raw(e, "%s    }", margin);
+    if (p->target)
+        raw(e, "        restore_denormals(mode);\n    }");
     raw(e, "    net->step++;\n}\n");
+}
+
+static void write_step(Emitter *e, const Graph *g)
+{
+    raw(e, "real %s_step(%s *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)\n{", g->name,
+        g->name);
+    raw(e, "    const real loss = %s_gradients(net, x, labels, logits);", g->name);
+    raw(e, "    if (isfinite(loss))");
+    raw(e, "        %s_update(net, u);", g->name);
+    raw(e, "    return loss;\n}\n");
 }
 
 static void write_macros(Emitter *e, const Program *p)
 {
+    raw(e, "/* Tells the watch that kernel i is complete. */");
     if (p->target) {
-        raw(e, "/* Notes the time of kernel i when a profile is being taken. */");
-        raw(e, "static inline void lap(cnn_profile *profile, int i)\n{");
-        raw(e, "#pragma omp master\n    if (profile)\n        cnn_lap(profile, i);\n}\n");
-        raw(e, "/* Calls kernel i. */");
-        raw(e, "#define RUN(i, call) do { call; lap(net->profile, i); } while (0)");
+        raw(e, "static inline void tell(const cnn_watch *watch, int i)\n{");
+        raw(e, "    if (!watch)\n        return;");
+        raw(e, "#pragma omp barrier\n#pragma omp master\n    watch->after(watch->context, i);");
+        raw(e, "    if (watch->waits) {\n#pragma omp barrier\n    }\n}\n");
     } else {
-        raw(e, "/* Calls kernel i, and notes its time when a profile is being taken. */");
-        raw(e, "#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)");
+        raw(e, "static inline void tell(const cnn_watch *watch, int i)\n{");
+        raw(e, "    if (watch)\n        watch->after(watch->context, i);\n}\n");
     }
-    raw(e, "/* The same for a backward kernel, which may rest while tensors are frozen. */");
-    raw(e, "#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)\n");
+    raw(e, "/* Calls kernel i. */");
+    raw(e, "#define RUN(i, call) do { call; tell(net->watch, i); } while (0)");
+    raw(e, "/* Calls backward kernel i, which may rest while tensors are frozen. */");
+    raw(e, "#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)\n");
 }
 
 void write_programs(Emitter *e, const Graph *g, const Unit *u)
@@ -172,4 +198,5 @@ void write_programs(Emitter *e, const Graph *g, const Unit *u)
     write_predict(e, g, u->predict);
     write_gradients(e, g, u->train);
     write_update(e, g, u->update);
+    write_step(e, g);
 }

@@ -48,11 +48,13 @@ static const Parameter *find_param(const Layer *l, const char *name)
     abort();
 }
 
+enum { PARAMETER_KINDS = TENSOR_SECOND_MOMENT - TENSOR_PARAMETER + 1 };
+
 /* A rank-0 parameter (a counter) is an array of one in C. */
 static Tensor *parameter_tensor(Program *p, TensorKind kind, const Layer *l, const char *name, const char *place)
 {
     const Parameter *param = find_param(l, name);
-    Tensor **slot = &p->parameter[3 * param->index + (kind - TENSOR_PARAMETER)];
+    Tensor **slot = &p->parameter[PARAMETER_KINDS * param->index + (kind - TENSOR_PARAMETER)];
     const int64_t one = 1;
     if (!*slot)
         *slot = new_tensor(p, kind, l, arena_printf(p->arena, "net->%s.%s", place, param->symbol),
@@ -267,18 +269,24 @@ static void add_backward(Program *p, const Layer *loss)
     }
 }
 
+static void add_rule(Program *p, const KernelDef *def, const Layer *l, const char *name)
+{
+    Kernel *k = add_kernel(p, def, l);
+    reads(k, "dW", param_gradient_of(p, l, name));
+    updates(k, "W", param_of(p, l, name));
+    updates(k, "V", parameter_tensor(p, TENSOR_FIRST_MOMENT, l, name, "first"));
+    if (def != &sgd_update)
+        updates(k, "S", parameter_tensor(p, TENSOR_SECOND_MOMENT, l, name, "second"));
+}
+
 static void add_update(Program *p)
 {
+    static const KernelDef *const rules[UPDATE_RULES] = {&sgd_update, &adam_update, &rmsprop_update};
     for (int i = 0; i < p->graph->layers.count; i++) {
         const Layer *l = p->graph->layers.items[i];
-        for (int j = 0; j < l->param_count; j++) {
-            if (!l->param[j].trainable)
-                continue;
-            Kernel *k = add_kernel(p, &sgd_update, l);
-            reads(k, "dW", param_gradient_of(p, l, l->param[j].name));
-            updates(k, "W", param_of(p, l, l->param[j].name));
-            updates(k, "V", parameter_tensor(p, TENSOR_MOMENTUM, l, l->param[j].name, "momentum"));
-        }
+        for (int j = 0; j < l->param_count; j++)
+            for (int r = 0; r < UPDATE_RULES && l->param[j].trainable; r++)
+                add_rule(p, rules[r], l, l->param[j].name);
     }
 }
 
@@ -308,7 +316,7 @@ static Program *new_program(const Graph *graph, ProgramMode mode, const Tuning *
     int parameters = 0;
     for (int i = 0; i < graph->layers.count; i++)
         parameters += graph->layers.items[i]->param_count;
-    p->parameter = NEW_ARRAY(p->arena, Tensor *, 3 * parameters + 1);
+    p->parameter = NEW_ARRAY(p->arena, Tensor *, PARAMETER_KINDS * parameters + 1);
     p->needs_gradient = NEW_ARRAY(p->arena, bool, graph->layers.count);
     return p;
 }

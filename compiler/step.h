@@ -26,7 +26,8 @@ typedef enum {
     TENSOR_LABELS,              /* one int32 class a picture, owned by the caller               */
     TENSOR_PARAMETER,           /* net->value.*: parameters and buffers                         */
     TENSOR_PARAM_GRADIENT,      /* net->grad.*                                                  */
-    TENSOR_MOMENTUM,            /* net->momentum.*                                              */
+    TENSOR_FIRST_MOMENT,        /* net->first.*: the optimiser's                                */
+    TENSOR_SECOND_MOMENT,       /* net->second.*                                                */
     TENSOR_ACTIVATION,          /* output of a layer, in the arena                              */
     TENSOR_GRADIENT,            /* gradient of an activation, in the arena                      */
     TENSOR_SAVED,               /* what a forward kernel keeps for its backward one, in the arena */
@@ -57,7 +58,8 @@ typedef struct {
     const char *formula;        /* above the function; NULL: the operator's formula or grad     */
     bool        counts;         /* its multiply-adds are layer->macs a picture                  */
     bool        random;         /* takes (uint64_t seed, uint64_t step) before its tensors      */
-    bool        flat;           /* one function `suffix` for every size: (count, flat arrays, const cnn_update *) */
+    bool        targets;        /* takes (const cnn_target *target) before its tensors          */
+    bool        flat;           /* one function `suffix` for every size: (count, flat arrays, const cnn_rule *) */
     void      (*textbook)(Emitter *, const Kernel *);   /* writes the function's body           */
     void      (*let)(Emitter *, const Kernel *);        /* binds the names that `vector` uses; NULL: none */
     const char *vector;         /* element-wise: a vector of the output in terms of x, y, dy (kernels/map.c)    */
@@ -140,7 +142,7 @@ struct Program {
     Tensor       **kept;                /* by layer index: outputs that can be looked at after predict, as NCHW; NULL at
                                          * -O0, where all can                                   */
     LIST(const char *) fusions;         /* what fuse.c joined, a line each                      */
-    Tensor       **parameter;           /* by kind (value, gradient, momentum) and index in state_dict order */
+    Tensor       **parameter;           /* by kind (value, gradient, moments) and index in state_dict order */
     Tensor        *labels;
     bool          *needs_gradient;      /* by layer index: something at or above it learns      */
     int64_t        arena_bytes;         /* memory.c                                             */
@@ -181,7 +183,9 @@ typedef enum { NEED_NOTHING = 0, NEED_X = 1, NEED_Y = 2 } Needs;
 void    backward_elementwise(Program *, const Layer *, const KernelDef *, Needs);
 
 extern const KernelDef loss_forward, loss_backward;     /* ops/cross_entropy.c: added by build_program           */
-extern const KernelDef sgd_update;                      /* ops/sgd.c                                             */
+/* PROGRAM_UPDATE has these kernels for every tensor that learns, of which one is run: the optimiser is chosen then. */
+enum { UPDATE_RULES = 3 };
+extern const KernelDef sgd_update, adam_update, rmsprop_update;         /* ops/sgd.c, ops/adam.c, ops/rmsprop.c   */
 extern const KernelDef convert_layout;                  /* kernels/convert.c: added by layout.c                  */
 
 /* ---- memory.c: lifetimes -> offsets ------------------------------------------------------------------------------ */
@@ -220,7 +224,7 @@ void     comment(Emitter *, const char *format);                /* a comment lin
 char    *emitter_text(Emitter *);                       /* everything so far                                        */
 
 /* Parts of functions that several kernels have in common, written once before all kernels. */
-typedef struct { const char *name, *comment, *parameters, *body; bool inlined; } CommonPart;
+typedef struct { const char *name, *comment, *parameters, *body; } CommonPart;
 typedef LIST(CommonPart) CommonParts;
 void     share_parts(Emitter *, CommonParts *);            /* where the emitter's kernels put theirs                   */
 

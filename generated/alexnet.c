@@ -44,6 +44,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -70,13 +79,14 @@ enum { TENSORS = 16 };
 #define ARENA ((size_t)42414400)
 
 struct alexnet {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[57];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -479,10 +489,12 @@ static void fc3_forward(const real X[32][4096], const real W[10][4096], const re
 }
 
 /* loss                                                                                                  alexnet.net:25
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 32x10   labels 32   P 32x10   loss 1
  */
-static void loss_forward(const real X[32][10], const int32_t labels[32], real P[32][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[32][10], const int32_t labels[32], real P[32][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 32; n++) {
@@ -496,7 +508,10 @@ static void loss_forward(const real X[32][10], const int32_t labels[32], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 32;
 }
@@ -504,15 +519,15 @@ static void loss_forward(const real X[32][10], const int32_t labels[32], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                  alexnet.net:25
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 32x10   labels 32   dX 32x10
  */
-static void loss_backward(const real P[32][10], const int32_t labels[32], real dX[32][10])
+static void loss_backward(const cnn_target *target, const real P[32][10], const int32_t labels[32], real dX[32][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 32; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 32;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 32;
 }
 
 /* fc3: linear 10                                                                                        alexnet.net:25
@@ -1154,23 +1169,64 @@ static void conv1_grad_weight(const real X[32][1][224][224], const real dY[32][9
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -1275,7 +1331,8 @@ void alexnet_predict(alexnet *net, const real *x, real *logits)
         memcpy(logits, fc3, sizeof(real) * 320);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real alexnet_gradients(alexnet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -1324,6 +1381,7 @@ real alexnet_gradients(alexnet *net, const real *x, const int32_t *labels, real 
     void *d_maxpool_2 = arena + 17915904;        /* 32x96x26x26, kernels 52 to 53 */
     void *d_relu_1 = arena;                      /* 32x96x54x54, kernels 53 to 54 */
     void *d_conv1 = arena + 17915904;            /* 32x96x54x54, kernels 54 to 56 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, conv1_forward(input, net->value.conv1_weight, net->value.conv1_bias, conv1));
@@ -1346,13 +1404,12 @@ real alexnet_gradients(alexnet *net, const real *x, const int32_t *labels, real 
     RUN(17, relu_18_forward(fc2, relu_18));
     RUN(18, dropout_19_forward_train(net->seed, net->step, relu_18, kept_dropout_19_mask, dropout_19));
     RUN(19, fc3_forward(dropout_19, net->value.fc3_weight, net->value.fc3_bias, fc3));
-    RUN(20, loss_forward(fc3, labels, kept_loss_P, kept_loss_mean));
+    RUN(20, loss_forward(net->target, fc3, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc3, sizeof(real) * 320);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(21, loss_backward(kept_loss_P, labels, d_fc3));
+    BACK(21, loss_backward(net->target, kept_loss_P, labels, d_fc3));
     BACK(22, fc3_grad_bias(d_fc3, net->grad.fc3_bias));
     BACK(23, fc3_grad_weight(dropout_19, d_fc3, net->grad.fc3_weight));
     BACK(24, fc3_grad_input(net->value.fc3_weight, d_fc3, d_dropout_19));
@@ -1388,15 +1445,31 @@ real alexnet_gradients(alexnet *net, const real *x, const int32_t *labels, real 
     BACK(54, relu_1_grad_input(relu_1, d_relu_1, d_conv1));
     BACK(55, conv1_grad_bias(d_conv1, net->grad.conv1_bias));
     BACK(56, conv1_grad_weight(input, d_conv1, net->grad.conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void alexnet_update(alexnet *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real alexnet_step(alexnet *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = alexnet_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        alexnet_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -1456,27 +1529,45 @@ void alexnet_shape(int input[4], int output[4])
 
 void alexnet_get(const alexnet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void alexnet_get_grad(const alexnet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void alexnet_get_momentum(const alexnet *net, int i, real *out)
+void alexnet_get_moment(const alexnet *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void alexnet_set(alexnet *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void alexnet_set_momentum(alexnet *net, int i, const real *in)
+void alexnet_set_moment(alexnet *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *alexnet_flat(alexnet *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void alexnet_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void alexnet_freeze(alexnet *net, int i, int frozen)
@@ -1495,9 +1586,19 @@ void alexnet_set_step(alexnet *net, uint64_t step)
     net->step = step;
 }
 
-void alexnet_profile(alexnet *net, cnn_profile *profile)
+void alexnet_target(alexnet *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void alexnet_watch(alexnet *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *alexnet_arena(const alexnet *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -1536,85 +1637,86 @@ const real *alexnet_output(const alexnet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"conv1_forward", 1083912192},
-    {"relu_1_forward", 0},
-    {"maxpool_2_forward", 0},
-    {"conv2_forward", 13290700800},
-    {"relu_4_forward", 0},
-    {"maxpool_5_forward", 0},
-    {"conv3_forward", 4076863488},
-    {"relu_7_forward", 0},
-    {"conv4_forward", 6115295232},
-    {"relu_9_forward", 0},
-    {"conv5_forward", 4076863488},
-    {"relu_11_forward", 0},
-    {"maxpool_12_forward", 0},
-    {"fc1_forward", 838860800},
-    {"relu_15_forward", 0},
-    {"fc2_forward", 536870912},
-    {"relu_18_forward", 0},
-    {"fc3_forward", 1310720},
+    {"conv1_forward", 1083912192, 0, CNN_FORWARD, {-1}, 0, 8957952, 1, 8957952},
+    {"relu_1_forward", 0, 1, CNN_FORWARD, {-1}, 8957952, 8957952, 1, 8957952},
+    {"maxpool_2_forward", 0, 2, CNN_FORWARD, {-1}, 28991488, 2076672, 1, 2076672},
+    {"conv2_forward", 13290700800, 3, CNN_FORWARD, {-1}, 17915904, 5537792, 1, 5537792},
+    {"relu_4_forward", 0, 4, CNN_FORWARD, {-1}, 23453696, 5537792, 1, 5537792},
+    {"maxpool_5_forward", 0, 5, CNN_FORWARD, {-1}, 38146048, 1179648, 1, 1179648},
+    {"conv3_forward", 4076863488, 6, CNN_FORWARD, {-1}, 31068160, 1769472, 1, 1769472},
+    {"relu_7_forward", 0, 7, CNN_FORWARD, {-1}, 32837632, 1769472, 1, 1769472},
+    {"conv4_forward", 6115295232, 8, CNN_FORWARD, {-1}, 34607104, 1769472, 1, 1769472},
+    {"relu_9_forward", 0, 9, CNN_FORWARD, {-1}, 36376576, 1769472, 1, 1769472},
+    {"conv5_forward", 4076863488, 10, CNN_FORWARD, {-1}, 39325696, 1179648, 1, 1179648},
+    {"relu_11_forward", 0, 11, CNN_FORWARD, {-1}, 40505344, 1179648, 1, 1179648},
+    {"maxpool_12_forward", 0, 12, CNN_FORWARD, {-1}, 41684992, 204800, 1, 204800},
+    {"fc1_forward", 838860800, 14, CNN_FORWARD, {-1}, 41889792, 131072, 1, 131072},
+    {"relu_15_forward", 0, 15, CNN_FORWARD, {-1}, 42020864, 131072, 1, 131072},
+    {"fc2_forward", 536870912, 17, CNN_FORWARD, {-1}, 42151936, 131072, 1, 131072},
+    {"relu_18_forward", 0, 18, CNN_FORWARD, {-1}, 42283008, 131072, 1, 131072},
+    {"fc3_forward", 1310720, 20, CNN_FORWARD, {-1}, 42414080, 320, 1, 320},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"conv1_forward", 1083912192},
-    {"relu_1_forward", 0},
-    {"maxpool_2_forward", 0},
-    {"conv2_forward", 13290700800},
-    {"relu_4_forward", 0},
-    {"maxpool_5_forward", 0},
-    {"conv3_forward", 4076863488},
-    {"relu_7_forward", 0},
-    {"conv4_forward", 6115295232},
-    {"relu_9_forward", 0},
-    {"conv5_forward", 4076863488},
-    {"relu_11_forward", 0},
-    {"maxpool_12_forward", 0},
-    {"fc1_forward", 838860800},
-    {"relu_15_forward", 0},
-    {"dropout_16_forward_train", 0},
-    {"fc2_forward", 536870912},
-    {"relu_18_forward", 0},
-    {"dropout_19_forward_train", 0},
-    {"fc3_forward", 1310720},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc3_grad_bias", 0},
-    {"fc3_grad_weight", 1310720},
-    {"fc3_grad_input", 1310720},
-    {"dropout_19_grad_input", 0},
-    {"relu_18_grad_input", 0},
-    {"fc2_grad_bias", 0},
-    {"fc2_grad_weight", 536870912},
-    {"fc2_grad_input", 536870912},
-    {"dropout_16_grad_input", 0},
-    {"relu_15_grad_input", 0},
-    {"fc1_grad_bias", 0},
-    {"fc1_grad_weight", 838860800},
-    {"fc1_grad_input", 838860800},
-    {"maxpool_12_grad_input", 0},
-    {"relu_11_grad_input", 0},
-    {"conv5_grad_bias", 0},
-    {"conv5_grad_weight", 4076863488},
-    {"conv5_grad_input", 4076863488},
-    {"relu_9_grad_input", 0},
-    {"conv4_grad_bias", 0},
-    {"conv4_grad_weight", 6115295232},
-    {"conv4_grad_input", 6115295232},
-    {"relu_7_grad_input", 0},
-    {"conv3_grad_bias", 0},
-    {"conv3_grad_weight", 4076863488},
-    {"conv3_grad_input", 4076863488},
-    {"maxpool_5_grad_input", 0},
-    {"relu_4_grad_input", 0},
-    {"conv2_grad_bias", 0},
-    {"conv2_grad_weight", 13290700800},
-    {"conv2_grad_input", 13290700800},
-    {"maxpool_2_grad_input", 0},
-    {"relu_1_grad_input", 0},
-    {"conv1_grad_bias", 0},
-    {"conv1_grad_weight", 1083912192},
+    {"conv1_forward", 1083912192, 0, CNN_FORWARD, {-1}, 0, 8957952, 1, 8957952},
+    {"relu_1_forward", 0, 1, CNN_FORWARD, {-1}, 8957952, 8957952, 1, 8957952},
+    {"maxpool_2_forward", 0, 2, CNN_FORWARD, {-1}, 5537792, 2076672, 1, 2076672},
+    {"conv2_forward", 13290700800, 3, CNN_FORWARD, {-1}, 0, 5537792, 1, 5537792},
+    {"relu_4_forward", 0, 4, CNN_FORWARD, {-1}, 17915904, 5537792, 1, 5537792},
+    {"maxpool_5_forward", 0, 5, CNN_FORWARD, {-1}, 7614464, 1179648, 1, 1179648},
+    {"conv3_forward", 4076863488, 6, CNN_FORWARD, {-1}, 0, 1769472, 1, 1769472},
+    {"relu_7_forward", 0, 7, CNN_FORWARD, {-1}, 1769472, 1769472, 1, 1769472},
+    {"conv4_forward", 6115295232, 8, CNN_FORWARD, {-1}, 0, 1769472, 1, 1769472},
+    {"relu_9_forward", 0, 9, CNN_FORWARD, {-1}, 3538944, 1769472, 1, 1769472},
+    {"conv5_forward", 4076863488, 10, CNN_FORWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"relu_11_forward", 0, 11, CNN_FORWARD, {-1}, 23453696, 1179648, 1, 1179648},
+    {"maxpool_12_forward", 0, 12, CNN_FORWARD, {-1}, 0, 204800, 1, 204800},
+    {"fc1_forward", 838860800, 14, CNN_FORWARD, {-1}, 204800, 131072, 1, 131072},
+    {"relu_15_forward", 0, 15, CNN_FORWARD, {-1}, 335872, 131072, 1, 131072},
+    {"dropout_16_forward_train", 0, 16, CNN_FORWARD, {-1}, 204800, 131072, 1, 131072},
+    {"fc2_forward", 536870912, 17, CNN_FORWARD, {-1}, 466944, 131072, 1, 131072},
+    {"relu_18_forward", 0, 18, CNN_FORWARD, {-1}, 598016, 131072, 1, 131072},
+    {"dropout_19_forward_train", 0, 19, CNN_FORWARD, {-1}, 466944, 131072, 1, 131072},
+    {"fc3_forward", 1310720, 20, CNN_FORWARD, {-1}, 729088, 320, 1, 320},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 729408, 320, 1, 320},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 729088, 320, 1, 320},
+    {"fc3_grad_bias", 0, 20, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"fc3_grad_weight", 1310720, 20, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"fc3_grad_input", 1310720, 20, CNN_BACKWARD, {-1}, 466944, 131072, 1, 131072},
+    {"dropout_19_grad_input", 0, 19, CNN_BACKWARD, {-1}, 729088, 131072, 1, 131072},
+    {"relu_18_grad_input", 0, 18, CNN_BACKWARD, {-1}, 466944, 131072, 1, 131072},
+    {"fc2_grad_bias", 0, 17, CNN_BACKWARD, {13, -1}, 0, 0, 0, 0},
+    {"fc2_grad_weight", 536870912, 17, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"fc2_grad_input", 536870912, 17, CNN_BACKWARD, {-1}, 204800, 131072, 1, 131072},
+    {"dropout_16_grad_input", 0, 16, CNN_BACKWARD, {-1}, 466944, 131072, 1, 131072},
+    {"relu_15_grad_input", 0, 15, CNN_BACKWARD, {-1}, 204800, 131072, 1, 131072},
+    {"fc1_grad_bias", 0, 14, CNN_BACKWARD, {11, -1}, 0, 0, 0, 0},
+    {"fc1_grad_weight", 838860800, 14, CNN_BACKWARD, {10, -1}, 0, 0, 0, 0},
+    {"fc1_grad_input", 838860800, 14, CNN_BACKWARD, {-1}, 1179648, 204800, 1, 204800},
+    {"maxpool_12_grad_input", 0, 12, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"relu_11_grad_input", 0, 11, CNN_BACKWARD, {-1}, 24633344, 1179648, 1, 1179648},
+    {"conv5_grad_bias", 0, 10, CNN_BACKWARD, {9, -1}, 0, 0, 0, 0},
+    {"conv5_grad_weight", 4076863488, 10, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"conv5_grad_input", 4076863488, 10, CNN_BACKWARD, {-1}, 0, 1769472, 1, 1769472},
+    {"relu_9_grad_input", 0, 9, CNN_BACKWARD, {-1}, 23453696, 1769472, 1, 1769472},
+    {"conv4_grad_bias", 0, 8, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"conv4_grad_weight", 6115295232, 8, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"conv4_grad_input", 6115295232, 8, CNN_BACKWARD, {-1}, 0, 1769472, 1, 1769472},
+    {"relu_7_grad_input", 0, 7, CNN_BACKWARD, {-1}, 3538944, 1769472, 1, 1769472},
+    {"conv3_grad_bias", 0, 6, CNN_BACKWARD, {5, -1}, 0, 0, 0, 0},
+    {"conv3_grad_weight", 4076863488, 6, CNN_BACKWARD, {4, -1}, 0, 0, 0, 0},
+    {"conv3_grad_input", 4076863488, 6, CNN_BACKWARD, {-1}, 7614464, 1179648, 1, 1179648},
+    {"maxpool_5_grad_input", 0, 5, CNN_BACKWARD, {-1}, 0, 5537792, 1, 5537792},
+    {"relu_4_grad_input", 0, 4, CNN_BACKWARD, {-1}, 23453696, 5537792, 1, 5537792},
+    {"conv2_grad_bias", 0, 3, CNN_BACKWARD, {3, -1}, 0, 0, 0, 0},
+    {"conv2_grad_weight", 13290700800, 3, CNN_BACKWARD, {2, -1}, 0, 0, 0, 0},
+    {"conv2_grad_input", 13290700800, 3, CNN_BACKWARD, {-1}, 17915904, 2076672, 1, 2076672},
+    {"maxpool_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 0, 8957952, 1, 8957952},
+    {"relu_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 17915904, 8957952, 1, 8957952},
+    {"conv1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"conv1_grad_weight", 1083912192, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

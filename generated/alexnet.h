@@ -23,12 +23,18 @@ int        alexnet_tensors(void);
 cnn_tensor alexnet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, alexnet_tensor(i).count reals. Gradients are those of the last
- * alexnet_gradients; momentum is the optimiser's, 0 before the first update. */
+ * alexnet_gradients or alexnet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void alexnet_get(const alexnet *, int i, cnn_real *out);
 void alexnet_set(alexnet *, int i, const cnn_real *in);
 void alexnet_get_grad(const alexnet *, int i, cnn_real *out);
-void alexnet_get_momentum(const alexnet *, int i, cnn_real *out);
-void alexnet_set_momentum(alexnet *, int i, const cnn_real *in);
+void alexnet_get_moment(const alexnet *, int order, int i, cnn_real *out);
+void alexnet_set_moment(alexnet *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *alexnet_flat(alexnet *, cnn_part part, size_t *count);
+void      alexnet_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void alexnet_freeze(alexnet *, int i, int frozen);
@@ -48,15 +54,23 @@ void alexnet_predict(alexnet *, const cnn_real *x, cnn_real *logits);
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *alexnet_output(const alexnet *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real alexnet_gradients(alexnet *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last alexnet_gradients. */
+/* One optimiser step with the gradients that alexnet_gradients left. */
 void alexnet_update(alexnet *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void alexnet_profile(alexnet *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real alexnet_step(alexnet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void alexnet_target(alexnet *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void alexnet_watch(alexnet *, const cnn_watch *);
+const cnn_real *alexnet_arena(const alexnet *);
 
 #ifdef __cplusplus
 }

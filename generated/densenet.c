@@ -108,6 +108,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -265,13 +274,14 @@ enum { TENSORS = 147 };
 #define ARENA ((size_t)140012160)
 
 struct densenet {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[264];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -2653,10 +2663,12 @@ static void fc_forward(const real X[64][248], const real W[10][248], const real 
 }
 
 /* loss                                                                                                 densenet.net:34
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 64x10   labels 64   P 64x10   loss 1
  */
-static void loss_forward(const real X[64][10], const int32_t labels[64], real P[64][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[64][10], const int32_t labels[64], real P[64][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 64; n++) {
@@ -2670,7 +2682,10 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 64;
 }
@@ -2678,15 +2693,15 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                 densenet.net:34
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 64x10   labels 64   dX 64x10
  */
-static void loss_backward(const real P[64][10], const int32_t labels[64], real dX[64][10])
+static void loss_backward(const cnn_target *target, const real P[64][10], const int32_t labels[64], real dX[64][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 64; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 64;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 64;
 }
 
 /* fc: linear 10                                                                                        densenet.net:34
@@ -6145,23 +6160,64 @@ static void bn2_forward_predict(const real X[64][248][3][3], const real scale[24
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -6600,7 +6656,8 @@ void densenet_predict(densenet *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 640);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real densenet_gradients(densenet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -6817,6 +6874,7 @@ real densenet_gradients(densenet *net, const real *x, const int32_t *labels, rea
     void *d_relu_2 = arena + 28311680;                                /* 64x64x48x48, kernels 258 to 259 */
     void *d_bn1 = arena + 18874496;                                   /* 64x64x48x48, kernels 259 to 261 */
     void *d_conv1 = arena + 9437312;                                  /* 64x64x48x48, kernels 261 to 263 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, conv1_forward(input, net->value.conv1_weight, net->value.conv1_bias, conv1));
@@ -7018,13 +7076,12 @@ real densenet_gradients(densenet *net, const real *x, const int32_t *labels, rea
     RUN(97, relu_15_forward(bn2, relu_15));
     RUN(98, global_avgpool_16_forward(relu_15, global_avgpool_16));
     RUN(99, fc_forward(global_avgpool_16, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(100, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(100, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 640);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(101, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(101, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(102, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(103, fc_grad_weight(global_avgpool_16, d_fc, net->grad.fc_weight));
     BACK(104, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_17));
@@ -7307,15 +7364,31 @@ real densenet_gradients(densenet *net, const real *x, const int32_t *labels, rea
                              net->grad.bn1_weight, net->grad.bn1_bias, d_bn1, d_conv1));
     BACK(262, conv1_grad_bias(d_conv1, net->grad.conv1_bias));
     BACK(263, conv1_grad_weight(input, d_conv1, net->grad.conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void densenet_update(densenet *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real densenet_step(densenet *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = densenet_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        densenet_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -7462,27 +7535,45 @@ void densenet_shape(int input[4], int output[4])
 
 void densenet_get(const densenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void densenet_get_grad(const densenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void densenet_get_momentum(const densenet *net, int i, real *out)
+void densenet_get_moment(const densenet *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void densenet_set(densenet *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void densenet_set_momentum(densenet *net, int i, const real *in)
+void densenet_set_moment(densenet *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *densenet_flat(densenet *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void densenet_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void densenet_freeze(densenet *net, int i, int frozen)
@@ -7501,9 +7592,19 @@ void densenet_set_step(densenet *net, uint64_t step)
     net->step = step;
 }
 
-void densenet_profile(densenet *net, cnn_profile *profile)
+void densenet_target(densenet *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void densenet_watch(densenet *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *densenet_arena(const densenet *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -7606,374 +7707,375 @@ const real *densenet_output(const densenet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"conv1_forward", 462422016},
-    {"bn1_forward_predict", 0},
-    {"relu_2_forward", 0},
-    {"maxpool_3_forward", 0},
-    {"dense1_layer1_bn_forward_predict", 0},
-    {"dense1_layer1_1_forward", 0},
-    {"dense1_layer1_conv_forward", 679477248},
-    {"dense1_concat_forward", 0},
-    {"dense1_concat_forward2", 0},
-    {"dense1_layer2_bn_forward_predict", 0},
-    {"dense1_layer2_1_forward", 0},
-    {"dense1_layer2_conv_forward", 1019215872},
-    {"dense1_concat2_forward", 0},
-    {"dense1_concat2_forward2", 0},
-    {"dense1_layer3_bn_forward_predict", 0},
-    {"dense1_layer3_1_forward", 0},
-    {"dense1_layer3_conv_forward", 1358954496},
-    {"dense1_concat3_forward", 0},
-    {"dense1_concat3_forward2", 0},
-    {"dense1_layer4_bn_forward_predict", 0},
-    {"dense1_layer4_1_forward", 0},
-    {"dense1_layer4_conv_forward", 1698693120},
-    {"dense1_concat4_forward", 0},
-    {"dense1_concat4_forward2", 0},
-    {"transition1_bn_forward_predict", 0},
-    {"transition1_1_forward", 0},
-    {"transition1_conv_forward", 679477248},
-    {"avgpool_6_forward", 0},
-    {"dense2_layer1_bn_forward_predict", 0},
-    {"dense2_layer1_1_forward", 0},
-    {"dense2_layer1_conv_forward", 254803968},
-    {"dense2_concat_forward", 0},
-    {"dense2_concat_forward2", 0},
-    {"dense2_layer2_bn_forward_predict", 0},
-    {"dense2_layer2_1_forward", 0},
-    {"dense2_layer2_conv_forward", 339738624},
-    {"dense2_concat2_forward", 0},
-    {"dense2_concat2_forward2", 0},
-    {"dense2_layer3_bn_forward_predict", 0},
-    {"dense2_layer3_1_forward", 0},
-    {"dense2_layer3_conv_forward", 424673280},
-    {"dense2_concat3_forward", 0},
-    {"dense2_concat3_forward2", 0},
-    {"dense2_layer4_bn_forward_predict", 0},
-    {"dense2_layer4_1_forward", 0},
-    {"dense2_layer4_conv_forward", 509607936},
-    {"dense2_concat4_forward", 0},
-    {"dense2_concat4_forward2", 0},
-    {"transition2_bn_forward_predict", 0},
-    {"transition2_1_forward", 0},
-    {"transition2_conv_forward", 231211008},
-    {"avgpool_9_forward", 0},
-    {"dense3_layer1_bn_forward_predict", 0},
-    {"dense3_layer1_1_forward", 0},
-    {"dense3_layer1_conv_forward", 74317824},
-    {"dense3_concat_forward", 0},
-    {"dense3_concat_forward2", 0},
-    {"dense3_layer2_bn_forward_predict", 0},
-    {"dense3_layer2_1_forward", 0},
-    {"dense3_layer2_conv_forward", 95551488},
-    {"dense3_concat2_forward", 0},
-    {"dense3_concat2_forward2", 0},
-    {"dense3_layer3_bn_forward_predict", 0},
-    {"dense3_layer3_1_forward", 0},
-    {"dense3_layer3_conv_forward", 116785152},
-    {"dense3_concat3_forward", 0},
-    {"dense3_concat3_forward2", 0},
-    {"dense3_layer4_bn_forward_predict", 0},
-    {"dense3_layer4_1_forward", 0},
-    {"dense3_layer4_conv_forward", 138018816},
-    {"dense3_concat4_forward", 0},
-    {"dense3_concat4_forward2", 0},
-    {"transition3_bn_forward_predict", 0},
-    {"transition3_1_forward", 0},
-    {"transition3_conv_forward", 66355200},
-    {"avgpool_12_forward", 0},
-    {"dense4_layer1_bn_forward_predict", 0},
-    {"dense4_layer1_1_forward", 0},
-    {"dense4_layer1_conv_forward", 19906560},
-    {"dense4_concat_forward", 0},
-    {"dense4_concat_forward2", 0},
-    {"dense4_layer2_bn_forward_predict", 0},
-    {"dense4_layer2_1_forward", 0},
-    {"dense4_layer2_conv_forward", 25214976},
-    {"dense4_concat2_forward", 0},
-    {"dense4_concat2_forward2", 0},
-    {"dense4_layer3_bn_forward_predict", 0},
-    {"dense4_layer3_1_forward", 0},
-    {"dense4_layer3_conv_forward", 30523392},
-    {"dense4_concat3_forward", 0},
-    {"dense4_concat3_forward2", 0},
-    {"dense4_layer4_bn_forward_predict", 0},
-    {"dense4_layer4_1_forward", 0},
-    {"dense4_layer4_conv_forward", 35831808},
-    {"dense4_concat4_forward", 0},
-    {"dense4_concat4_forward2", 0},
-    {"bn2_forward_predict", 0},
-    {"relu_15_forward", 0},
-    {"global_avgpool_16_forward", 0},
-    {"fc_forward", 158720},
+    {"conv1_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"bn1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"relu_2_forward", 0, 2, CNN_FORWARD, {-1}, 18874368, 9437184, 1, 9437184},
+    {"maxpool_3_forward", 0, 3, CNN_FORWARD, {-1}, 95551488, 2359296, 1, 2359296},
+    {"dense1_layer1_bn_forward_predict", 0, 4, CNN_FORWARD, {-1}, 97910784, 2359296, 1, 2359296},
+    {"dense1_layer1_1_forward", 0, 5, CNN_FORWARD, {-1}, 100270080, 2359296, 1, 2359296},
+    {"dense1_layer1_conv_forward", 679477248, 6, CNN_FORWARD, {-1}, 118554624, 1179648, 1, 1179648},
+    {"dense1_concat_forward", 0, 7, CNN_FORWARD, {-1}, 81395712, 3538944, 1, 3538944},
+    {"dense1_concat_forward2", 0, 7, CNN_FORWARD, {-1}, 81395712, 3538944, 1, 3538944},
+    {"dense1_layer2_bn_forward_predict", 0, 8, CNN_FORWARD, {-1}, 84934656, 3538944, 1, 3538944},
+    {"dense1_layer2_1_forward", 0, 9, CNN_FORWARD, {-1}, 88473600, 3538944, 1, 3538944},
+    {"dense1_layer2_conv_forward", 1019215872, 10, CNN_FORWARD, {-1}, 119734272, 1179648, 1, 1179648},
+    {"dense1_concat2_forward", 0, 11, CNN_FORWARD, {-1}, 67239936, 4718592, 1, 4718592},
+    {"dense1_concat2_forward2", 0, 11, CNN_FORWARD, {-1}, 67239936, 4718592, 1, 4718592},
+    {"dense1_layer3_bn_forward_predict", 0, 12, CNN_FORWARD, {-1}, 71958528, 4718592, 1, 4718592},
+    {"dense1_layer3_1_forward", 0, 13, CNN_FORWARD, {-1}, 76677120, 4718592, 1, 4718592},
+    {"dense1_layer3_conv_forward", 1358954496, 14, CNN_FORWARD, {-1}, 120913920, 1179648, 1, 1179648},
+    {"dense1_concat3_forward", 0, 15, CNN_FORWARD, {-1}, 49545216, 5898240, 1, 5898240},
+    {"dense1_concat3_forward2", 0, 15, CNN_FORWARD, {-1}, 49545216, 5898240, 1, 5898240},
+    {"dense1_layer4_bn_forward_predict", 0, 16, CNN_FORWARD, {-1}, 55443456, 5898240, 1, 5898240},
+    {"dense1_layer4_1_forward", 0, 17, CNN_FORWARD, {-1}, 61341696, 5898240, 1, 5898240},
+    {"dense1_layer4_conv_forward", 1698693120, 18, CNN_FORWARD, {-1}, 122093568, 1179648, 1, 1179648},
+    {"dense1_concat4_forward", 0, 19, CNN_FORWARD, {-1}, 28311552, 7077888, 1, 7077888},
+    {"dense1_concat4_forward2", 0, 19, CNN_FORWARD, {-1}, 28311552, 7077888, 1, 7077888},
+    {"transition1_bn_forward_predict", 0, 20, CNN_FORWARD, {-1}, 35389440, 7077888, 1, 7077888},
+    {"transition1_1_forward", 0, 21, CNN_FORWARD, {-1}, 42467328, 7077888, 1, 7077888},
+    {"transition1_conv_forward", 679477248, 22, CNN_FORWARD, {-1}, 92012544, 3538944, 1, 3538944},
+    {"avgpool_6_forward", 0, 23, CNN_FORWARD, {-1}, 127844352, 884736, 1, 884736},
+    {"dense2_layer1_bn_forward_predict", 0, 24, CNN_FORWARD, {-1}, 128729088, 884736, 1, 884736},
+    {"dense2_layer1_1_forward", 0, 25, CNN_FORWARD, {-1}, 129613824, 884736, 1, 884736},
+    {"dense2_layer1_conv_forward", 254803968, 26, CNN_FORWARD, {-1}, 135806976, 294912, 1, 294912},
+    {"dense2_concat_forward", 0, 27, CNN_FORWARD, {-1}, 123273216, 1179648, 1, 1179648},
+    {"dense2_concat_forward2", 0, 27, CNN_FORWARD, {-1}, 123273216, 1179648, 1, 1179648},
+    {"dense2_layer2_bn_forward_predict", 0, 28, CNN_FORWARD, {-1}, 124452864, 1179648, 1, 1179648},
+    {"dense2_layer2_1_forward", 0, 29, CNN_FORWARD, {-1}, 125632512, 1179648, 1, 1179648},
+    {"dense2_layer2_conv_forward", 339738624, 30, CNN_FORWARD, {-1}, 136101888, 294912, 1, 294912},
+    {"dense2_concat2_forward", 0, 31, CNN_FORWARD, {-1}, 114130944, 1474560, 1, 1474560},
+    {"dense2_concat2_forward2", 0, 31, CNN_FORWARD, {-1}, 114130944, 1474560, 1, 1474560},
+    {"dense2_layer3_bn_forward_predict", 0, 32, CNN_FORWARD, {-1}, 115605504, 1474560, 1, 1474560},
+    {"dense2_layer3_1_forward", 0, 33, CNN_FORWARD, {-1}, 117080064, 1474560, 1, 1474560},
+    {"dense2_layer3_conv_forward", 424673280, 34, CNN_FORWARD, {-1}, 136396800, 294912, 1, 294912},
+    {"dense2_concat3_forward", 0, 35, CNN_FORWARD, {-1}, 108822528, 1769472, 1, 1769472},
+    {"dense2_concat3_forward2", 0, 35, CNN_FORWARD, {-1}, 108822528, 1769472, 1, 1769472},
+    {"dense2_layer4_bn_forward_predict", 0, 36, CNN_FORWARD, {-1}, 110592000, 1769472, 1, 1769472},
+    {"dense2_layer4_1_forward", 0, 37, CNN_FORWARD, {-1}, 112361472, 1769472, 1, 1769472},
+    {"dense2_layer4_conv_forward", 509607936, 38, CNN_FORWARD, {-1}, 136691712, 294912, 1, 294912},
+    {"dense2_concat4_forward", 0, 39, CNN_FORWARD, {-1}, 102629376, 2064384, 1, 2064384},
+    {"dense2_concat4_forward2", 0, 39, CNN_FORWARD, {-1}, 102629376, 2064384, 1, 2064384},
+    {"transition2_bn_forward_predict", 0, 40, CNN_FORWARD, {-1}, 104693760, 2064384, 1, 2064384},
+    {"transition2_1_forward", 0, 41, CNN_FORWARD, {-1}, 106758144, 2064384, 1, 2064384},
+    {"transition2_conv_forward", 231211008, 42, CNN_FORWARD, {-1}, 126812160, 1032192, 1, 1032192},
+    {"avgpool_9_forward", 0, 43, CNN_FORWARD, {-1}, 137263104, 258048, 1, 258048},
+    {"dense3_layer1_bn_forward_predict", 0, 44, CNN_FORWARD, {-1}, 137521152, 258048, 1, 258048},
+    {"dense3_layer1_1_forward", 0, 45, CNN_FORWARD, {-1}, 137779200, 258048, 1, 258048},
+    {"dense3_layer1_conv_forward", 74317824, 46, CNN_FORWARD, {-1}, 139419648, 73728, 1, 73728},
+    {"dense3_concat_forward", 0, 47, CNN_FORWARD, {-1}, 134811648, 331776, 1, 331776},
+    {"dense3_concat_forward2", 0, 47, CNN_FORWARD, {-1}, 134811648, 331776, 1, 331776},
+    {"dense3_layer2_bn_forward_predict", 0, 48, CNN_FORWARD, {-1}, 135143424, 331776, 1, 331776},
+    {"dense3_layer2_1_forward", 0, 49, CNN_FORWARD, {-1}, 135475200, 331776, 1, 331776},
+    {"dense3_layer2_conv_forward", 95551488, 50, CNN_FORWARD, {-1}, 139493376, 73728, 1, 73728},
+    {"dense3_concat2_forward", 0, 51, CNN_FORWARD, {-1}, 133595136, 405504, 1, 405504},
+    {"dense3_concat2_forward2", 0, 51, CNN_FORWARD, {-1}, 133595136, 405504, 1, 405504},
+    {"dense3_layer3_bn_forward_predict", 0, 52, CNN_FORWARD, {-1}, 134000640, 405504, 1, 405504},
+    {"dense3_layer3_1_forward", 0, 53, CNN_FORWARD, {-1}, 134406144, 405504, 1, 405504},
+    {"dense3_layer3_conv_forward", 116785152, 54, CNN_FORWARD, {-1}, 139567104, 73728, 1, 73728},
+    {"dense3_concat3_forward", 0, 55, CNN_FORWARD, {-1}, 132157440, 479232, 1, 479232},
+    {"dense3_concat3_forward2", 0, 55, CNN_FORWARD, {-1}, 132157440, 479232, 1, 479232},
+    {"dense3_layer4_bn_forward_predict", 0, 56, CNN_FORWARD, {-1}, 132636672, 479232, 1, 479232},
+    {"dense3_layer4_1_forward", 0, 57, CNN_FORWARD, {-1}, 133115904, 479232, 1, 479232},
+    {"dense3_layer4_conv_forward", 138018816, 58, CNN_FORWARD, {-1}, 139640832, 73728, 1, 73728},
+    {"dense3_concat4_forward", 0, 59, CNN_FORWARD, {-1}, 130498560, 552960, 1, 552960},
+    {"dense3_concat4_forward2", 0, 59, CNN_FORWARD, {-1}, 130498560, 552960, 1, 552960},
+    {"transition3_bn_forward_predict", 0, 60, CNN_FORWARD, {-1}, 131051520, 552960, 1, 552960},
+    {"transition3_1_forward", 0, 61, CNN_FORWARD, {-1}, 131604480, 552960, 1, 552960},
+    {"transition3_conv_forward", 66355200, 62, CNN_FORWARD, {-1}, 136986624, 276480, 1, 276480},
+    {"avgpool_12_forward", 0, 63, CNN_FORWARD, {-1}, 139714560, 69120, 1, 69120},
+    {"dense4_layer1_bn_forward_predict", 0, 64, CNN_FORWARD, {-1}, 139783680, 69120, 1, 69120},
+    {"dense4_layer1_1_forward", 0, 65, CNN_FORWARD, {-1}, 139852800, 69120, 1, 69120},
+    {"dense4_layer1_conv_forward", 19906560, 66, CNN_FORWARD, {-1}, 139921920, 18432, 1, 18432},
+    {"dense4_concat_forward", 0, 67, CNN_FORWARD, {-1}, 139156992, 87552, 1, 87552},
+    {"dense4_concat_forward2", 0, 67, CNN_FORWARD, {-1}, 139156992, 87552, 1, 87552},
+    {"dense4_layer2_bn_forward_predict", 0, 68, CNN_FORWARD, {-1}, 139244544, 87552, 1, 87552},
+    {"dense4_layer2_1_forward", 0, 69, CNN_FORWARD, {-1}, 139332096, 87552, 1, 87552},
+    {"dense4_layer2_conv_forward", 25214976, 70, CNN_FORWARD, {-1}, 139940352, 18432, 1, 18432},
+    {"dense4_concat2_forward", 0, 71, CNN_FORWARD, {-1}, 138839040, 105984, 1, 105984},
+    {"dense4_concat2_forward2", 0, 71, CNN_FORWARD, {-1}, 138839040, 105984, 1, 105984},
+    {"dense4_layer3_bn_forward_predict", 0, 72, CNN_FORWARD, {-1}, 138945024, 105984, 1, 105984},
+    {"dense4_layer3_1_forward", 0, 73, CNN_FORWARD, {-1}, 139051008, 105984, 1, 105984},
+    {"dense4_layer3_conv_forward", 30523392, 74, CNN_FORWARD, {-1}, 139958784, 18432, 1, 18432},
+    {"dense4_concat3_forward", 0, 75, CNN_FORWARD, {-1}, 138465792, 124416, 1, 124416},
+    {"dense4_concat3_forward2", 0, 75, CNN_FORWARD, {-1}, 138465792, 124416, 1, 124416},
+    {"dense4_layer4_bn_forward_predict", 0, 76, CNN_FORWARD, {-1}, 138590208, 124416, 1, 124416},
+    {"dense4_layer4_1_forward", 0, 77, CNN_FORWARD, {-1}, 138714624, 124416, 1, 124416},
+    {"dense4_layer4_conv_forward", 35831808, 78, CNN_FORWARD, {-1}, 139977216, 18432, 1, 18432},
+    {"dense4_concat4_forward", 0, 79, CNN_FORWARD, {-1}, 138037248, 142848, 1, 142848},
+    {"dense4_concat4_forward2", 0, 79, CNN_FORWARD, {-1}, 138037248, 142848, 1, 142848},
+    {"bn2_forward_predict", 0, 80, CNN_FORWARD, {-1}, 138180096, 142848, 1, 142848},
+    {"relu_15_forward", 0, 81, CNN_FORWARD, {-1}, 138322944, 142848, 1, 142848},
+    {"global_avgpool_16_forward", 0, 82, CNN_FORWARD, {-1}, 139995648, 15872, 1, 15872},
+    {"fc_forward", 158720, 84, CNN_FORWARD, {-1}, 140011520, 640, 1, 640},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"conv1_forward", 462422016},
-    {"bn1_forward_train", 0},
-    {"relu_2_forward", 0},
-    {"maxpool_3_forward", 0},
-    {"dense1_layer1_bn_forward_train", 0},
-    {"dense1_layer1_1_forward", 0},
-    {"dense1_layer1_conv_forward", 679477248},
-    {"dense1_concat_forward", 0},
-    {"dense1_concat_forward2", 0},
-    {"dense1_layer2_bn_forward_train", 0},
-    {"dense1_layer2_1_forward", 0},
-    {"dense1_layer2_conv_forward", 1019215872},
-    {"dense1_concat2_forward", 0},
-    {"dense1_concat2_forward2", 0},
-    {"dense1_layer3_bn_forward_train", 0},
-    {"dense1_layer3_1_forward", 0},
-    {"dense1_layer3_conv_forward", 1358954496},
-    {"dense1_concat3_forward", 0},
-    {"dense1_concat3_forward2", 0},
-    {"dense1_layer4_bn_forward_train", 0},
-    {"dense1_layer4_1_forward", 0},
-    {"dense1_layer4_conv_forward", 1698693120},
-    {"dense1_concat4_forward", 0},
-    {"dense1_concat4_forward2", 0},
-    {"transition1_bn_forward_train", 0},
-    {"transition1_1_forward", 0},
-    {"transition1_conv_forward", 679477248},
-    {"avgpool_6_forward", 0},
-    {"dense2_layer1_bn_forward_train", 0},
-    {"dense2_layer1_1_forward", 0},
-    {"dense2_layer1_conv_forward", 254803968},
-    {"dense2_concat_forward", 0},
-    {"dense2_concat_forward2", 0},
-    {"dense2_layer2_bn_forward_train", 0},
-    {"dense2_layer2_1_forward", 0},
-    {"dense2_layer2_conv_forward", 339738624},
-    {"dense2_concat2_forward", 0},
-    {"dense2_concat2_forward2", 0},
-    {"dense2_layer3_bn_forward_train", 0},
-    {"dense2_layer3_1_forward", 0},
-    {"dense2_layer3_conv_forward", 424673280},
-    {"dense2_concat3_forward", 0},
-    {"dense2_concat3_forward2", 0},
-    {"dense2_layer4_bn_forward_train", 0},
-    {"dense2_layer4_1_forward", 0},
-    {"dense2_layer4_conv_forward", 509607936},
-    {"dense2_concat4_forward", 0},
-    {"dense2_concat4_forward2", 0},
-    {"transition2_bn_forward_train", 0},
-    {"transition2_1_forward", 0},
-    {"transition2_conv_forward", 231211008},
-    {"avgpool_9_forward", 0},
-    {"dense3_layer1_bn_forward_train", 0},
-    {"dense3_layer1_1_forward", 0},
-    {"dense3_layer1_conv_forward", 74317824},
-    {"dense3_concat_forward", 0},
-    {"dense3_concat_forward2", 0},
-    {"dense3_layer2_bn_forward_train", 0},
-    {"dense3_layer2_1_forward", 0},
-    {"dense3_layer2_conv_forward", 95551488},
-    {"dense3_concat2_forward", 0},
-    {"dense3_concat2_forward2", 0},
-    {"dense3_layer3_bn_forward_train", 0},
-    {"dense3_layer3_1_forward", 0},
-    {"dense3_layer3_conv_forward", 116785152},
-    {"dense3_concat3_forward", 0},
-    {"dense3_concat3_forward2", 0},
-    {"dense3_layer4_bn_forward_train", 0},
-    {"dense3_layer4_1_forward", 0},
-    {"dense3_layer4_conv_forward", 138018816},
-    {"dense3_concat4_forward", 0},
-    {"dense3_concat4_forward2", 0},
-    {"transition3_bn_forward_train", 0},
-    {"transition3_1_forward", 0},
-    {"transition3_conv_forward", 66355200},
-    {"avgpool_12_forward", 0},
-    {"dense4_layer1_bn_forward_train", 0},
-    {"dense4_layer1_1_forward", 0},
-    {"dense4_layer1_conv_forward", 19906560},
-    {"dense4_concat_forward", 0},
-    {"dense4_concat_forward2", 0},
-    {"dense4_layer2_bn_forward_train", 0},
-    {"dense4_layer2_1_forward", 0},
-    {"dense4_layer2_conv_forward", 25214976},
-    {"dense4_concat2_forward", 0},
-    {"dense4_concat2_forward2", 0},
-    {"dense4_layer3_bn_forward_train", 0},
-    {"dense4_layer3_1_forward", 0},
-    {"dense4_layer3_conv_forward", 30523392},
-    {"dense4_concat3_forward", 0},
-    {"dense4_concat3_forward2", 0},
-    {"dense4_layer4_bn_forward_train", 0},
-    {"dense4_layer4_1_forward", 0},
-    {"dense4_layer4_conv_forward", 35831808},
-    {"dense4_concat4_forward", 0},
-    {"dense4_concat4_forward2", 0},
-    {"bn2_forward_train", 0},
-    {"relu_15_forward", 0},
-    {"global_avgpool_16_forward", 0},
-    {"fc_forward", 158720},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 158720},
-    {"fc_grad_input", 158720},
-    {"global_avgpool_16_grad_input", 0},
-    {"relu_15_grad_input", 0},
-    {"bn2_grad_scale", 0},
-    {"bn2_grad_input", 0},
-    {"dense4_concat4_grad_input", 0},
-    {"dense4_concat4_grad_input2", 0},
-    {"dense4_layer4_conv_grad_bias", 0},
-    {"dense4_layer4_conv_grad_weight", 35831808},
-    {"dense4_layer4_conv_grad_input", 35831808},
-    {"dense4_layer4_1_grad_input", 0},
-    {"dense4_layer4_bn_grad_scale", 0},
-    {"dense4_layer4_bn_grad_input", 0},
-    {"dense4_concat3_grad_input", 0},
-    {"dense4_concat3_grad_input2", 0},
-    {"dense4_layer3_conv_grad_bias", 0},
-    {"dense4_layer3_conv_grad_weight", 30523392},
-    {"dense4_layer3_conv_grad_input", 30523392},
-    {"dense4_layer3_1_grad_input", 0},
-    {"dense4_layer3_bn_grad_scale", 0},
-    {"dense4_layer3_bn_grad_input", 0},
-    {"dense4_concat2_grad_input", 0},
-    {"dense4_concat2_grad_input2", 0},
-    {"dense4_layer2_conv_grad_bias", 0},
-    {"dense4_layer2_conv_grad_weight", 25214976},
-    {"dense4_layer2_conv_grad_input", 25214976},
-    {"dense4_layer2_1_grad_input", 0},
-    {"dense4_layer2_bn_grad_scale", 0},
-    {"dense4_layer2_bn_grad_input", 0},
-    {"dense4_concat_grad_input", 0},
-    {"dense4_concat_grad_input2", 0},
-    {"dense4_layer1_conv_grad_bias", 0},
-    {"dense4_layer1_conv_grad_weight", 19906560},
-    {"dense4_layer1_conv_grad_input", 19906560},
-    {"dense4_layer1_1_grad_input", 0},
-    {"dense4_layer1_bn_grad_scale", 0},
-    {"dense4_layer1_bn_grad_input", 0},
-    {"avgpool_12_grad_input", 0},
-    {"transition3_conv_grad_bias", 0},
-    {"transition3_conv_grad_weight", 66355200},
-    {"transition3_conv_grad_input", 66355200},
-    {"transition3_1_grad_input", 0},
-    {"transition3_bn_grad_scale", 0},
-    {"transition3_bn_grad_input", 0},
-    {"dense3_concat4_grad_input", 0},
-    {"dense3_concat4_grad_input2", 0},
-    {"dense3_layer4_conv_grad_bias", 0},
-    {"dense3_layer4_conv_grad_weight", 138018816},
-    {"dense3_layer4_conv_grad_input", 138018816},
-    {"dense3_layer4_1_grad_input", 0},
-    {"dense3_layer4_bn_grad_scale", 0},
-    {"dense3_layer4_bn_grad_input", 0},
-    {"dense3_concat3_grad_input", 0},
-    {"dense3_concat3_grad_input2", 0},
-    {"dense3_layer3_conv_grad_bias", 0},
-    {"dense3_layer3_conv_grad_weight", 116785152},
-    {"dense3_layer3_conv_grad_input", 116785152},
-    {"dense3_layer3_1_grad_input", 0},
-    {"dense3_layer3_bn_grad_scale", 0},
-    {"dense3_layer3_bn_grad_input", 0},
-    {"dense3_concat2_grad_input", 0},
-    {"dense3_concat2_grad_input2", 0},
-    {"dense3_layer2_conv_grad_bias", 0},
-    {"dense3_layer2_conv_grad_weight", 95551488},
-    {"dense3_layer2_conv_grad_input", 95551488},
-    {"dense3_layer2_1_grad_input", 0},
-    {"dense3_layer2_bn_grad_scale", 0},
-    {"dense3_layer2_bn_grad_input", 0},
-    {"dense3_concat_grad_input", 0},
-    {"dense3_concat_grad_input2", 0},
-    {"dense3_layer1_conv_grad_bias", 0},
-    {"dense3_layer1_conv_grad_weight", 74317824},
-    {"dense3_layer1_conv_grad_input", 74317824},
-    {"dense3_layer1_1_grad_input", 0},
-    {"dense3_layer1_bn_grad_scale", 0},
-    {"dense3_layer1_bn_grad_input", 0},
-    {"avgpool_9_grad_input", 0},
-    {"transition2_conv_grad_bias", 0},
-    {"transition2_conv_grad_weight", 231211008},
-    {"transition2_conv_grad_input", 231211008},
-    {"transition2_1_grad_input", 0},
-    {"transition2_bn_grad_scale", 0},
-    {"transition2_bn_grad_input", 0},
-    {"dense2_concat4_grad_input", 0},
-    {"dense2_concat4_grad_input2", 0},
-    {"dense2_layer4_conv_grad_bias", 0},
-    {"dense2_layer4_conv_grad_weight", 509607936},
-    {"dense2_layer4_conv_grad_input", 509607936},
-    {"dense2_layer4_1_grad_input", 0},
-    {"dense2_layer4_bn_grad_scale", 0},
-    {"dense2_layer4_bn_grad_input", 0},
-    {"dense2_concat3_grad_input", 0},
-    {"dense2_concat3_grad_input2", 0},
-    {"dense2_layer3_conv_grad_bias", 0},
-    {"dense2_layer3_conv_grad_weight", 424673280},
-    {"dense2_layer3_conv_grad_input", 424673280},
-    {"dense2_layer3_1_grad_input", 0},
-    {"dense2_layer3_bn_grad_scale", 0},
-    {"dense2_layer3_bn_grad_input", 0},
-    {"dense2_concat2_grad_input", 0},
-    {"dense2_concat2_grad_input2", 0},
-    {"dense2_layer2_conv_grad_bias", 0},
-    {"dense2_layer2_conv_grad_weight", 339738624},
-    {"dense2_layer2_conv_grad_input", 339738624},
-    {"dense2_layer2_1_grad_input", 0},
-    {"dense2_layer2_bn_grad_scale", 0},
-    {"dense2_layer2_bn_grad_input", 0},
-    {"dense2_concat_grad_input", 0},
-    {"dense2_concat_grad_input2", 0},
-    {"dense2_layer1_conv_grad_bias", 0},
-    {"dense2_layer1_conv_grad_weight", 254803968},
-    {"dense2_layer1_conv_grad_input", 254803968},
-    {"dense2_layer1_1_grad_input", 0},
-    {"dense2_layer1_bn_grad_scale", 0},
-    {"dense2_layer1_bn_grad_input", 0},
-    {"avgpool_6_grad_input", 0},
-    {"transition1_conv_grad_bias", 0},
-    {"transition1_conv_grad_weight", 679477248},
-    {"transition1_conv_grad_input", 679477248},
-    {"transition1_1_grad_input", 0},
-    {"transition1_bn_grad_scale", 0},
-    {"transition1_bn_grad_input", 0},
-    {"dense1_concat4_grad_input", 0},
-    {"dense1_concat4_grad_input2", 0},
-    {"dense1_layer4_conv_grad_bias", 0},
-    {"dense1_layer4_conv_grad_weight", 1698693120},
-    {"dense1_layer4_conv_grad_input", 1698693120},
-    {"dense1_layer4_1_grad_input", 0},
-    {"dense1_layer4_bn_grad_scale", 0},
-    {"dense1_layer4_bn_grad_input", 0},
-    {"dense1_concat3_grad_input", 0},
-    {"dense1_concat3_grad_input2", 0},
-    {"dense1_layer3_conv_grad_bias", 0},
-    {"dense1_layer3_conv_grad_weight", 1358954496},
-    {"dense1_layer3_conv_grad_input", 1358954496},
-    {"dense1_layer3_1_grad_input", 0},
-    {"dense1_layer3_bn_grad_scale", 0},
-    {"dense1_layer3_bn_grad_input", 0},
-    {"dense1_concat2_grad_input", 0},
-    {"dense1_concat2_grad_input2", 0},
-    {"dense1_layer2_conv_grad_bias", 0},
-    {"dense1_layer2_conv_grad_weight", 1019215872},
-    {"dense1_layer2_conv_grad_input", 1019215872},
-    {"dense1_layer2_1_grad_input", 0},
-    {"dense1_layer2_bn_grad_scale", 0},
-    {"dense1_layer2_bn_grad_input", 0},
-    {"dense1_concat_grad_input", 0},
-    {"dense1_concat_grad_input2", 0},
-    {"dense1_layer1_conv_grad_bias", 0},
-    {"dense1_layer1_conv_grad_weight", 679477248},
-    {"dense1_layer1_conv_grad_input", 679477248},
-    {"dense1_layer1_1_grad_input", 0},
-    {"dense1_layer1_bn_grad_scale", 0},
-    {"dense1_layer1_bn_grad_input", 0},
-    {"maxpool_3_grad_input", 0},
-    {"relu_2_grad_input", 0},
-    {"bn1_grad_scale", 0},
-    {"bn1_grad_input", 0},
-    {"conv1_grad_bias", 0},
-    {"conv1_grad_weight", 462422016},
+    {"conv1_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"bn1_forward_train", 0, 1, CNN_FORWARD, {-1}, 18874496, 9437184, 1, 9437184},
+    {"relu_2_forward", 0, 2, CNN_FORWARD, {-1}, 9437312, 9437184, 1, 9437184},
+    {"maxpool_3_forward", 0, 3, CNN_FORWARD, {-1}, 18874496, 2359296, 1, 2359296},
+    {"dense1_layer1_bn_forward_train", 0, 4, CNN_FORWARD, {-1}, 23593216, 2359296, 1, 2359296},
+    {"dense1_layer1_1_forward", 0, 5, CNN_FORWARD, {-1}, 21233920, 2359296, 1, 2359296},
+    {"dense1_layer1_conv_forward", 679477248, 6, CNN_FORWARD, {-1}, 27132160, 1179648, 1, 1179648},
+    {"dense1_concat_forward", 0, 7, CNN_FORWARD, {-1}, 23593216, 3538944, 1, 3538944},
+    {"dense1_concat_forward2", 0, 7, CNN_FORWARD, {-1}, 23593216, 3538944, 1, 3538944},
+    {"dense1_layer2_bn_forward_train", 0, 8, CNN_FORWARD, {-1}, 30671296, 3538944, 1, 3538944},
+    {"dense1_layer2_1_forward", 0, 9, CNN_FORWARD, {-1}, 27132352, 3538944, 1, 3538944},
+    {"dense1_layer2_conv_forward", 1019215872, 10, CNN_FORWARD, {-1}, 35389888, 1179648, 1, 1179648},
+    {"dense1_concat2_forward", 0, 11, CNN_FORWARD, {-1}, 30671296, 4718592, 1, 4718592},
+    {"dense1_concat2_forward2", 0, 11, CNN_FORWARD, {-1}, 30671296, 4718592, 1, 4718592},
+    {"dense1_layer3_bn_forward_train", 0, 12, CNN_FORWARD, {-1}, 40108736, 4718592, 1, 4718592},
+    {"dense1_layer3_1_forward", 0, 13, CNN_FORWARD, {-1}, 35390144, 4718592, 1, 4718592},
+    {"dense1_layer3_conv_forward", 1358954496, 14, CNN_FORWARD, {-1}, 46006976, 1179648, 1, 1179648},
+    {"dense1_concat3_forward", 0, 15, CNN_FORWARD, {-1}, 40108736, 5898240, 1, 5898240},
+    {"dense1_concat3_forward2", 0, 15, CNN_FORWARD, {-1}, 40108736, 5898240, 1, 5898240},
+    {"dense1_layer4_bn_forward_train", 0, 16, CNN_FORWARD, {-1}, 51905536, 5898240, 1, 5898240},
+    {"dense1_layer4_1_forward", 0, 17, CNN_FORWARD, {-1}, 46007296, 5898240, 1, 5898240},
+    {"dense1_layer4_conv_forward", 1698693120, 18, CNN_FORWARD, {-1}, 58983424, 1179648, 1, 1179648},
+    {"dense1_concat4_forward", 0, 19, CNN_FORWARD, {-1}, 51905536, 7077888, 1, 7077888},
+    {"dense1_concat4_forward2", 0, 19, CNN_FORWARD, {-1}, 51905536, 7077888, 1, 7077888},
+    {"transition1_bn_forward_train", 0, 20, CNN_FORWARD, {-1}, 66061696, 7077888, 1, 7077888},
+    {"transition1_1_forward", 0, 21, CNN_FORWARD, {-1}, 58983808, 7077888, 1, 7077888},
+    {"transition1_conv_forward", 679477248, 22, CNN_FORWARD, {-1}, 66946432, 3538944, 1, 3538944},
+    {"avgpool_6_forward", 0, 23, CNN_FORWARD, {-1}, 66061696, 884736, 1, 884736},
+    {"dense2_layer1_bn_forward_train", 0, 24, CNN_FORWARD, {-1}, 67831360, 884736, 1, 884736},
+    {"dense2_layer1_1_forward", 0, 25, CNN_FORWARD, {-1}, 66946624, 884736, 1, 884736},
+    {"dense2_layer1_conv_forward", 254803968, 26, CNN_FORWARD, {-1}, 69011008, 294912, 1, 294912},
+    {"dense2_concat_forward", 0, 27, CNN_FORWARD, {-1}, 67831360, 1179648, 1, 1179648},
+    {"dense2_concat_forward2", 0, 27, CNN_FORWARD, {-1}, 67831360, 1179648, 1, 1179648},
+    {"dense2_layer2_bn_forward_train", 0, 28, CNN_FORWARD, {-1}, 70190912, 1179648, 1, 1179648},
+    {"dense2_layer2_1_forward", 0, 29, CNN_FORWARD, {-1}, 69011264, 1179648, 1, 1179648},
+    {"dense2_layer2_conv_forward", 339738624, 30, CNN_FORWARD, {-1}, 71665472, 294912, 1, 294912},
+    {"dense2_concat2_forward", 0, 31, CNN_FORWARD, {-1}, 70190912, 1474560, 1, 1474560},
+    {"dense2_concat2_forward2", 0, 31, CNN_FORWARD, {-1}, 70190912, 1474560, 1, 1474560},
+    {"dense2_layer3_bn_forward_train", 0, 32, CNN_FORWARD, {-1}, 73140368, 1474560, 1, 1474560},
+    {"dense2_layer3_1_forward", 0, 33, CNN_FORWARD, {-1}, 71665808, 1474560, 1, 1474560},
+    {"dense2_layer3_conv_forward", 424673280, 34, CNN_FORWARD, {-1}, 74909840, 294912, 1, 294912},
+    {"dense2_concat3_forward", 0, 35, CNN_FORWARD, {-1}, 73140368, 1769472, 1, 1769472},
+    {"dense2_concat3_forward2", 0, 35, CNN_FORWARD, {-1}, 73140368, 1769472, 1, 1769472},
+    {"dense2_layer4_bn_forward_train", 0, 36, CNN_FORWARD, {-1}, 76679696, 1769472, 1, 1769472},
+    {"dense2_layer4_1_forward", 0, 37, CNN_FORWARD, {-1}, 74910224, 1769472, 1, 1769472},
+    {"dense2_layer4_conv_forward", 509607936, 38, CNN_FORWARD, {-1}, 78744080, 294912, 1, 294912},
+    {"dense2_concat4_forward", 0, 39, CNN_FORWARD, {-1}, 76679696, 2064384, 1, 2064384},
+    {"dense2_concat4_forward2", 0, 39, CNN_FORWARD, {-1}, 76679696, 2064384, 1, 2064384},
+    {"transition2_bn_forward_train", 0, 40, CNN_FORWARD, {-1}, 80808912, 2064384, 1, 2064384},
+    {"transition2_1_forward", 0, 41, CNN_FORWARD, {-1}, 78744528, 2064384, 1, 2064384},
+    {"transition2_conv_forward", 231211008, 42, CNN_FORWARD, {-1}, 81066960, 1032192, 1, 1032192},
+    {"avgpool_9_forward", 0, 43, CNN_FORWARD, {-1}, 80808912, 258048, 1, 258048},
+    {"dense3_layer1_bn_forward_train", 0, 44, CNN_FORWARD, {-1}, 81325232, 258048, 1, 258048},
+    {"dense3_layer1_1_forward", 0, 45, CNN_FORWARD, {-1}, 81067184, 258048, 1, 258048},
+    {"dense3_layer1_conv_forward", 74317824, 46, CNN_FORWARD, {-1}, 81657008, 73728, 1, 73728},
+    {"dense3_concat_forward", 0, 47, CNN_FORWARD, {-1}, 81325232, 331776, 1, 331776},
+    {"dense3_concat_forward2", 0, 47, CNN_FORWARD, {-1}, 81325232, 331776, 1, 331776},
+    {"dense3_layer2_bn_forward_train", 0, 48, CNN_FORWARD, {-1}, 81989072, 331776, 1, 331776},
+    {"dense3_layer2_1_forward", 0, 49, CNN_FORWARD, {-1}, 81657296, 331776, 1, 331776},
+    {"dense3_layer2_conv_forward", 95551488, 50, CNN_FORWARD, {-1}, 82394576, 73728, 1, 73728},
+    {"dense3_concat2_forward", 0, 51, CNN_FORWARD, {-1}, 81989072, 405504, 1, 405504},
+    {"dense3_concat2_forward2", 0, 51, CNN_FORWARD, {-1}, 81989072, 405504, 1, 405504},
+    {"dense3_layer3_bn_forward_train", 0, 52, CNN_FORWARD, {-1}, 82800432, 405504, 1, 405504},
+    {"dense3_layer3_1_forward", 0, 53, CNN_FORWARD, {-1}, 82394928, 405504, 1, 405504},
+    {"dense3_layer3_conv_forward", 116785152, 54, CNN_FORWARD, {-1}, 83279664, 73728, 1, 73728},
+    {"dense3_concat3_forward", 0, 55, CNN_FORWARD, {-1}, 82800432, 479232, 1, 479232},
+    {"dense3_concat3_forward2", 0, 55, CNN_FORWARD, {-1}, 82800432, 479232, 1, 479232},
+    {"dense3_layer4_bn_forward_train", 0, 56, CNN_FORWARD, {-1}, 83759312, 479232, 1, 479232},
+    {"dense3_layer4_1_forward", 0, 57, CNN_FORWARD, {-1}, 83280080, 479232, 1, 479232},
+    {"dense3_layer4_conv_forward", 138018816, 58, CNN_FORWARD, {-1}, 84312272, 73728, 1, 73728},
+    {"dense3_concat4_forward", 0, 59, CNN_FORWARD, {-1}, 83759312, 552960, 1, 552960},
+    {"dense3_concat4_forward2", 0, 59, CNN_FORWARD, {-1}, 83759312, 552960, 1, 552960},
+    {"transition3_bn_forward_train", 0, 60, CNN_FORWARD, {-1}, 84865712, 552960, 1, 552960},
+    {"transition3_1_forward", 0, 61, CNN_FORWARD, {-1}, 84312752, 552960, 1, 552960},
+    {"transition3_conv_forward", 66355200, 62, CNN_FORWARD, {-1}, 84934832, 276480, 1, 276480},
+    {"avgpool_12_forward", 0, 63, CNN_FORWARD, {-1}, 84865712, 69120, 1, 69120},
+    {"dense4_layer1_bn_forward_train", 0, 64, CNN_FORWARD, {-1}, 85004208, 69120, 1, 69120},
+    {"dense4_layer1_1_forward", 0, 65, CNN_FORWARD, {-1}, 84935088, 69120, 1, 69120},
+    {"dense4_layer1_conv_forward", 19906560, 66, CNN_FORWARD, {-1}, 85091760, 18432, 1, 18432},
+    {"dense4_concat_forward", 0, 67, CNN_FORWARD, {-1}, 85004208, 87552, 1, 87552},
+    {"dense4_concat_forward2", 0, 67, CNN_FORWARD, {-1}, 85004208, 87552, 1, 87552},
+    {"dense4_layer2_bn_forward_train", 0, 68, CNN_FORWARD, {-1}, 85179632, 87552, 1, 87552},
+    {"dense4_layer2_1_forward", 0, 69, CNN_FORWARD, {-1}, 85092080, 87552, 1, 87552},
+    {"dense4_layer2_conv_forward", 25214976, 70, CNN_FORWARD, {-1}, 85285616, 18432, 1, 18432},
+    {"dense4_concat2_forward", 0, 71, CNN_FORWARD, {-1}, 85179632, 105984, 1, 105984},
+    {"dense4_concat2_forward2", 0, 71, CNN_FORWARD, {-1}, 85179632, 105984, 1, 105984},
+    {"dense4_layer3_bn_forward_train", 0, 72, CNN_FORWARD, {-1}, 85391984, 105984, 1, 105984},
+    {"dense4_layer3_1_forward", 0, 73, CNN_FORWARD, {-1}, 85286000, 105984, 1, 105984},
+    {"dense4_layer3_conv_forward", 30523392, 74, CNN_FORWARD, {-1}, 85516400, 18432, 1, 18432},
+    {"dense4_concat3_forward", 0, 75, CNN_FORWARD, {-1}, 85391984, 124416, 1, 124416},
+    {"dense4_concat3_forward2", 0, 75, CNN_FORWARD, {-1}, 85391984, 124416, 1, 124416},
+    {"dense4_layer4_bn_forward_train", 0, 76, CNN_FORWARD, {-1}, 85641264, 124416, 1, 124416},
+    {"dense4_layer4_1_forward", 0, 77, CNN_FORWARD, {-1}, 85516848, 124416, 1, 124416},
+    {"dense4_layer4_conv_forward", 35831808, 78, CNN_FORWARD, {-1}, 85784112, 18432, 1, 18432},
+    {"dense4_concat4_forward", 0, 79, CNN_FORWARD, {-1}, 85641264, 142848, 1, 142848},
+    {"dense4_concat4_forward2", 0, 79, CNN_FORWARD, {-1}, 85641264, 142848, 1, 142848},
+    {"bn2_forward_train", 0, 80, CNN_FORWARD, {-1}, 85927472, 142848, 1, 142848},
+    {"relu_15_forward", 0, 81, CNN_FORWARD, {-1}, 85784624, 142848, 1, 142848},
+    {"global_avgpool_16_forward", 0, 82, CNN_FORWARD, {-1}, 85927472, 15872, 1, 15872},
+    {"fc_forward", 158720, 84, CNN_FORWARD, {-1}, 85943344, 640, 1, 640},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 85943984, 640, 1, 640},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 85943344, 640, 1, 640},
+    {"fc_grad_bias", 0, 84, CNN_BACKWARD, {146, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 158720, 84, CNN_BACKWARD, {145, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 158720, 84, CNN_BACKWARD, {-1}, 85927472, 15872, 1, 15872},
+    {"global_avgpool_16_grad_input", 0, 82, CNN_BACKWARD, {-1}, 86070320, 142848, 1, 142848},
+    {"relu_15_grad_input", 0, 81, CNN_BACKWARD, {-1}, 85927472, 142848, 1, 142848},
+    {"bn2_grad_scale", 0, 80, CNN_BACKWARD, {140, 141, -1}, 0, 0, 0, 0},
+    {"bn2_grad_input", 0, 80, CNN_BACKWARD, {-1}, 85784624, 142848, 1, 142848},
+    {"dense4_concat4_grad_input", 0, 79, CNN_BACKWARD, {-1}, 85641264, 124416, 1, 124416},
+    {"dense4_concat4_grad_input2", 0, 79, CNN_BACKWARD, {-1}, 85765680, 18432, 1, 18432},
+    {"dense4_layer4_conv_grad_bias", 0, 78, CNN_BACKWARD, {139, -1}, 0, 0, 0, 0},
+    {"dense4_layer4_conv_grad_weight", 35831808, 78, CNN_BACKWARD, {138, -1}, 0, 0, 0, 0},
+    {"dense4_layer4_conv_grad_input", 35831808, 78, CNN_BACKWARD, {-1}, 85890096, 124416, 1, 124416},
+    {"dense4_layer4_1_grad_input", 0, 77, CNN_BACKWARD, {-1}, 85765680, 124416, 1, 124416},
+    {"dense4_layer4_bn_grad_scale", 0, 76, CNN_BACKWARD, {133, 134, -1}, 0, 0, 0, 0},
+    {"dense4_layer4_bn_grad_input", 0, 76, CNN_BACKWARD, {-1}, 85641264, 124416, 1, 124416},
+    {"dense4_concat3_grad_input", 0, 75, CNN_BACKWARD, {-1}, 85391984, 105984, 1, 105984},
+    {"dense4_concat3_grad_input2", 0, 75, CNN_BACKWARD, {-1}, 85497968, 18432, 1, 18432},
+    {"dense4_layer3_conv_grad_bias", 0, 74, CNN_BACKWARD, {132, -1}, 0, 0, 0, 0},
+    {"dense4_layer3_conv_grad_weight", 30523392, 74, CNN_BACKWARD, {131, -1}, 0, 0, 0, 0},
+    {"dense4_layer3_conv_grad_input", 30523392, 74, CNN_BACKWARD, {-1}, 85603952, 105984, 1, 105984},
+    {"dense4_layer3_1_grad_input", 0, 73, CNN_BACKWARD, {-1}, 85497968, 105984, 1, 105984},
+    {"dense4_layer3_bn_grad_scale", 0, 72, CNN_BACKWARD, {126, 127, -1}, 0, 0, 0, 0},
+    {"dense4_layer3_bn_grad_input", 0, 72, CNN_BACKWARD, {-1}, 85391984, 105984, 1, 105984},
+    {"dense4_concat2_grad_input", 0, 71, CNN_BACKWARD, {-1}, 85179632, 87552, 1, 87552},
+    {"dense4_concat2_grad_input2", 0, 71, CNN_BACKWARD, {-1}, 85267184, 18432, 1, 18432},
+    {"dense4_layer2_conv_grad_bias", 0, 70, CNN_BACKWARD, {125, -1}, 0, 0, 0, 0},
+    {"dense4_layer2_conv_grad_weight", 25214976, 70, CNN_BACKWARD, {124, -1}, 0, 0, 0, 0},
+    {"dense4_layer2_conv_grad_input", 25214976, 70, CNN_BACKWARD, {-1}, 85354736, 87552, 1, 87552},
+    {"dense4_layer2_1_grad_input", 0, 69, CNN_BACKWARD, {-1}, 85267184, 87552, 1, 87552},
+    {"dense4_layer2_bn_grad_scale", 0, 68, CNN_BACKWARD, {119, 120, -1}, 0, 0, 0, 0},
+    {"dense4_layer2_bn_grad_input", 0, 68, CNN_BACKWARD, {-1}, 85179632, 87552, 1, 87552},
+    {"dense4_concat_grad_input", 0, 67, CNN_BACKWARD, {-1}, 85004208, 69120, 1, 69120},
+    {"dense4_concat_grad_input2", 0, 67, CNN_BACKWARD, {-1}, 85073328, 18432, 1, 18432},
+    {"dense4_layer1_conv_grad_bias", 0, 66, CNN_BACKWARD, {118, -1}, 0, 0, 0, 0},
+    {"dense4_layer1_conv_grad_weight", 19906560, 66, CNN_BACKWARD, {117, -1}, 0, 0, 0, 0},
+    {"dense4_layer1_conv_grad_input", 19906560, 66, CNN_BACKWARD, {-1}, 85142448, 69120, 1, 69120},
+    {"dense4_layer1_1_grad_input", 0, 65, CNN_BACKWARD, {-1}, 85073328, 69120, 1, 69120},
+    {"dense4_layer1_bn_grad_scale", 0, 64, CNN_BACKWARD, {112, 113, -1}, 0, 0, 0, 0},
+    {"dense4_layer1_bn_grad_input", 0, 64, CNN_BACKWARD, {-1}, 85004208, 69120, 1, 69120},
+    {"avgpool_12_grad_input", 0, 63, CNN_BACKWARD, {-1}, 85073328, 276480, 1, 276480},
+    {"transition3_conv_grad_bias", 0, 62, CNN_BACKWARD, {111, -1}, 0, 0, 0, 0},
+    {"transition3_conv_grad_weight", 66355200, 62, CNN_BACKWARD, {110, -1}, 0, 0, 0, 0},
+    {"transition3_conv_grad_input", 66355200, 62, CNN_BACKWARD, {-1}, 85418672, 552960, 1, 552960},
+    {"transition3_1_grad_input", 0, 61, CNN_BACKWARD, {-1}, 84865712, 552960, 1, 552960},
+    {"transition3_bn_grad_scale", 0, 60, CNN_BACKWARD, {105, 106, -1}, 0, 0, 0, 0},
+    {"transition3_bn_grad_input", 0, 60, CNN_BACKWARD, {-1}, 84312752, 552960, 1, 552960},
+    {"dense3_concat4_grad_input", 0, 59, CNN_BACKWARD, {-1}, 83759312, 479232, 1, 479232},
+    {"dense3_concat4_grad_input2", 0, 59, CNN_BACKWARD, {-1}, 84238544, 73728, 1, 73728},
+    {"dense3_layer4_conv_grad_bias", 0, 58, CNN_BACKWARD, {104, -1}, 0, 0, 0, 0},
+    {"dense3_layer4_conv_grad_weight", 138018816, 58, CNN_BACKWARD, {103, -1}, 0, 0, 0, 0},
+    {"dense3_layer4_conv_grad_input", 138018816, 58, CNN_BACKWARD, {-1}, 84717776, 479232, 1, 479232},
+    {"dense3_layer4_1_grad_input", 0, 57, CNN_BACKWARD, {-1}, 84238544, 479232, 1, 479232},
+    {"dense3_layer4_bn_grad_scale", 0, 56, CNN_BACKWARD, {98, 99, -1}, 0, 0, 0, 0},
+    {"dense3_layer4_bn_grad_input", 0, 56, CNN_BACKWARD, {-1}, 83759312, 479232, 1, 479232},
+    {"dense3_concat3_grad_input", 0, 55, CNN_BACKWARD, {-1}, 82800432, 405504, 1, 405504},
+    {"dense3_concat3_grad_input2", 0, 55, CNN_BACKWARD, {-1}, 83205936, 73728, 1, 73728},
+    {"dense3_layer3_conv_grad_bias", 0, 54, CNN_BACKWARD, {97, -1}, 0, 0, 0, 0},
+    {"dense3_layer3_conv_grad_weight", 116785152, 54, CNN_BACKWARD, {96, -1}, 0, 0, 0, 0},
+    {"dense3_layer3_conv_grad_input", 116785152, 54, CNN_BACKWARD, {-1}, 83611440, 405504, 1, 405504},
+    {"dense3_layer3_1_grad_input", 0, 53, CNN_BACKWARD, {-1}, 83205936, 405504, 1, 405504},
+    {"dense3_layer3_bn_grad_scale", 0, 52, CNN_BACKWARD, {91, 92, -1}, 0, 0, 0, 0},
+    {"dense3_layer3_bn_grad_input", 0, 52, CNN_BACKWARD, {-1}, 82800432, 405504, 1, 405504},
+    {"dense3_concat2_grad_input", 0, 51, CNN_BACKWARD, {-1}, 81989072, 331776, 1, 331776},
+    {"dense3_concat2_grad_input2", 0, 51, CNN_BACKWARD, {-1}, 82320848, 73728, 1, 73728},
+    {"dense3_layer2_conv_grad_bias", 0, 50, CNN_BACKWARD, {90, -1}, 0, 0, 0, 0},
+    {"dense3_layer2_conv_grad_weight", 95551488, 50, CNN_BACKWARD, {89, -1}, 0, 0, 0, 0},
+    {"dense3_layer2_conv_grad_input", 95551488, 50, CNN_BACKWARD, {-1}, 82652624, 331776, 1, 331776},
+    {"dense3_layer2_1_grad_input", 0, 49, CNN_BACKWARD, {-1}, 82320848, 331776, 1, 331776},
+    {"dense3_layer2_bn_grad_scale", 0, 48, CNN_BACKWARD, {84, 85, -1}, 0, 0, 0, 0},
+    {"dense3_layer2_bn_grad_input", 0, 48, CNN_BACKWARD, {-1}, 81989072, 331776, 1, 331776},
+    {"dense3_concat_grad_input", 0, 47, CNN_BACKWARD, {-1}, 81325232, 258048, 1, 258048},
+    {"dense3_concat_grad_input2", 0, 47, CNN_BACKWARD, {-1}, 81583280, 73728, 1, 73728},
+    {"dense3_layer1_conv_grad_bias", 0, 46, CNN_BACKWARD, {83, -1}, 0, 0, 0, 0},
+    {"dense3_layer1_conv_grad_weight", 74317824, 46, CNN_BACKWARD, {82, -1}, 0, 0, 0, 0},
+    {"dense3_layer1_conv_grad_input", 74317824, 46, CNN_BACKWARD, {-1}, 81841328, 258048, 1, 258048},
+    {"dense3_layer1_1_grad_input", 0, 45, CNN_BACKWARD, {-1}, 81583280, 258048, 1, 258048},
+    {"dense3_layer1_bn_grad_scale", 0, 44, CNN_BACKWARD, {77, 78, -1}, 0, 0, 0, 0},
+    {"dense3_layer1_bn_grad_input", 0, 44, CNN_BACKWARD, {-1}, 81325232, 258048, 1, 258048},
+    {"avgpool_9_grad_input", 0, 43, CNN_BACKWARD, {-1}, 81583280, 1032192, 1, 1032192},
+    {"transition2_conv_grad_bias", 0, 42, CNN_BACKWARD, {76, -1}, 0, 0, 0, 0},
+    {"transition2_conv_grad_weight", 231211008, 42, CNN_BACKWARD, {75, -1}, 0, 0, 0, 0},
+    {"transition2_conv_grad_input", 231211008, 42, CNN_BACKWARD, {-1}, 82873296, 2064384, 1, 2064384},
+    {"transition2_1_grad_input", 0, 41, CNN_BACKWARD, {-1}, 80808912, 2064384, 1, 2064384},
+    {"transition2_bn_grad_scale", 0, 40, CNN_BACKWARD, {70, 71, -1}, 0, 0, 0, 0},
+    {"transition2_bn_grad_input", 0, 40, CNN_BACKWARD, {-1}, 78744528, 2064384, 1, 2064384},
+    {"dense2_concat4_grad_input", 0, 39, CNN_BACKWARD, {-1}, 76679696, 1769472, 1, 1769472},
+    {"dense2_concat4_grad_input2", 0, 39, CNN_BACKWARD, {-1}, 78449168, 294912, 1, 294912},
+    {"dense2_layer4_conv_grad_bias", 0, 38, CNN_BACKWARD, {69, -1}, 0, 0, 0, 0},
+    {"dense2_layer4_conv_grad_weight", 509607936, 38, CNN_BACKWARD, {68, -1}, 0, 0, 0, 0},
+    {"dense2_layer4_conv_grad_input", 509607936, 38, CNN_BACKWARD, {-1}, 80218640, 1769472, 1, 1769472},
+    {"dense2_layer4_1_grad_input", 0, 37, CNN_BACKWARD, {-1}, 78449168, 1769472, 1, 1769472},
+    {"dense2_layer4_bn_grad_scale", 0, 36, CNN_BACKWARD, {63, 64, -1}, 0, 0, 0, 0},
+    {"dense2_layer4_bn_grad_input", 0, 36, CNN_BACKWARD, {-1}, 76679696, 1769472, 1, 1769472},
+    {"dense2_concat3_grad_input", 0, 35, CNN_BACKWARD, {-1}, 73140368, 1474560, 1, 1474560},
+    {"dense2_concat3_grad_input2", 0, 35, CNN_BACKWARD, {-1}, 74614928, 294912, 1, 294912},
+    {"dense2_layer3_conv_grad_bias", 0, 34, CNN_BACKWARD, {62, -1}, 0, 0, 0, 0},
+    {"dense2_layer3_conv_grad_weight", 424673280, 34, CNN_BACKWARD, {61, -1}, 0, 0, 0, 0},
+    {"dense2_layer3_conv_grad_input", 424673280, 34, CNN_BACKWARD, {-1}, 76089488, 1474560, 1, 1474560},
+    {"dense2_layer3_1_grad_input", 0, 33, CNN_BACKWARD, {-1}, 74614928, 1474560, 1, 1474560},
+    {"dense2_layer3_bn_grad_scale", 0, 32, CNN_BACKWARD, {56, 57, -1}, 0, 0, 0, 0},
+    {"dense2_layer3_bn_grad_input", 0, 32, CNN_BACKWARD, {-1}, 73140368, 1474560, 1, 1474560},
+    {"dense2_concat2_grad_input", 0, 31, CNN_BACKWARD, {-1}, 70190912, 1179648, 1, 1179648},
+    {"dense2_concat2_grad_input2", 0, 31, CNN_BACKWARD, {-1}, 71370560, 294912, 1, 294912},
+    {"dense2_layer2_conv_grad_bias", 0, 30, CNN_BACKWARD, {55, -1}, 0, 0, 0, 0},
+    {"dense2_layer2_conv_grad_weight", 339738624, 30, CNN_BACKWARD, {54, -1}, 0, 0, 0, 0},
+    {"dense2_layer2_conv_grad_input", 339738624, 30, CNN_BACKWARD, {-1}, 72845456, 1179648, 1, 1179648},
+    {"dense2_layer2_1_grad_input", 0, 29, CNN_BACKWARD, {-1}, 71665808, 1179648, 1, 1179648},
+    {"dense2_layer2_bn_grad_scale", 0, 28, CNN_BACKWARD, {49, 50, -1}, 0, 0, 0, 0},
+    {"dense2_layer2_bn_grad_input", 0, 28, CNN_BACKWARD, {-1}, 70190912, 1179648, 1, 1179648},
+    {"dense2_concat_grad_input", 0, 27, CNN_BACKWARD, {-1}, 67831360, 884736, 1, 884736},
+    {"dense2_concat_grad_input2", 0, 27, CNN_BACKWARD, {-1}, 68716096, 294912, 1, 294912},
+    {"dense2_layer1_conv_grad_bias", 0, 26, CNN_BACKWARD, {48, -1}, 0, 0, 0, 0},
+    {"dense2_layer1_conv_grad_weight", 254803968, 26, CNN_BACKWARD, {47, -1}, 0, 0, 0, 0},
+    {"dense2_layer1_conv_grad_input", 254803968, 26, CNN_BACKWARD, {-1}, 69600832, 884736, 1, 884736},
+    {"dense2_layer1_1_grad_input", 0, 25, CNN_BACKWARD, {-1}, 68716096, 884736, 1, 884736},
+    {"dense2_layer1_bn_grad_scale", 0, 24, CNN_BACKWARD, {42, 43, -1}, 0, 0, 0, 0},
+    {"dense2_layer1_bn_grad_input", 0, 24, CNN_BACKWARD, {-1}, 67831360, 884736, 1, 884736},
+    {"avgpool_6_grad_input", 0, 23, CNN_BACKWARD, {-1}, 71665808, 3538944, 1, 3538944},
+    {"transition1_conv_grad_bias", 0, 22, CNN_BACKWARD, {41, -1}, 0, 0, 0, 0},
+    {"transition1_conv_grad_weight", 679477248, 22, CNN_BACKWARD, {40, -1}, 0, 0, 0, 0},
+    {"transition1_conv_grad_input", 679477248, 22, CNN_BACKWARD, {-1}, 78743696, 7077888, 1, 7077888},
+    {"transition1_1_grad_input", 0, 21, CNN_BACKWARD, {-1}, 71665808, 7077888, 1, 7077888},
+    {"transition1_bn_grad_scale", 0, 20, CNN_BACKWARD, {35, 36, -1}, 0, 0, 0, 0},
+    {"transition1_bn_grad_input", 0, 20, CNN_BACKWARD, {-1}, 58983808, 7077888, 1, 7077888},
+    {"dense1_concat4_grad_input", 0, 19, CNN_BACKWARD, {-1}, 51905536, 5898240, 1, 5898240},
+    {"dense1_concat4_grad_input2", 0, 19, CNN_BACKWARD, {-1}, 57803776, 1179648, 1, 1179648},
+    {"dense1_layer4_conv_grad_bias", 0, 18, CNN_BACKWARD, {34, -1}, 0, 0, 0, 0},
+    {"dense1_layer4_conv_grad_weight", 1698693120, 18, CNN_BACKWARD, {33, -1}, 0, 0, 0, 0},
+    {"dense1_layer4_conv_grad_input", 1698693120, 18, CNN_BACKWARD, {-1}, 63702016, 5898240, 1, 5898240},
+    {"dense1_layer4_1_grad_input", 0, 17, CNN_BACKWARD, {-1}, 57803776, 5898240, 1, 5898240},
+    {"dense1_layer4_bn_grad_scale", 0, 16, CNN_BACKWARD, {28, 29, -1}, 0, 0, 0, 0},
+    {"dense1_layer4_bn_grad_input", 0, 16, CNN_BACKWARD, {-1}, 51905536, 5898240, 1, 5898240},
+    {"dense1_concat3_grad_input", 0, 15, CNN_BACKWARD, {-1}, 40108736, 4718592, 1, 4718592},
+    {"dense1_concat3_grad_input2", 0, 15, CNN_BACKWARD, {-1}, 44827328, 1179648, 1, 1179648},
+    {"dense1_layer3_conv_grad_bias", 0, 14, CNN_BACKWARD, {27, -1}, 0, 0, 0, 0},
+    {"dense1_layer3_conv_grad_weight", 1358954496, 14, CNN_BACKWARD, {26, -1}, 0, 0, 0, 0},
+    {"dense1_layer3_conv_grad_input", 1358954496, 14, CNN_BACKWARD, {-1}, 49545920, 4718592, 1, 4718592},
+    {"dense1_layer3_1_grad_input", 0, 13, CNN_BACKWARD, {-1}, 44827328, 4718592, 1, 4718592},
+    {"dense1_layer3_bn_grad_scale", 0, 12, CNN_BACKWARD, {21, 22, -1}, 0, 0, 0, 0},
+    {"dense1_layer3_bn_grad_input", 0, 12, CNN_BACKWARD, {-1}, 40108736, 4718592, 1, 4718592},
+    {"dense1_concat2_grad_input", 0, 11, CNN_BACKWARD, {-1}, 30671296, 3538944, 1, 3538944},
+    {"dense1_concat2_grad_input2", 0, 11, CNN_BACKWARD, {-1}, 34210240, 1179648, 1, 1179648},
+    {"dense1_layer2_conv_grad_bias", 0, 10, CNN_BACKWARD, {20, -1}, 0, 0, 0, 0},
+    {"dense1_layer2_conv_grad_weight", 1019215872, 10, CNN_BACKWARD, {19, -1}, 0, 0, 0, 0},
+    {"dense1_layer2_conv_grad_input", 1019215872, 10, CNN_BACKWARD, {-1}, 37749184, 3538944, 1, 3538944},
+    {"dense1_layer2_1_grad_input", 0, 9, CNN_BACKWARD, {-1}, 34210240, 3538944, 1, 3538944},
+    {"dense1_layer2_bn_grad_scale", 0, 8, CNN_BACKWARD, {14, 15, -1}, 0, 0, 0, 0},
+    {"dense1_layer2_bn_grad_input", 0, 8, CNN_BACKWARD, {-1}, 30671296, 3538944, 1, 3538944},
+    {"dense1_concat_grad_input", 0, 7, CNN_BACKWARD, {-1}, 23593216, 2359296, 1, 2359296},
+    {"dense1_concat_grad_input2", 0, 7, CNN_BACKWARD, {-1}, 25952512, 1179648, 1, 1179648},
+    {"dense1_layer1_conv_grad_bias", 0, 6, CNN_BACKWARD, {13, -1}, 0, 0, 0, 0},
+    {"dense1_layer1_conv_grad_weight", 679477248, 6, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"dense1_layer1_conv_grad_input", 679477248, 6, CNN_BACKWARD, {-1}, 28311808, 2359296, 1, 2359296},
+    {"dense1_layer1_1_grad_input", 0, 5, CNN_BACKWARD, {-1}, 25952512, 2359296, 1, 2359296},
+    {"dense1_layer1_bn_grad_scale", 0, 4, CNN_BACKWARD, {7, 8, -1}, 0, 0, 0, 0},
+    {"dense1_layer1_bn_grad_input", 0, 4, CNN_BACKWARD, {-1}, 23593216, 2359296, 1, 2359296},
+    {"maxpool_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 28311680, 9437184, 1, 9437184},
+    {"relu_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 18874496, 9437184, 1, 9437184},
+    {"bn1_grad_scale", 0, 1, CNN_BACKWARD, {2, 3, -1}, 0, 0, 0, 0},
+    {"bn1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 9437312, 9437184, 1, 9437184},
+    {"conv1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"conv1_grad_weight", 462422016, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

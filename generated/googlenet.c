@@ -162,6 +162,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -288,13 +297,14 @@ enum { TENSORS = 116 };
 #define ARENA ((size_t)107100800)
 
 struct googlenet {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[447];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -3396,10 +3406,12 @@ static void fc_forward(const real X[64][1024], const real W[10][1024], const rea
 }
 
 /* loss                                                                                                googlenet.net:37
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 64x10   labels 64   P 64x10   loss 1
  */
-static void loss_forward(const real X[64][10], const int32_t labels[64], real P[64][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[64][10], const int32_t labels[64], real P[64][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 64; n++) {
@@ -3413,7 +3425,10 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 64;
 }
@@ -3421,15 +3436,15 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                googlenet.net:37
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 64x10   labels 64   dX 64x10
  */
-static void loss_backward(const real P[64][10], const int32_t labels[64], real dX[64][10])
+static void loss_backward(const cnn_target *target, const real P[64][10], const int32_t labels[64], real dX[64][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 64; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 64;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 64;
 }
 
 /* fc: linear 10                                                                                       googlenet.net:37
@@ -8558,23 +8573,64 @@ static void stage1_0_grad_weight(const real X[64][1][96][96], const real dY[64][
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -9245,7 +9301,8 @@ void googlenet_predict(googlenet *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 640);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real googlenet_gradients(googlenet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -9528,6 +9585,7 @@ real googlenet_gradients(googlenet *net, const real *x, const int32_t *labels, r
     void *d_stage1_2 = arena + 9437184;          /* 64x64x24x24, kernels 442 to 443 */
     void *d_stage1_1 = arena + 18874368;         /* 64x64x48x48, kernels 443 to 444 */
     void *d_stage1_0 = arena + 9437184;          /* 64x64x48x48, kernels 444 to 446 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, stage1_0_forward(input, net->value.stage1_0_weight, net->value.stage1_0_bias, stage1_0));
@@ -9749,13 +9807,12 @@ real googlenet_gradients(googlenet *net, const real *x, const int32_t *labels, r
     RUN(162, stage5_1_concat_forward4(stage5_1_12, stage5_1_concat));
     RUN(163, global_avgpool_5_forward(stage5_1_concat, global_avgpool_5));
     RUN(164, fc_forward(global_avgpool_5, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(165, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(165, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 640);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(166, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(166, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(167, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(168, fc_grad_weight(global_avgpool_5, d_fc, net->grad.fc_weight));
     BACK(169, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_6));
@@ -10036,15 +10093,31 @@ real googlenet_gradients(googlenet *net, const real *x, const int32_t *labels, r
     BACK(444, stage1_1_grad_input(stage1_1, d_stage1_1, d_stage1_0));
     BACK(445, stage1_0_grad_bias(d_stage1_0, net->grad.stage1_0_bias));
     BACK(446, stage1_0_grad_weight(input, d_stage1_0, net->grad.stage1_0_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void googlenet_update(googlenet *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real googlenet_step(googlenet *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = googlenet_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        googlenet_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -10251,27 +10324,45 @@ void googlenet_shape(int input[4], int output[4])
 
 void googlenet_get(const googlenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void googlenet_get_grad(const googlenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void googlenet_get_momentum(const googlenet *net, int i, real *out)
+void googlenet_get_moment(const googlenet *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void googlenet_set(googlenet *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void googlenet_set_momentum(googlenet *net, int i, const real *in)
+void googlenet_set_moment(googlenet *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *googlenet_flat(googlenet *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void googlenet_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void googlenet_freeze(googlenet *net, int i, int frozen)
@@ -10290,9 +10381,19 @@ void googlenet_set_step(googlenet *net, uint64_t step)
     net->step = step;
 }
 
-void googlenet_profile(googlenet *net, cnn_profile *profile)
+void googlenet_target(googlenet *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void googlenet_watch(googlenet *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *googlenet_arena(const googlenet *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -10449,622 +10550,623 @@ const real *googlenet_output(const googlenet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"stage1_0_forward", 462422016},
-    {"stage1_1_forward", 0},
-    {"stage1_2_forward", 0},
-    {"stage2_0_forward", 150994944},
-    {"stage2_1_forward", 0},
-    {"stage2_2_forward", 4076863488},
-    {"stage2_3_forward", 0},
-    {"stage2_4_forward", 0},
-    {"stage3_0_conv1_forward", 113246208},
-    {"stage3_0_1_forward", 0},
-    {"stage3_0_reduce3_forward", 169869312},
-    {"stage3_0_3_forward", 0},
-    {"stage3_0_conv3_forward", 1019215872},
-    {"stage3_0_5_forward", 0},
-    {"stage3_0_reduce5_forward", 28311552},
-    {"stage3_0_7_forward", 0},
-    {"stage3_0_conv5_forward", 117964800},
-    {"stage3_0_9_forward", 0},
-    {"stage3_0_10_forward", 0},
-    {"stage3_0_project_forward", 56623104},
-    {"stage3_0_12_forward", 0},
-    {"stage3_0_concat_forward", 0},
-    {"stage3_0_concat_forward2", 0},
-    {"stage3_0_concat_forward3", 0},
-    {"stage3_0_concat_forward4", 0},
-    {"stage3_1_conv1_forward", 301989888},
-    {"stage3_1_1_forward", 0},
-    {"stage3_1_reduce3_forward", 301989888},
-    {"stage3_1_3_forward", 0},
-    {"stage3_1_conv3_forward", 2038431744},
-    {"stage3_1_5_forward", 0},
-    {"stage3_1_reduce5_forward", 75497472},
-    {"stage3_1_7_forward", 0},
-    {"stage3_1_conv5_forward", 707788800},
-    {"stage3_1_9_forward", 0},
-    {"stage3_1_10_forward", 0},
-    {"stage3_1_project_forward", 150994944},
-    {"stage3_1_12_forward", 0},
-    {"stage3_1_concat_forward", 0},
-    {"stage3_1_concat_forward2", 0},
-    {"stage3_1_concat_forward3", 0},
-    {"stage3_1_concat_forward4", 0},
-    {"stage3_2_forward", 0},
-    {"stage4_0_conv1_forward", 212336640},
-    {"stage4_0_1_forward", 0},
-    {"stage4_0_reduce3_forward", 106168320},
-    {"stage4_0_3_forward", 0},
-    {"stage4_0_conv3_forward", 414056448},
-    {"stage4_0_5_forward", 0},
-    {"stage4_0_reduce5_forward", 17694720},
-    {"stage4_0_7_forward", 0},
-    {"stage4_0_conv5_forward", 44236800},
-    {"stage4_0_9_forward", 0},
-    {"stage4_0_10_forward", 0},
-    {"stage4_0_project_forward", 70778880},
-    {"stage4_0_12_forward", 0},
-    {"stage4_0_concat_forward", 0},
-    {"stage4_0_concat_forward2", 0},
-    {"stage4_0_concat_forward3", 0},
-    {"stage4_0_concat_forward4", 0},
-    {"stage4_1_conv1_forward", 188743680},
-    {"stage4_1_1_forward", 0},
-    {"stage4_1_reduce3_forward", 132120576},
-    {"stage4_1_3_forward", 0},
-    {"stage4_1_conv3_forward", 520224768},
-    {"stage4_1_5_forward", 0},
-    {"stage4_1_reduce5_forward", 28311552},
-    {"stage4_1_7_forward", 0},
-    {"stage4_1_conv5_forward", 88473600},
-    {"stage4_1_9_forward", 0},
-    {"stage4_1_10_forward", 0},
-    {"stage4_1_project_forward", 75497472},
-    {"stage4_1_12_forward", 0},
-    {"stage4_1_concat_forward", 0},
-    {"stage4_1_concat_forward2", 0},
-    {"stage4_1_concat_forward3", 0},
-    {"stage4_1_concat_forward4", 0},
-    {"stage4_2_conv1_forward", 150994944},
-    {"stage4_2_1_forward", 0},
-    {"stage4_2_reduce3_forward", 150994944},
-    {"stage4_2_3_forward", 0},
-    {"stage4_2_conv3_forward", 679477248},
-    {"stage4_2_5_forward", 0},
-    {"stage4_2_reduce5_forward", 28311552},
-    {"stage4_2_7_forward", 0},
-    {"stage4_2_conv5_forward", 88473600},
-    {"stage4_2_9_forward", 0},
-    {"stage4_2_10_forward", 0},
-    {"stage4_2_project_forward", 75497472},
-    {"stage4_2_12_forward", 0},
-    {"stage4_2_concat_forward", 0},
-    {"stage4_2_concat_forward2", 0},
-    {"stage4_2_concat_forward3", 0},
-    {"stage4_2_concat_forward4", 0},
-    {"stage4_3_conv1_forward", 132120576},
-    {"stage4_3_1_forward", 0},
-    {"stage4_3_reduce3_forward", 169869312},
-    {"stage4_3_3_forward", 0},
-    {"stage4_3_conv3_forward", 859963392},
-    {"stage4_3_5_forward", 0},
-    {"stage4_3_reduce5_forward", 37748736},
-    {"stage4_3_7_forward", 0},
-    {"stage4_3_conv5_forward", 117964800},
-    {"stage4_3_9_forward", 0},
-    {"stage4_3_10_forward", 0},
-    {"stage4_3_project_forward", 75497472},
-    {"stage4_3_12_forward", 0},
-    {"stage4_3_concat_forward", 0},
-    {"stage4_3_concat_forward2", 0},
-    {"stage4_3_concat_forward3", 0},
-    {"stage4_3_concat_forward4", 0},
-    {"stage4_4_conv1_forward", 311427072},
-    {"stage4_4_1_forward", 0},
-    {"stage4_4_reduce3_forward", 194641920},
-    {"stage4_4_3_forward", 0},
-    {"stage4_4_conv3_forward", 1061683200},
-    {"stage4_4_5_forward", 0},
-    {"stage4_4_reduce5_forward", 38928384},
-    {"stage4_4_7_forward", 0},
-    {"stage4_4_conv5_forward", 235929600},
-    {"stage4_4_9_forward", 0},
-    {"stage4_4_10_forward", 0},
-    {"stage4_4_project_forward", 155713536},
-    {"stage4_4_12_forward", 0},
-    {"stage4_4_concat_forward", 0},
-    {"stage4_4_concat_forward2", 0},
-    {"stage4_4_concat_forward3", 0},
-    {"stage4_4_concat_forward4", 0},
-    {"stage4_5_forward", 0},
-    {"stage5_0_conv1_forward", 122683392},
-    {"stage5_0_1_forward", 0},
-    {"stage5_0_reduce3_forward", 76677120},
-    {"stage5_0_3_forward", 0},
-    {"stage5_0_conv3_forward", 265420800},
-    {"stage5_0_5_forward", 0},
-    {"stage5_0_reduce5_forward", 15335424},
-    {"stage5_0_7_forward", 0},
-    {"stage5_0_conv5_forward", 58982400},
-    {"stage5_0_9_forward", 0},
-    {"stage5_0_10_forward", 0},
-    {"stage5_0_project_forward", 61341696},
-    {"stage5_0_12_forward", 0},
-    {"stage5_0_concat_forward", 0},
-    {"stage5_0_concat_forward2", 0},
-    {"stage5_0_concat_forward3", 0},
-    {"stage5_0_concat_forward4", 0},
-    {"stage5_1_conv1_forward", 184025088},
-    {"stage5_1_1_forward", 0},
-    {"stage5_1_reduce3_forward", 92012544},
-    {"stage5_1_3_forward", 0},
-    {"stage5_1_conv3_forward", 382205952},
-    {"stage5_1_5_forward", 0},
-    {"stage5_1_reduce5_forward", 23003136},
-    {"stage5_1_7_forward", 0},
-    {"stage5_1_conv5_forward", 88473600},
-    {"stage5_1_9_forward", 0},
-    {"stage5_1_10_forward", 0},
-    {"stage5_1_project_forward", 61341696},
-    {"stage5_1_12_forward", 0},
-    {"stage5_1_concat_forward", 0},
-    {"stage5_1_concat_forward2", 0},
-    {"stage5_1_concat_forward3", 0},
-    {"stage5_1_concat_forward4", 0},
-    {"global_avgpool_5_forward", 0},
-    {"fc_forward", 655360},
+    {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"stage1_1_forward", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_forward", 0, 2, CNN_FORWARD, {-1}, 37453824, 2359296, 1, 2359296},
+    {"stage2_0_forward", 150994944, 3, CNN_FORWARD, {-1}, 39813120, 2359296, 1, 2359296},
+    {"stage2_1_forward", 0, 4, CNN_FORWARD, {-1}, 42172416, 2359296, 1, 2359296},
+    {"stage2_2_forward", 4076863488, 5, CNN_FORWARD, {-1}, 18874368, 7077888, 1, 7077888},
+    {"stage2_3_forward", 0, 6, CNN_FORWARD, {-1}, 25952256, 7077888, 1, 7077888},
+    {"stage2_4_forward", 0, 7, CNN_FORWARD, {-1}, 51167232, 1769472, 1, 1769472},
+    {"stage3_0_conv1_forward", 113246208, 8, CNN_FORWARD, {-1}, 83386368, 589824, 1, 589824},
+    {"stage3_0_1_forward", 0, 9, CNN_FORWARD, {-1}, 83976192, 589824, 1, 589824},
+    {"stage3_0_reduce3_forward", 169869312, 10, CNN_FORWARD, {-1}, 77045760, 884736, 1, 884736},
+    {"stage3_0_3_forward", 0, 11, CNN_FORWARD, {-1}, 77930496, 884736, 1, 884736},
+    {"stage3_0_conv3_forward", 1019215872, 12, CNN_FORWARD, {-1}, 60678144, 1179648, 1, 1179648},
+    {"stage3_0_5_forward", 0, 13, CNN_FORWARD, {-1}, 61857792, 1179648, 1, 1179648},
+    {"stage3_0_reduce5_forward", 28311552, 14, CNN_FORWARD, {-1}, 102481920, 147456, 1, 147456},
+    {"stage3_0_7_forward", 0, 15, CNN_FORWARD, {-1}, 102629376, 147456, 1, 147456},
+    {"stage3_0_conv5_forward", 117964800, 16, CNN_FORWARD, {-1}, 95625216, 294912, 1, 294912},
+    {"stage3_0_9_forward", 0, 17, CNN_FORWARD, {-1}, 95920128, 294912, 1, 294912},
+    {"stage3_0_10_forward", 0, 18, CNN_FORWARD, {-1}, 52936704, 1769472, 1, 1769472},
+    {"stage3_0_project_forward", 56623104, 19, CNN_FORWARD, {-1}, 96215040, 294912, 1, 294912},
+    {"stage3_0_12_forward", 0, 20, CNN_FORWARD, {-1}, 96509952, 294912, 1, 294912},
+    {"stage3_0_concat_forward", 0, 21, CNN_FORWARD, {-1}, 44531712, 2359296, 1, 2359296},
+    {"stage3_0_concat_forward2", 0, 21, CNN_FORWARD, {-1}, 44531712, 2359296, 1, 2359296},
+    {"stage3_0_concat_forward3", 0, 21, CNN_FORWARD, {-1}, 44531712, 2359296, 1, 2359296},
+    {"stage3_0_concat_forward4", 0, 21, CNN_FORWARD, {-1}, 44531712, 2359296, 1, 2359296},
+    {"stage3_1_conv1_forward", 301989888, 22, CNN_FORWARD, {-1}, 63037440, 1179648, 1, 1179648},
+    {"stage3_1_1_forward", 0, 23, CNN_FORWARD, {-1}, 64217088, 1179648, 1, 1179648},
+    {"stage3_1_reduce3_forward", 301989888, 24, CNN_FORWARD, {-1}, 65396736, 1179648, 1, 1179648},
+    {"stage3_1_3_forward", 0, 25, CNN_FORWARD, {-1}, 66576384, 1179648, 1, 1179648},
+    {"stage3_1_conv3_forward", 2038431744, 26, CNN_FORWARD, {-1}, 54706176, 1769472, 1, 1769472},
+    {"stage3_1_5_forward", 0, 27, CNN_FORWARD, {-1}, 56475648, 1769472, 1, 1769472},
+    {"stage3_1_reduce5_forward", 75497472, 28, CNN_FORWARD, {-1}, 96804864, 294912, 1, 294912},
+    {"stage3_1_7_forward", 0, 29, CNN_FORWARD, {-1}, 97099776, 294912, 1, 294912},
+    {"stage3_1_conv5_forward", 707788800, 30, CNN_FORWARD, {-1}, 78815232, 884736, 1, 884736},
+    {"stage3_1_9_forward", 0, 31, CNN_FORWARD, {-1}, 79699968, 884736, 1, 884736},
+    {"stage3_1_10_forward", 0, 32, CNN_FORWARD, {-1}, 46891008, 2359296, 1, 2359296},
+    {"stage3_1_project_forward", 150994944, 33, CNN_FORWARD, {-1}, 84566016, 589824, 1, 589824},
+    {"stage3_1_12_forward", 0, 34, CNN_FORWARD, {-1}, 85155840, 589824, 1, 589824},
+    {"stage3_1_concat_forward", 0, 35, CNN_FORWARD, {-1}, 33030144, 4423680, 1, 4423680},
+    {"stage3_1_concat_forward2", 0, 35, CNN_FORWARD, {-1}, 33030144, 4423680, 1, 4423680},
+    {"stage3_1_concat_forward3", 0, 35, CNN_FORWARD, {-1}, 33030144, 4423680, 1, 4423680},
+    {"stage3_1_concat_forward4", 0, 35, CNN_FORWARD, {-1}, 33030144, 4423680, 1, 4423680},
+    {"stage3_2_forward", 0, 36, CNN_FORWARD, {-1}, 74833920, 1105920, 1, 1105920},
+    {"stage4_0_conv1_forward", 212336640, 37, CNN_FORWARD, {-1}, 92602368, 442368, 1, 442368},
+    {"stage4_0_1_forward", 0, 38, CNN_FORWARD, {-1}, 93044736, 442368, 1, 442368},
+    {"stage4_0_reduce3_forward", 106168320, 39, CNN_FORWARD, {-1}, 100786176, 221184, 1, 221184},
+    {"stage4_0_3_forward", 0, 40, CNN_FORWARD, {-1}, 101007360, 221184, 1, 221184},
+    {"stage4_0_conv3_forward", 414056448, 41, CNN_FORWARD, {-1}, 89726976, 479232, 1, 479232},
+    {"stage4_0_5_forward", 0, 42, CNN_FORWARD, {-1}, 90206208, 479232, 1, 479232},
+    {"stage4_0_reduce5_forward", 17694720, 43, CNN_FORWARD, {-1}, 106934272, 36864, 1, 36864},
+    {"stage4_0_7_forward", 0, 44, CNN_FORWARD, {-1}, 106971136, 36864, 1, 36864},
+    {"stage4_0_conv5_forward", 44236800, 45, CNN_FORWARD, {-1}, 105136128, 110592, 1, 110592},
+    {"stage4_0_9_forward", 0, 46, CNN_FORWARD, {-1}, 105246720, 110592, 1, 110592},
+    {"stage4_0_10_forward", 0, 47, CNN_FORWARD, {-1}, 75939840, 1105920, 1, 1105920},
+    {"stage4_0_project_forward", 70778880, 48, CNN_FORWARD, {-1}, 102776832, 147456, 1, 147456},
+    {"stage4_0_12_forward", 0, 49, CNN_FORWARD, {-1}, 102924288, 147456, 1, 147456},
+    {"stage4_0_concat_forward", 0, 50, CNN_FORWARD, {-1}, 67756032, 1179648, 1, 1179648},
+    {"stage4_0_concat_forward2", 0, 50, CNN_FORWARD, {-1}, 67756032, 1179648, 1, 1179648},
+    {"stage4_0_concat_forward3", 0, 50, CNN_FORWARD, {-1}, 67756032, 1179648, 1, 1179648},
+    {"stage4_0_concat_forward4", 0, 50, CNN_FORWARD, {-1}, 67756032, 1179648, 1, 1179648},
+    {"stage4_1_conv1_forward", 188743680, 51, CNN_FORWARD, {-1}, 93487104, 368640, 1, 368640},
+    {"stage4_1_1_forward", 0, 52, CNN_FORWARD, {-1}, 93855744, 368640, 1, 368640},
+    {"stage4_1_reduce3_forward", 132120576, 53, CNN_FORWARD, {-1}, 99753984, 258048, 1, 258048},
+    {"stage4_1_3_forward", 0, 54, CNN_FORWARD, {-1}, 100012032, 258048, 1, 258048},
+    {"stage4_1_conv3_forward", 520224768, 55, CNN_FORWARD, {-1}, 88694784, 516096, 1, 516096},
+    {"stage4_1_5_forward", 0, 56, CNN_FORWARD, {-1}, 89210880, 516096, 1, 516096},
+    {"stage4_1_reduce5_forward", 28311552, 57, CNN_FORWARD, {-1}, 106713088, 55296, 1, 55296},
+    {"stage4_1_7_forward", 0, 58, CNN_FORWARD, {-1}, 106768384, 55296, 1, 55296},
+    {"stage4_1_conv5_forward", 88473600, 59, CNN_FORWARD, {-1}, 103071744, 147456, 1, 147456},
+    {"stage4_1_9_forward", 0, 60, CNN_FORWARD, {-1}, 103219200, 147456, 1, 147456},
+    {"stage4_1_10_forward", 0, 61, CNN_FORWARD, {-1}, 68935680, 1179648, 1, 1179648},
+    {"stage4_1_project_forward", 75497472, 62, CNN_FORWARD, {-1}, 103366656, 147456, 1, 147456},
+    {"stage4_1_12_forward", 0, 63, CNN_FORWARD, {-1}, 103514112, 147456, 1, 147456},
+    {"stage4_1_concat_forward", 0, 64, CNN_FORWARD, {-1}, 70115328, 1179648, 1, 1179648},
+    {"stage4_1_concat_forward2", 0, 64, CNN_FORWARD, {-1}, 70115328, 1179648, 1, 1179648},
+    {"stage4_1_concat_forward3", 0, 64, CNN_FORWARD, {-1}, 70115328, 1179648, 1, 1179648},
+    {"stage4_1_concat_forward4", 0, 64, CNN_FORWARD, {-1}, 70115328, 1179648, 1, 1179648},
+    {"stage4_2_conv1_forward", 150994944, 65, CNN_FORWARD, {-1}, 97394688, 294912, 1, 294912},
+    {"stage4_2_1_forward", 0, 66, CNN_FORWARD, {-1}, 97689600, 294912, 1, 294912},
+    {"stage4_2_reduce3_forward", 150994944, 67, CNN_FORWARD, {-1}, 97984512, 294912, 1, 294912},
+    {"stage4_2_3_forward", 0, 68, CNN_FORWARD, {-1}, 98279424, 294912, 1, 294912},
+    {"stage4_2_conv3_forward", 679477248, 69, CNN_FORWARD, {-1}, 85745664, 589824, 1, 589824},
+    {"stage4_2_5_forward", 0, 70, CNN_FORWARD, {-1}, 86335488, 589824, 1, 589824},
+    {"stage4_2_reduce5_forward", 28311552, 71, CNN_FORWARD, {-1}, 106823680, 55296, 1, 55296},
+    {"stage4_2_7_forward", 0, 72, CNN_FORWARD, {-1}, 106878976, 55296, 1, 55296},
+    {"stage4_2_conv5_forward", 88473600, 73, CNN_FORWARD, {-1}, 103661568, 147456, 1, 147456},
+    {"stage4_2_9_forward", 0, 74, CNN_FORWARD, {-1}, 103809024, 147456, 1, 147456},
+    {"stage4_2_10_forward", 0, 75, CNN_FORWARD, {-1}, 71294976, 1179648, 1, 1179648},
+    {"stage4_2_project_forward", 75497472, 76, CNN_FORWARD, {-1}, 103956480, 147456, 1, 147456},
+    {"stage4_2_12_forward", 0, 77, CNN_FORWARD, {-1}, 104103936, 147456, 1, 147456},
+    {"stage4_2_concat_forward", 0, 78, CNN_FORWARD, {-1}, 72474624, 1179648, 1, 1179648},
+    {"stage4_2_concat_forward2", 0, 78, CNN_FORWARD, {-1}, 72474624, 1179648, 1, 1179648},
+    {"stage4_2_concat_forward3", 0, 78, CNN_FORWARD, {-1}, 72474624, 1179648, 1, 1179648},
+    {"stage4_2_concat_forward4", 0, 78, CNN_FORWARD, {-1}, 72474624, 1179648, 1, 1179648},
+    {"stage4_3_conv1_forward", 132120576, 79, CNN_FORWARD, {-1}, 100270080, 258048, 1, 258048},
+    {"stage4_3_1_forward", 0, 80, CNN_FORWARD, {-1}, 100528128, 258048, 1, 258048},
+    {"stage4_3_reduce3_forward", 169869312, 81, CNN_FORWARD, {-1}, 94961664, 331776, 1, 331776},
+    {"stage4_3_3_forward", 0, 82, CNN_FORWARD, {-1}, 95293440, 331776, 1, 331776},
+    {"stage4_3_conv3_forward", 859963392, 83, CNN_FORWARD, {-1}, 82059264, 663552, 1, 663552},
+    {"stage4_3_5_forward", 0, 84, CNN_FORWARD, {-1}, 82722816, 663552, 1, 663552},
+    {"stage4_3_reduce5_forward", 37748736, 85, CNN_FORWARD, {-1}, 105762816, 73728, 1, 73728},
+    {"stage4_3_7_forward", 0, 86, CNN_FORWARD, {-1}, 105836544, 73728, 1, 73728},
+    {"stage4_3_conv5_forward", 117964800, 87, CNN_FORWARD, {-1}, 104251392, 147456, 1, 147456},
+    {"stage4_3_9_forward", 0, 88, CNN_FORWARD, {-1}, 104398848, 147456, 1, 147456},
+    {"stage4_3_10_forward", 0, 89, CNN_FORWARD, {-1}, 73654272, 1179648, 1, 1179648},
+    {"stage4_3_project_forward", 75497472, 90, CNN_FORWARD, {-1}, 104546304, 147456, 1, 147456},
+    {"stage4_3_12_forward", 0, 91, CNN_FORWARD, {-1}, 104693760, 147456, 1, 147456},
+    {"stage4_3_concat_forward", 0, 92, CNN_FORWARD, {-1}, 58245120, 1216512, 1, 1216512},
+    {"stage4_3_concat_forward2", 0, 92, CNN_FORWARD, {-1}, 58245120, 1216512, 1, 1216512},
+    {"stage4_3_concat_forward3", 0, 92, CNN_FORWARD, {-1}, 58245120, 1216512, 1, 1216512},
+    {"stage4_3_concat_forward4", 0, 92, CNN_FORWARD, {-1}, 58245120, 1216512, 1, 1216512},
+    {"stage4_4_conv1_forward", 311427072, 93, CNN_FORWARD, {-1}, 86925312, 589824, 1, 589824},
+    {"stage4_4_1_forward", 0, 94, CNN_FORWARD, {-1}, 87515136, 589824, 1, 589824},
+    {"stage4_4_reduce3_forward", 194641920, 95, CNN_FORWARD, {-1}, 94224384, 368640, 1, 368640},
+    {"stage4_4_3_forward", 0, 96, CNN_FORWARD, {-1}, 94593024, 368640, 1, 368640},
+    {"stage4_4_conv3_forward", 1061683200, 97, CNN_FORWARD, {-1}, 80584704, 737280, 1, 737280},
+    {"stage4_4_5_forward", 0, 98, CNN_FORWARD, {-1}, 81321984, 737280, 1, 737280},
+    {"stage4_4_reduce5_forward", 38928384, 99, CNN_FORWARD, {-1}, 105910272, 73728, 1, 73728},
+    {"stage4_4_7_forward", 0, 100, CNN_FORWARD, {-1}, 105984000, 73728, 1, 73728},
+    {"stage4_4_conv5_forward", 235929600, 101, CNN_FORWARD, {-1}, 98574336, 294912, 1, 294912},
+    {"stage4_4_9_forward", 0, 102, CNN_FORWARD, {-1}, 98869248, 294912, 1, 294912},
+    {"stage4_4_10_forward", 0, 103, CNN_FORWARD, {-1}, 59461632, 1216512, 1, 1216512},
+    {"stage4_4_project_forward", 155713536, 104, CNN_FORWARD, {-1}, 99164160, 294912, 1, 294912},
+    {"stage4_4_12_forward", 0, 105, CNN_FORWARD, {-1}, 99459072, 294912, 1, 294912},
+    {"stage4_4_concat_forward", 0, 106, CNN_FORWARD, {-1}, 49250304, 1916928, 1, 1916928},
+    {"stage4_4_concat_forward2", 0, 106, CNN_FORWARD, {-1}, 49250304, 1916928, 1, 1916928},
+    {"stage4_4_concat_forward3", 0, 106, CNN_FORWARD, {-1}, 49250304, 1916928, 1, 1916928},
+    {"stage4_4_concat_forward4", 0, 106, CNN_FORWARD, {-1}, 49250304, 1916928, 1, 1916928},
+    {"stage4_5_forward", 0, 107, CNN_FORWARD, {-1}, 90685440, 479232, 1, 479232},
+    {"stage5_0_conv1_forward", 122683392, 108, CNN_FORWARD, {-1}, 104841216, 147456, 1, 147456},
+    {"stage5_0_1_forward", 0, 109, CNN_FORWARD, {-1}, 104988672, 147456, 1, 147456},
+    {"stage5_0_reduce3_forward", 76677120, 110, CNN_FORWARD, {-1}, 105578496, 92160, 1, 92160},
+    {"stage5_0_3_forward", 0, 111, CNN_FORWARD, {-1}, 105670656, 92160, 1, 92160},
+    {"stage5_0_conv3_forward", 265420800, 112, CNN_FORWARD, {-1}, 102113280, 184320, 1, 184320},
+    {"stage5_0_5_forward", 0, 113, CNN_FORWARD, {-1}, 102297600, 184320, 1, 184320},
+    {"stage5_0_reduce5_forward", 15335424, 114, CNN_FORWARD, {-1}, 107063296, 18432, 1, 18432},
+    {"stage5_0_7_forward", 0, 115, CNN_FORWARD, {-1}, 107081728, 18432, 1, 18432},
+    {"stage5_0_conv5_forward", 58982400, 116, CNN_FORWARD, {-1}, 106057728, 73728, 1, 73728},
+    {"stage5_0_9_forward", 0, 117, CNN_FORWARD, {-1}, 106131456, 73728, 1, 73728},
+    {"stage5_0_10_forward", 0, 118, CNN_FORWARD, {-1}, 91164672, 479232, 1, 479232},
+    {"stage5_0_project_forward", 61341696, 119, CNN_FORWARD, {-1}, 106205184, 73728, 1, 73728},
+    {"stage5_0_12_forward", 0, 120, CNN_FORWARD, {-1}, 106278912, 73728, 1, 73728},
+    {"stage5_0_concat_forward", 0, 121, CNN_FORWARD, {-1}, 91643904, 479232, 1, 479232},
+    {"stage5_0_concat_forward2", 0, 121, CNN_FORWARD, {-1}, 91643904, 479232, 1, 479232},
+    {"stage5_0_concat_forward3", 0, 121, CNN_FORWARD, {-1}, 91643904, 479232, 1, 479232},
+    {"stage5_0_concat_forward4", 0, 121, CNN_FORWARD, {-1}, 91643904, 479232, 1, 479232},
+    {"stage5_1_conv1_forward", 184025088, 122, CNN_FORWARD, {-1}, 101228544, 221184, 1, 221184},
+    {"stage5_1_1_forward", 0, 123, CNN_FORWARD, {-1}, 101449728, 221184, 1, 221184},
+    {"stage5_1_reduce3_forward", 92012544, 124, CNN_FORWARD, {-1}, 105357312, 110592, 1, 110592},
+    {"stage5_1_3_forward", 0, 125, CNN_FORWARD, {-1}, 105467904, 110592, 1, 110592},
+    {"stage5_1_conv3_forward", 382205952, 126, CNN_FORWARD, {-1}, 101670912, 221184, 1, 221184},
+    {"stage5_1_5_forward", 0, 127, CNN_FORWARD, {-1}, 101892096, 221184, 1, 221184},
+    {"stage5_1_reduce5_forward", 23003136, 128, CNN_FORWARD, {-1}, 107008000, 27648, 1, 27648},
+    {"stage5_1_7_forward", 0, 129, CNN_FORWARD, {-1}, 107035648, 27648, 1, 27648},
+    {"stage5_1_conv5_forward", 88473600, 130, CNN_FORWARD, {-1}, 106352640, 73728, 1, 73728},
+    {"stage5_1_9_forward", 0, 131, CNN_FORWARD, {-1}, 106426368, 73728, 1, 73728},
+    {"stage5_1_10_forward", 0, 132, CNN_FORWARD, {-1}, 92123136, 479232, 1, 479232},
+    {"stage5_1_project_forward", 61341696, 133, CNN_FORWARD, {-1}, 106500096, 73728, 1, 73728},
+    {"stage5_1_12_forward", 0, 134, CNN_FORWARD, {-1}, 106573824, 73728, 1, 73728},
+    {"stage5_1_concat_forward", 0, 135, CNN_FORWARD, {-1}, 88104960, 589824, 1, 589824},
+    {"stage5_1_concat_forward2", 0, 135, CNN_FORWARD, {-1}, 88104960, 589824, 1, 589824},
+    {"stage5_1_concat_forward3", 0, 135, CNN_FORWARD, {-1}, 88104960, 589824, 1, 589824},
+    {"stage5_1_concat_forward4", 0, 135, CNN_FORWARD, {-1}, 88104960, 589824, 1, 589824},
+    {"global_avgpool_5_forward", 0, 136, CNN_FORWARD, {-1}, 106647552, 65536, 1, 65536},
+    {"fc_forward", 655360, 138, CNN_FORWARD, {-1}, 107100160, 640, 1, 640},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"stage1_0_forward", 462422016},
-    {"stage1_1_forward", 0},
-    {"stage1_2_forward", 0},
-    {"stage2_0_forward", 150994944},
-    {"stage2_1_forward", 0},
-    {"stage2_2_forward", 4076863488},
-    {"stage2_3_forward", 0},
-    {"stage2_4_forward", 0},
-    {"stage3_0_conv1_forward", 113246208},
-    {"stage3_0_1_forward", 0},
-    {"stage3_0_reduce3_forward", 169869312},
-    {"stage3_0_3_forward", 0},
-    {"stage3_0_conv3_forward", 1019215872},
-    {"stage3_0_5_forward", 0},
-    {"stage3_0_reduce5_forward", 28311552},
-    {"stage3_0_7_forward", 0},
-    {"stage3_0_conv5_forward", 117964800},
-    {"stage3_0_9_forward", 0},
-    {"stage3_0_10_forward", 0},
-    {"stage3_0_project_forward", 56623104},
-    {"stage3_0_12_forward", 0},
-    {"stage3_0_concat_forward", 0},
-    {"stage3_0_concat_forward2", 0},
-    {"stage3_0_concat_forward3", 0},
-    {"stage3_0_concat_forward4", 0},
-    {"stage3_1_conv1_forward", 301989888},
-    {"stage3_1_1_forward", 0},
-    {"stage3_1_reduce3_forward", 301989888},
-    {"stage3_1_3_forward", 0},
-    {"stage3_1_conv3_forward", 2038431744},
-    {"stage3_1_5_forward", 0},
-    {"stage3_1_reduce5_forward", 75497472},
-    {"stage3_1_7_forward", 0},
-    {"stage3_1_conv5_forward", 707788800},
-    {"stage3_1_9_forward", 0},
-    {"stage3_1_10_forward", 0},
-    {"stage3_1_project_forward", 150994944},
-    {"stage3_1_12_forward", 0},
-    {"stage3_1_concat_forward", 0},
-    {"stage3_1_concat_forward2", 0},
-    {"stage3_1_concat_forward3", 0},
-    {"stage3_1_concat_forward4", 0},
-    {"stage3_2_forward", 0},
-    {"stage4_0_conv1_forward", 212336640},
-    {"stage4_0_1_forward", 0},
-    {"stage4_0_reduce3_forward", 106168320},
-    {"stage4_0_3_forward", 0},
-    {"stage4_0_conv3_forward", 414056448},
-    {"stage4_0_5_forward", 0},
-    {"stage4_0_reduce5_forward", 17694720},
-    {"stage4_0_7_forward", 0},
-    {"stage4_0_conv5_forward", 44236800},
-    {"stage4_0_9_forward", 0},
-    {"stage4_0_10_forward", 0},
-    {"stage4_0_project_forward", 70778880},
-    {"stage4_0_12_forward", 0},
-    {"stage4_0_concat_forward", 0},
-    {"stage4_0_concat_forward2", 0},
-    {"stage4_0_concat_forward3", 0},
-    {"stage4_0_concat_forward4", 0},
-    {"stage4_1_conv1_forward", 188743680},
-    {"stage4_1_1_forward", 0},
-    {"stage4_1_reduce3_forward", 132120576},
-    {"stage4_1_3_forward", 0},
-    {"stage4_1_conv3_forward", 520224768},
-    {"stage4_1_5_forward", 0},
-    {"stage4_1_reduce5_forward", 28311552},
-    {"stage4_1_7_forward", 0},
-    {"stage4_1_conv5_forward", 88473600},
-    {"stage4_1_9_forward", 0},
-    {"stage4_1_10_forward", 0},
-    {"stage4_1_project_forward", 75497472},
-    {"stage4_1_12_forward", 0},
-    {"stage4_1_concat_forward", 0},
-    {"stage4_1_concat_forward2", 0},
-    {"stage4_1_concat_forward3", 0},
-    {"stage4_1_concat_forward4", 0},
-    {"stage4_2_conv1_forward", 150994944},
-    {"stage4_2_1_forward", 0},
-    {"stage4_2_reduce3_forward", 150994944},
-    {"stage4_2_3_forward", 0},
-    {"stage4_2_conv3_forward", 679477248},
-    {"stage4_2_5_forward", 0},
-    {"stage4_2_reduce5_forward", 28311552},
-    {"stage4_2_7_forward", 0},
-    {"stage4_2_conv5_forward", 88473600},
-    {"stage4_2_9_forward", 0},
-    {"stage4_2_10_forward", 0},
-    {"stage4_2_project_forward", 75497472},
-    {"stage4_2_12_forward", 0},
-    {"stage4_2_concat_forward", 0},
-    {"stage4_2_concat_forward2", 0},
-    {"stage4_2_concat_forward3", 0},
-    {"stage4_2_concat_forward4", 0},
-    {"stage4_3_conv1_forward", 132120576},
-    {"stage4_3_1_forward", 0},
-    {"stage4_3_reduce3_forward", 169869312},
-    {"stage4_3_3_forward", 0},
-    {"stage4_3_conv3_forward", 859963392},
-    {"stage4_3_5_forward", 0},
-    {"stage4_3_reduce5_forward", 37748736},
-    {"stage4_3_7_forward", 0},
-    {"stage4_3_conv5_forward", 117964800},
-    {"stage4_3_9_forward", 0},
-    {"stage4_3_10_forward", 0},
-    {"stage4_3_project_forward", 75497472},
-    {"stage4_3_12_forward", 0},
-    {"stage4_3_concat_forward", 0},
-    {"stage4_3_concat_forward2", 0},
-    {"stage4_3_concat_forward3", 0},
-    {"stage4_3_concat_forward4", 0},
-    {"stage4_4_conv1_forward", 311427072},
-    {"stage4_4_1_forward", 0},
-    {"stage4_4_reduce3_forward", 194641920},
-    {"stage4_4_3_forward", 0},
-    {"stage4_4_conv3_forward", 1061683200},
-    {"stage4_4_5_forward", 0},
-    {"stage4_4_reduce5_forward", 38928384},
-    {"stage4_4_7_forward", 0},
-    {"stage4_4_conv5_forward", 235929600},
-    {"stage4_4_9_forward", 0},
-    {"stage4_4_10_forward", 0},
-    {"stage4_4_project_forward", 155713536},
-    {"stage4_4_12_forward", 0},
-    {"stage4_4_concat_forward", 0},
-    {"stage4_4_concat_forward2", 0},
-    {"stage4_4_concat_forward3", 0},
-    {"stage4_4_concat_forward4", 0},
-    {"stage4_5_forward", 0},
-    {"stage5_0_conv1_forward", 122683392},
-    {"stage5_0_1_forward", 0},
-    {"stage5_0_reduce3_forward", 76677120},
-    {"stage5_0_3_forward", 0},
-    {"stage5_0_conv3_forward", 265420800},
-    {"stage5_0_5_forward", 0},
-    {"stage5_0_reduce5_forward", 15335424},
-    {"stage5_0_7_forward", 0},
-    {"stage5_0_conv5_forward", 58982400},
-    {"stage5_0_9_forward", 0},
-    {"stage5_0_10_forward", 0},
-    {"stage5_0_project_forward", 61341696},
-    {"stage5_0_12_forward", 0},
-    {"stage5_0_concat_forward", 0},
-    {"stage5_0_concat_forward2", 0},
-    {"stage5_0_concat_forward3", 0},
-    {"stage5_0_concat_forward4", 0},
-    {"stage5_1_conv1_forward", 184025088},
-    {"stage5_1_1_forward", 0},
-    {"stage5_1_reduce3_forward", 92012544},
-    {"stage5_1_3_forward", 0},
-    {"stage5_1_conv3_forward", 382205952},
-    {"stage5_1_5_forward", 0},
-    {"stage5_1_reduce5_forward", 23003136},
-    {"stage5_1_7_forward", 0},
-    {"stage5_1_conv5_forward", 88473600},
-    {"stage5_1_9_forward", 0},
-    {"stage5_1_10_forward", 0},
-    {"stage5_1_project_forward", 61341696},
-    {"stage5_1_12_forward", 0},
-    {"stage5_1_concat_forward", 0},
-    {"stage5_1_concat_forward2", 0},
-    {"stage5_1_concat_forward3", 0},
-    {"stage5_1_concat_forward4", 0},
-    {"global_avgpool_5_forward", 0},
-    {"fc_forward", 655360},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 655360},
-    {"fc_grad_input", 655360},
-    {"global_avgpool_5_grad_input", 0},
-    {"stage5_1_concat_grad_input", 0},
-    {"stage5_1_concat_grad_input2", 0},
-    {"stage5_1_concat_grad_input3", 0},
-    {"stage5_1_concat_grad_input4", 0},
-    {"stage5_1_12_grad_input", 0},
-    {"stage5_1_project_grad_bias", 0},
-    {"stage5_1_project_grad_weight", 61341696},
-    {"stage5_1_project_grad_input", 61341696},
-    {"stage5_1_10_grad_input", 0},
-    {"stage5_1_9_grad_input", 0},
-    {"stage5_1_conv5_grad_bias", 0},
-    {"stage5_1_conv5_grad_weight", 88473600},
-    {"stage5_1_conv5_grad_input", 88473600},
-    {"stage5_1_7_grad_input", 0},
-    {"stage5_1_reduce5_grad_bias", 0},
-    {"stage5_1_reduce5_grad_weight", 23003136},
-    {"stage5_1_reduce5_grad_input", 23003136},
-    {"stage5_1_5_grad_input", 0},
-    {"stage5_1_conv3_grad_bias", 0},
-    {"stage5_1_conv3_grad_weight", 382205952},
-    {"stage5_1_conv3_grad_input", 382205952},
-    {"stage5_1_3_grad_input", 0},
-    {"stage5_1_reduce3_grad_bias", 0},
-    {"stage5_1_reduce3_grad_weight", 92012544},
-    {"stage5_1_reduce3_grad_input", 92012544},
-    {"stage5_1_1_grad_input", 0},
-    {"stage5_1_conv1_grad_bias", 0},
-    {"stage5_1_conv1_grad_weight", 184025088},
-    {"stage5_1_conv1_grad_input", 184025088},
-    {"stage5_0_concat_grad_input", 0},
-    {"stage5_0_concat_grad_input2", 0},
-    {"stage5_0_concat_grad_input3", 0},
-    {"stage5_0_concat_grad_input4", 0},
-    {"stage5_0_12_grad_input", 0},
-    {"stage5_0_project_grad_bias", 0},
-    {"stage5_0_project_grad_weight", 61341696},
-    {"stage5_0_project_grad_input", 61341696},
-    {"stage5_0_10_grad_input", 0},
-    {"stage5_0_9_grad_input", 0},
-    {"stage5_0_conv5_grad_bias", 0},
-    {"stage5_0_conv5_grad_weight", 58982400},
-    {"stage5_0_conv5_grad_input", 58982400},
-    {"stage5_0_7_grad_input", 0},
-    {"stage5_0_reduce5_grad_bias", 0},
-    {"stage5_0_reduce5_grad_weight", 15335424},
-    {"stage5_0_reduce5_grad_input", 15335424},
-    {"stage5_0_5_grad_input", 0},
-    {"stage5_0_conv3_grad_bias", 0},
-    {"stage5_0_conv3_grad_weight", 265420800},
-    {"stage5_0_conv3_grad_input", 265420800},
-    {"stage5_0_3_grad_input", 0},
-    {"stage5_0_reduce3_grad_bias", 0},
-    {"stage5_0_reduce3_grad_weight", 76677120},
-    {"stage5_0_reduce3_grad_input", 76677120},
-    {"stage5_0_1_grad_input", 0},
-    {"stage5_0_conv1_grad_bias", 0},
-    {"stage5_0_conv1_grad_weight", 122683392},
-    {"stage5_0_conv1_grad_input", 122683392},
-    {"stage4_5_grad_input", 0},
-    {"stage4_4_concat_grad_input", 0},
-    {"stage4_4_concat_grad_input2", 0},
-    {"stage4_4_concat_grad_input3", 0},
-    {"stage4_4_concat_grad_input4", 0},
-    {"stage4_4_12_grad_input", 0},
-    {"stage4_4_project_grad_bias", 0},
-    {"stage4_4_project_grad_weight", 155713536},
-    {"stage4_4_project_grad_input", 155713536},
-    {"stage4_4_10_grad_input", 0},
-    {"stage4_4_9_grad_input", 0},
-    {"stage4_4_conv5_grad_bias", 0},
-    {"stage4_4_conv5_grad_weight", 235929600},
-    {"stage4_4_conv5_grad_input", 235929600},
-    {"stage4_4_7_grad_input", 0},
-    {"stage4_4_reduce5_grad_bias", 0},
-    {"stage4_4_reduce5_grad_weight", 38928384},
-    {"stage4_4_reduce5_grad_input", 38928384},
-    {"stage4_4_5_grad_input", 0},
-    {"stage4_4_conv3_grad_bias", 0},
-    {"stage4_4_conv3_grad_weight", 1061683200},
-    {"stage4_4_conv3_grad_input", 1061683200},
-    {"stage4_4_3_grad_input", 0},
-    {"stage4_4_reduce3_grad_bias", 0},
-    {"stage4_4_reduce3_grad_weight", 194641920},
-    {"stage4_4_reduce3_grad_input", 194641920},
-    {"stage4_4_1_grad_input", 0},
-    {"stage4_4_conv1_grad_bias", 0},
-    {"stage4_4_conv1_grad_weight", 311427072},
-    {"stage4_4_conv1_grad_input", 311427072},
-    {"stage4_3_concat_grad_input", 0},
-    {"stage4_3_concat_grad_input2", 0},
-    {"stage4_3_concat_grad_input3", 0},
-    {"stage4_3_concat_grad_input4", 0},
-    {"stage4_3_12_grad_input", 0},
-    {"stage4_3_project_grad_bias", 0},
-    {"stage4_3_project_grad_weight", 75497472},
-    {"stage4_3_project_grad_input", 75497472},
-    {"stage4_3_10_grad_input", 0},
-    {"stage4_3_9_grad_input", 0},
-    {"stage4_3_conv5_grad_bias", 0},
-    {"stage4_3_conv5_grad_weight", 117964800},
-    {"stage4_3_conv5_grad_input", 117964800},
-    {"stage4_3_7_grad_input", 0},
-    {"stage4_3_reduce5_grad_bias", 0},
-    {"stage4_3_reduce5_grad_weight", 37748736},
-    {"stage4_3_reduce5_grad_input", 37748736},
-    {"stage4_3_5_grad_input", 0},
-    {"stage4_3_conv3_grad_bias", 0},
-    {"stage4_3_conv3_grad_weight", 859963392},
-    {"stage4_3_conv3_grad_input", 859963392},
-    {"stage4_3_3_grad_input", 0},
-    {"stage4_3_reduce3_grad_bias", 0},
-    {"stage4_3_reduce3_grad_weight", 169869312},
-    {"stage4_3_reduce3_grad_input", 169869312},
-    {"stage4_3_1_grad_input", 0},
-    {"stage4_3_conv1_grad_bias", 0},
-    {"stage4_3_conv1_grad_weight", 132120576},
-    {"stage4_3_conv1_grad_input", 132120576},
-    {"stage4_2_concat_grad_input", 0},
-    {"stage4_2_concat_grad_input2", 0},
-    {"stage4_2_concat_grad_input3", 0},
-    {"stage4_2_concat_grad_input4", 0},
-    {"stage4_2_12_grad_input", 0},
-    {"stage4_2_project_grad_bias", 0},
-    {"stage4_2_project_grad_weight", 75497472},
-    {"stage4_2_project_grad_input", 75497472},
-    {"stage4_2_10_grad_input", 0},
-    {"stage4_2_9_grad_input", 0},
-    {"stage4_2_conv5_grad_bias", 0},
-    {"stage4_2_conv5_grad_weight", 88473600},
-    {"stage4_2_conv5_grad_input", 88473600},
-    {"stage4_2_7_grad_input", 0},
-    {"stage4_2_reduce5_grad_bias", 0},
-    {"stage4_2_reduce5_grad_weight", 28311552},
-    {"stage4_2_reduce5_grad_input", 28311552},
-    {"stage4_2_5_grad_input", 0},
-    {"stage4_2_conv3_grad_bias", 0},
-    {"stage4_2_conv3_grad_weight", 679477248},
-    {"stage4_2_conv3_grad_input", 679477248},
-    {"stage4_2_3_grad_input", 0},
-    {"stage4_2_reduce3_grad_bias", 0},
-    {"stage4_2_reduce3_grad_weight", 150994944},
-    {"stage4_2_reduce3_grad_input", 150994944},
-    {"stage4_2_1_grad_input", 0},
-    {"stage4_2_conv1_grad_bias", 0},
-    {"stage4_2_conv1_grad_weight", 150994944},
-    {"stage4_2_conv1_grad_input", 150994944},
-    {"stage4_1_concat_grad_input", 0},
-    {"stage4_1_concat_grad_input2", 0},
-    {"stage4_1_concat_grad_input3", 0},
-    {"stage4_1_concat_grad_input4", 0},
-    {"stage4_1_12_grad_input", 0},
-    {"stage4_1_project_grad_bias", 0},
-    {"stage4_1_project_grad_weight", 75497472},
-    {"stage4_1_project_grad_input", 75497472},
-    {"stage4_1_10_grad_input", 0},
-    {"stage4_1_9_grad_input", 0},
-    {"stage4_1_conv5_grad_bias", 0},
-    {"stage4_1_conv5_grad_weight", 88473600},
-    {"stage4_1_conv5_grad_input", 88473600},
-    {"stage4_1_7_grad_input", 0},
-    {"stage4_1_reduce5_grad_bias", 0},
-    {"stage4_1_reduce5_grad_weight", 28311552},
-    {"stage4_1_reduce5_grad_input", 28311552},
-    {"stage4_1_5_grad_input", 0},
-    {"stage4_1_conv3_grad_bias", 0},
-    {"stage4_1_conv3_grad_weight", 520224768},
-    {"stage4_1_conv3_grad_input", 520224768},
-    {"stage4_1_3_grad_input", 0},
-    {"stage4_1_reduce3_grad_bias", 0},
-    {"stage4_1_reduce3_grad_weight", 132120576},
-    {"stage4_1_reduce3_grad_input", 132120576},
-    {"stage4_1_1_grad_input", 0},
-    {"stage4_1_conv1_grad_bias", 0},
-    {"stage4_1_conv1_grad_weight", 188743680},
-    {"stage4_1_conv1_grad_input", 188743680},
-    {"stage4_0_concat_grad_input", 0},
-    {"stage4_0_concat_grad_input2", 0},
-    {"stage4_0_concat_grad_input3", 0},
-    {"stage4_0_concat_grad_input4", 0},
-    {"stage4_0_12_grad_input", 0},
-    {"stage4_0_project_grad_bias", 0},
-    {"stage4_0_project_grad_weight", 70778880},
-    {"stage4_0_project_grad_input", 70778880},
-    {"stage4_0_10_grad_input", 0},
-    {"stage4_0_9_grad_input", 0},
-    {"stage4_0_conv5_grad_bias", 0},
-    {"stage4_0_conv5_grad_weight", 44236800},
-    {"stage4_0_conv5_grad_input", 44236800},
-    {"stage4_0_7_grad_input", 0},
-    {"stage4_0_reduce5_grad_bias", 0},
-    {"stage4_0_reduce5_grad_weight", 17694720},
-    {"stage4_0_reduce5_grad_input", 17694720},
-    {"stage4_0_5_grad_input", 0},
-    {"stage4_0_conv3_grad_bias", 0},
-    {"stage4_0_conv3_grad_weight", 414056448},
-    {"stage4_0_conv3_grad_input", 414056448},
-    {"stage4_0_3_grad_input", 0},
-    {"stage4_0_reduce3_grad_bias", 0},
-    {"stage4_0_reduce3_grad_weight", 106168320},
-    {"stage4_0_reduce3_grad_input", 106168320},
-    {"stage4_0_1_grad_input", 0},
-    {"stage4_0_conv1_grad_bias", 0},
-    {"stage4_0_conv1_grad_weight", 212336640},
-    {"stage4_0_conv1_grad_input", 212336640},
-    {"stage3_2_grad_input", 0},
-    {"stage3_1_concat_grad_input", 0},
-    {"stage3_1_concat_grad_input2", 0},
-    {"stage3_1_concat_grad_input3", 0},
-    {"stage3_1_concat_grad_input4", 0},
-    {"stage3_1_12_grad_input", 0},
-    {"stage3_1_project_grad_bias", 0},
-    {"stage3_1_project_grad_weight", 150994944},
-    {"stage3_1_project_grad_input", 150994944},
-    {"stage3_1_10_grad_input", 0},
-    {"stage3_1_9_grad_input", 0},
-    {"stage3_1_conv5_grad_bias", 0},
-    {"stage3_1_conv5_grad_weight", 707788800},
-    {"stage3_1_conv5_grad_input", 707788800},
-    {"stage3_1_7_grad_input", 0},
-    {"stage3_1_reduce5_grad_bias", 0},
-    {"stage3_1_reduce5_grad_weight", 75497472},
-    {"stage3_1_reduce5_grad_input", 75497472},
-    {"stage3_1_5_grad_input", 0},
-    {"stage3_1_conv3_grad_bias", 0},
-    {"stage3_1_conv3_grad_weight", 2038431744},
-    {"stage3_1_conv3_grad_input", 2038431744},
-    {"stage3_1_3_grad_input", 0},
-    {"stage3_1_reduce3_grad_bias", 0},
-    {"stage3_1_reduce3_grad_weight", 301989888},
-    {"stage3_1_reduce3_grad_input", 301989888},
-    {"stage3_1_1_grad_input", 0},
-    {"stage3_1_conv1_grad_bias", 0},
-    {"stage3_1_conv1_grad_weight", 301989888},
-    {"stage3_1_conv1_grad_input", 301989888},
-    {"stage3_0_concat_grad_input", 0},
-    {"stage3_0_concat_grad_input2", 0},
-    {"stage3_0_concat_grad_input3", 0},
-    {"stage3_0_concat_grad_input4", 0},
-    {"stage3_0_12_grad_input", 0},
-    {"stage3_0_project_grad_bias", 0},
-    {"stage3_0_project_grad_weight", 56623104},
-    {"stage3_0_project_grad_input", 56623104},
-    {"stage3_0_10_grad_input", 0},
-    {"stage3_0_9_grad_input", 0},
-    {"stage3_0_conv5_grad_bias", 0},
-    {"stage3_0_conv5_grad_weight", 117964800},
-    {"stage3_0_conv5_grad_input", 117964800},
-    {"stage3_0_7_grad_input", 0},
-    {"stage3_0_reduce5_grad_bias", 0},
-    {"stage3_0_reduce5_grad_weight", 28311552},
-    {"stage3_0_reduce5_grad_input", 28311552},
-    {"stage3_0_5_grad_input", 0},
-    {"stage3_0_conv3_grad_bias", 0},
-    {"stage3_0_conv3_grad_weight", 1019215872},
-    {"stage3_0_conv3_grad_input", 1019215872},
-    {"stage3_0_3_grad_input", 0},
-    {"stage3_0_reduce3_grad_bias", 0},
-    {"stage3_0_reduce3_grad_weight", 169869312},
-    {"stage3_0_reduce3_grad_input", 169869312},
-    {"stage3_0_1_grad_input", 0},
-    {"stage3_0_conv1_grad_bias", 0},
-    {"stage3_0_conv1_grad_weight", 113246208},
-    {"stage3_0_conv1_grad_input", 113246208},
-    {"stage2_4_grad_input", 0},
-    {"stage2_3_grad_input", 0},
-    {"stage2_2_grad_bias", 0},
-    {"stage2_2_grad_weight", 4076863488},
-    {"stage2_2_grad_input", 4076863488},
-    {"stage2_1_grad_input", 0},
-    {"stage2_0_grad_bias", 0},
-    {"stage2_0_grad_weight", 150994944},
-    {"stage2_0_grad_input", 150994944},
-    {"stage1_2_grad_input", 0},
-    {"stage1_1_grad_input", 0},
-    {"stage1_0_grad_bias", 0},
-    {"stage1_0_grad_weight", 462422016},
+    {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_1_forward", 0, 1, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"stage1_2_forward", 0, 2, CNN_FORWARD, {-1}, 9437184, 2359296, 1, 2359296},
+    {"stage2_0_forward", 150994944, 3, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_1_forward", 0, 4, CNN_FORWARD, {-1}, 11796480, 2359296, 1, 2359296},
+    {"stage2_2_forward", 4076863488, 5, CNN_FORWARD, {-1}, 21233664, 7077888, 1, 7077888},
+    {"stage2_3_forward", 0, 6, CNN_FORWARD, {-1}, 14155776, 7077888, 1, 7077888},
+    {"stage2_4_forward", 0, 7, CNN_FORWARD, {-1}, 21233664, 1769472, 1, 1769472},
+    {"stage3_0_conv1_forward", 113246208, 8, CNN_FORWARD, {-1}, 23592960, 589824, 1, 589824},
+    {"stage3_0_1_forward", 0, 9, CNN_FORWARD, {-1}, 23003136, 589824, 1, 589824},
+    {"stage3_0_reduce3_forward", 169869312, 10, CNN_FORWARD, {-1}, 24477696, 884736, 1, 884736},
+    {"stage3_0_3_forward", 0, 11, CNN_FORWARD, {-1}, 23592960, 884736, 1, 884736},
+    {"stage3_0_conv3_forward", 1019215872, 12, CNN_FORWARD, {-1}, 25657344, 1179648, 1, 1179648},
+    {"stage3_0_5_forward", 0, 13, CNN_FORWARD, {-1}, 24477696, 1179648, 1, 1179648},
+    {"stage3_0_reduce5_forward", 28311552, 14, CNN_FORWARD, {-1}, 25804800, 147456, 1, 147456},
+    {"stage3_0_7_forward", 0, 15, CNN_FORWARD, {-1}, 25657344, 147456, 1, 147456},
+    {"stage3_0_conv5_forward", 117964800, 16, CNN_FORWARD, {-1}, 26099712, 294912, 1, 294912},
+    {"stage3_0_9_forward", 0, 17, CNN_FORWARD, {-1}, 25804800, 294912, 1, 294912},
+    {"stage3_0_10_forward", 0, 18, CNN_FORWARD, {-1}, 26099712, 1769472, 1, 1769472},
+    {"stage3_0_project_forward", 56623104, 19, CNN_FORWARD, {-1}, 28164096, 294912, 1, 294912},
+    {"stage3_0_12_forward", 0, 20, CNN_FORWARD, {-1}, 27869184, 294912, 1, 294912},
+    {"stage3_0_concat_forward", 0, 21, CNN_FORWARD, {-1}, 28164096, 2359296, 1, 2359296},
+    {"stage3_0_concat_forward2", 0, 21, CNN_FORWARD, {-1}, 28164096, 2359296, 1, 2359296},
+    {"stage3_0_concat_forward3", 0, 21, CNN_FORWARD, {-1}, 28164096, 2359296, 1, 2359296},
+    {"stage3_0_concat_forward4", 0, 21, CNN_FORWARD, {-1}, 28164096, 2359296, 1, 2359296},
+    {"stage3_1_conv1_forward", 301989888, 22, CNN_FORWARD, {-1}, 31703040, 1179648, 1, 1179648},
+    {"stage3_1_1_forward", 0, 23, CNN_FORWARD, {-1}, 30523392, 1179648, 1, 1179648},
+    {"stage3_1_reduce3_forward", 301989888, 24, CNN_FORWARD, {-1}, 32882688, 1179648, 1, 1179648},
+    {"stage3_1_3_forward", 0, 25, CNN_FORWARD, {-1}, 31703040, 1179648, 1, 1179648},
+    {"stage3_1_conv3_forward", 2038431744, 26, CNN_FORWARD, {-1}, 34652160, 1769472, 1, 1769472},
+    {"stage3_1_5_forward", 0, 27, CNN_FORWARD, {-1}, 32882688, 1769472, 1, 1769472},
+    {"stage3_1_reduce5_forward", 75497472, 28, CNN_FORWARD, {-1}, 34947072, 294912, 1, 294912},
+    {"stage3_1_7_forward", 0, 29, CNN_FORWARD, {-1}, 34652160, 294912, 1, 294912},
+    {"stage3_1_conv5_forward", 707788800, 30, CNN_FORWARD, {-1}, 35831808, 884736, 1, 884736},
+    {"stage3_1_9_forward", 0, 31, CNN_FORWARD, {-1}, 34947072, 884736, 1, 884736},
+    {"stage3_1_10_forward", 0, 32, CNN_FORWARD, {-1}, 35831808, 2359296, 1, 2359296},
+    {"stage3_1_project_forward", 150994944, 33, CNN_FORWARD, {-1}, 38780928, 589824, 1, 589824},
+    {"stage3_1_12_forward", 0, 34, CNN_FORWARD, {-1}, 38191104, 589824, 1, 589824},
+    {"stage3_1_concat_forward", 0, 35, CNN_FORWARD, {-1}, 38780928, 4423680, 1, 4423680},
+    {"stage3_1_concat_forward2", 0, 35, CNN_FORWARD, {-1}, 38780928, 4423680, 1, 4423680},
+    {"stage3_1_concat_forward3", 0, 35, CNN_FORWARD, {-1}, 38780928, 4423680, 1, 4423680},
+    {"stage3_1_concat_forward4", 0, 35, CNN_FORWARD, {-1}, 38780928, 4423680, 1, 4423680},
+    {"stage3_2_forward", 0, 36, CNN_FORWARD, {-1}, 43204608, 1105920, 1, 1105920},
+    {"stage4_0_conv1_forward", 212336640, 37, CNN_FORWARD, {-1}, 44752896, 442368, 1, 442368},
+    {"stage4_0_1_forward", 0, 38, CNN_FORWARD, {-1}, 44310528, 442368, 1, 442368},
+    {"stage4_0_reduce3_forward", 106168320, 39, CNN_FORWARD, {-1}, 44974080, 221184, 1, 221184},
+    {"stage4_0_3_forward", 0, 40, CNN_FORWARD, {-1}, 44752896, 221184, 1, 221184},
+    {"stage4_0_conv3_forward", 414056448, 41, CNN_FORWARD, {-1}, 45453312, 479232, 1, 479232},
+    {"stage4_0_5_forward", 0, 42, CNN_FORWARD, {-1}, 44974080, 479232, 1, 479232},
+    {"stage4_0_reduce5_forward", 17694720, 43, CNN_FORWARD, {-1}, 45490176, 36864, 1, 36864},
+    {"stage4_0_7_forward", 0, 44, CNN_FORWARD, {-1}, 45453312, 36864, 1, 36864},
+    {"stage4_0_conv5_forward", 44236800, 45, CNN_FORWARD, {-1}, 45600768, 110592, 1, 110592},
+    {"stage4_0_9_forward", 0, 46, CNN_FORWARD, {-1}, 45490176, 110592, 1, 110592},
+    {"stage4_0_10_forward", 0, 47, CNN_FORWARD, {-1}, 45600768, 1105920, 1, 1105920},
+    {"stage4_0_project_forward", 70778880, 48, CNN_FORWARD, {-1}, 46854144, 147456, 1, 147456},
+    {"stage4_0_12_forward", 0, 49, CNN_FORWARD, {-1}, 46706688, 147456, 1, 147456},
+    {"stage4_0_concat_forward", 0, 50, CNN_FORWARD, {-1}, 46854144, 1179648, 1, 1179648},
+    {"stage4_0_concat_forward2", 0, 50, CNN_FORWARD, {-1}, 46854144, 1179648, 1, 1179648},
+    {"stage4_0_concat_forward3", 0, 50, CNN_FORWARD, {-1}, 46854144, 1179648, 1, 1179648},
+    {"stage4_0_concat_forward4", 0, 50, CNN_FORWARD, {-1}, 46854144, 1179648, 1, 1179648},
+    {"stage4_1_conv1_forward", 188743680, 51, CNN_FORWARD, {-1}, 48402448, 368640, 1, 368640},
+    {"stage4_1_1_forward", 0, 52, CNN_FORWARD, {-1}, 48033808, 368640, 1, 368640},
+    {"stage4_1_reduce3_forward", 132120576, 53, CNN_FORWARD, {-1}, 48660496, 258048, 1, 258048},
+    {"stage4_1_3_forward", 0, 54, CNN_FORWARD, {-1}, 48402448, 258048, 1, 258048},
+    {"stage4_1_conv3_forward", 520224768, 55, CNN_FORWARD, {-1}, 49176592, 516096, 1, 516096},
+    {"stage4_1_5_forward", 0, 56, CNN_FORWARD, {-1}, 48660496, 516096, 1, 516096},
+    {"stage4_1_reduce5_forward", 28311552, 57, CNN_FORWARD, {-1}, 49231888, 55296, 1, 55296},
+    {"stage4_1_7_forward", 0, 58, CNN_FORWARD, {-1}, 49176592, 55296, 1, 55296},
+    {"stage4_1_conv5_forward", 88473600, 59, CNN_FORWARD, {-1}, 49379344, 147456, 1, 147456},
+    {"stage4_1_9_forward", 0, 60, CNN_FORWARD, {-1}, 49231888, 147456, 1, 147456},
+    {"stage4_1_10_forward", 0, 61, CNN_FORWARD, {-1}, 49379344, 1179648, 1, 1179648},
+    {"stage4_1_project_forward", 75497472, 62, CNN_FORWARD, {-1}, 50706448, 147456, 1, 147456},
+    {"stage4_1_12_forward", 0, 63, CNN_FORWARD, {-1}, 50558992, 147456, 1, 147456},
+    {"stage4_1_concat_forward", 0, 64, CNN_FORWARD, {-1}, 50706448, 1179648, 1, 1179648},
+    {"stage4_1_concat_forward2", 0, 64, CNN_FORWARD, {-1}, 50706448, 1179648, 1, 1179648},
+    {"stage4_1_concat_forward3", 0, 64, CNN_FORWARD, {-1}, 50706448, 1179648, 1, 1179648},
+    {"stage4_1_concat_forward4", 0, 64, CNN_FORWARD, {-1}, 50706448, 1179648, 1, 1179648},
+    {"stage4_2_conv1_forward", 150994944, 65, CNN_FORWARD, {-1}, 52181008, 294912, 1, 294912},
+    {"stage4_2_1_forward", 0, 66, CNN_FORWARD, {-1}, 51886096, 294912, 1, 294912},
+    {"stage4_2_reduce3_forward", 150994944, 67, CNN_FORWARD, {-1}, 52475920, 294912, 1, 294912},
+    {"stage4_2_3_forward", 0, 68, CNN_FORWARD, {-1}, 52181008, 294912, 1, 294912},
+    {"stage4_2_conv3_forward", 679477248, 69, CNN_FORWARD, {-1}, 53065744, 589824, 1, 589824},
+    {"stage4_2_5_forward", 0, 70, CNN_FORWARD, {-1}, 52475920, 589824, 1, 589824},
+    {"stage4_2_reduce5_forward", 28311552, 71, CNN_FORWARD, {-1}, 53121040, 55296, 1, 55296},
+    {"stage4_2_7_forward", 0, 72, CNN_FORWARD, {-1}, 53065744, 55296, 1, 55296},
+    {"stage4_2_conv5_forward", 88473600, 73, CNN_FORWARD, {-1}, 53268496, 147456, 1, 147456},
+    {"stage4_2_9_forward", 0, 74, CNN_FORWARD, {-1}, 53121040, 147456, 1, 147456},
+    {"stage4_2_10_forward", 0, 75, CNN_FORWARD, {-1}, 53268496, 1179648, 1, 1179648},
+    {"stage4_2_project_forward", 75497472, 76, CNN_FORWARD, {-1}, 54595600, 147456, 1, 147456},
+    {"stage4_2_12_forward", 0, 77, CNN_FORWARD, {-1}, 54448144, 147456, 1, 147456},
+    {"stage4_2_concat_forward", 0, 78, CNN_FORWARD, {-1}, 54595600, 1179648, 1, 1179648},
+    {"stage4_2_concat_forward2", 0, 78, CNN_FORWARD, {-1}, 54595600, 1179648, 1, 1179648},
+    {"stage4_2_concat_forward3", 0, 78, CNN_FORWARD, {-1}, 54595600, 1179648, 1, 1179648},
+    {"stage4_2_concat_forward4", 0, 78, CNN_FORWARD, {-1}, 54595600, 1179648, 1, 1179648},
+    {"stage4_3_conv1_forward", 132120576, 79, CNN_FORWARD, {-1}, 56033296, 258048, 1, 258048},
+    {"stage4_3_1_forward", 0, 80, CNN_FORWARD, {-1}, 55775248, 258048, 1, 258048},
+    {"stage4_3_reduce3_forward", 169869312, 81, CNN_FORWARD, {-1}, 56365072, 331776, 1, 331776},
+    {"stage4_3_3_forward", 0, 82, CNN_FORWARD, {-1}, 56033296, 331776, 1, 331776},
+    {"stage4_3_conv3_forward", 859963392, 83, CNN_FORWARD, {-1}, 57028624, 663552, 1, 663552},
+    {"stage4_3_5_forward", 0, 84, CNN_FORWARD, {-1}, 56365072, 663552, 1, 663552},
+    {"stage4_3_reduce5_forward", 37748736, 85, CNN_FORWARD, {-1}, 57102352, 73728, 1, 73728},
+    {"stage4_3_7_forward", 0, 86, CNN_FORWARD, {-1}, 57028624, 73728, 1, 73728},
+    {"stage4_3_conv5_forward", 117964800, 87, CNN_FORWARD, {-1}, 57249808, 147456, 1, 147456},
+    {"stage4_3_9_forward", 0, 88, CNN_FORWARD, {-1}, 57102352, 147456, 1, 147456},
+    {"stage4_3_10_forward", 0, 89, CNN_FORWARD, {-1}, 57249808, 1179648, 1, 1179648},
+    {"stage4_3_project_forward", 75497472, 90, CNN_FORWARD, {-1}, 58576912, 147456, 1, 147456},
+    {"stage4_3_12_forward", 0, 91, CNN_FORWARD, {-1}, 58429456, 147456, 1, 147456},
+    {"stage4_3_concat_forward", 0, 92, CNN_FORWARD, {-1}, 58576912, 1216512, 1, 1216512},
+    {"stage4_3_concat_forward2", 0, 92, CNN_FORWARD, {-1}, 58576912, 1216512, 1, 1216512},
+    {"stage4_3_concat_forward3", 0, 92, CNN_FORWARD, {-1}, 58576912, 1216512, 1, 1216512},
+    {"stage4_3_concat_forward4", 0, 92, CNN_FORWARD, {-1}, 58576912, 1216512, 1, 1216512},
+    {"stage4_4_conv1_forward", 311427072, 93, CNN_FORWARD, {-1}, 60383248, 589824, 1, 589824},
+    {"stage4_4_1_forward", 0, 94, CNN_FORWARD, {-1}, 59793424, 589824, 1, 589824},
+    {"stage4_4_reduce3_forward", 194641920, 95, CNN_FORWARD, {-1}, 60751888, 368640, 1, 368640},
+    {"stage4_4_3_forward", 0, 96, CNN_FORWARD, {-1}, 60383248, 368640, 1, 368640},
+    {"stage4_4_conv3_forward", 1061683200, 97, CNN_FORWARD, {-1}, 61489168, 737280, 1, 737280},
+    {"stage4_4_5_forward", 0, 98, CNN_FORWARD, {-1}, 60751888, 737280, 1, 737280},
+    {"stage4_4_reduce5_forward", 38928384, 99, CNN_FORWARD, {-1}, 61562896, 73728, 1, 73728},
+    {"stage4_4_7_forward", 0, 100, CNN_FORWARD, {-1}, 61489168, 73728, 1, 73728},
+    {"stage4_4_conv5_forward", 235929600, 101, CNN_FORWARD, {-1}, 61857808, 294912, 1, 294912},
+    {"stage4_4_9_forward", 0, 102, CNN_FORWARD, {-1}, 61562896, 294912, 1, 294912},
+    {"stage4_4_10_forward", 0, 103, CNN_FORWARD, {-1}, 61857808, 1216512, 1, 1216512},
+    {"stage4_4_project_forward", 155713536, 104, CNN_FORWARD, {-1}, 63369232, 294912, 1, 294912},
+    {"stage4_4_12_forward", 0, 105, CNN_FORWARD, {-1}, 63074320, 294912, 1, 294912},
+    {"stage4_4_concat_forward", 0, 106, CNN_FORWARD, {-1}, 63369232, 1916928, 1, 1916928},
+    {"stage4_4_concat_forward2", 0, 106, CNN_FORWARD, {-1}, 63369232, 1916928, 1, 1916928},
+    {"stage4_4_concat_forward3", 0, 106, CNN_FORWARD, {-1}, 63369232, 1916928, 1, 1916928},
+    {"stage4_4_concat_forward4", 0, 106, CNN_FORWARD, {-1}, 63369232, 1916928, 1, 1916928},
+    {"stage4_5_forward", 0, 107, CNN_FORWARD, {-1}, 65286160, 479232, 1, 479232},
+    {"stage5_0_conv1_forward", 122683392, 108, CNN_FORWARD, {-1}, 65912848, 147456, 1, 147456},
+    {"stage5_0_1_forward", 0, 109, CNN_FORWARD, {-1}, 65765392, 147456, 1, 147456},
+    {"stage5_0_reduce3_forward", 76677120, 110, CNN_FORWARD, {-1}, 66005008, 92160, 1, 92160},
+    {"stage5_0_3_forward", 0, 111, CNN_FORWARD, {-1}, 65912848, 92160, 1, 92160},
+    {"stage5_0_conv3_forward", 265420800, 112, CNN_FORWARD, {-1}, 66189328, 184320, 1, 184320},
+    {"stage5_0_5_forward", 0, 113, CNN_FORWARD, {-1}, 66005008, 184320, 1, 184320},
+    {"stage5_0_reduce5_forward", 15335424, 114, CNN_FORWARD, {-1}, 66207760, 18432, 1, 18432},
+    {"stage5_0_7_forward", 0, 115, CNN_FORWARD, {-1}, 66189328, 18432, 1, 18432},
+    {"stage5_0_conv5_forward", 58982400, 116, CNN_FORWARD, {-1}, 66281488, 73728, 1, 73728},
+    {"stage5_0_9_forward", 0, 117, CNN_FORWARD, {-1}, 66207760, 73728, 1, 73728},
+    {"stage5_0_10_forward", 0, 118, CNN_FORWARD, {-1}, 66281488, 479232, 1, 479232},
+    {"stage5_0_project_forward", 61341696, 119, CNN_FORWARD, {-1}, 66834448, 73728, 1, 73728},
+    {"stage5_0_12_forward", 0, 120, CNN_FORWARD, {-1}, 66760720, 73728, 1, 73728},
+    {"stage5_0_concat_forward", 0, 121, CNN_FORWARD, {-1}, 66834448, 479232, 1, 479232},
+    {"stage5_0_concat_forward2", 0, 121, CNN_FORWARD, {-1}, 66834448, 479232, 1, 479232},
+    {"stage5_0_concat_forward3", 0, 121, CNN_FORWARD, {-1}, 66834448, 479232, 1, 479232},
+    {"stage5_0_concat_forward4", 0, 121, CNN_FORWARD, {-1}, 66834448, 479232, 1, 479232},
+    {"stage5_1_conv1_forward", 184025088, 122, CNN_FORWARD, {-1}, 67534864, 221184, 1, 221184},
+    {"stage5_1_1_forward", 0, 123, CNN_FORWARD, {-1}, 67313680, 221184, 1, 221184},
+    {"stage5_1_reduce3_forward", 92012544, 124, CNN_FORWARD, {-1}, 67645456, 110592, 1, 110592},
+    {"stage5_1_3_forward", 0, 125, CNN_FORWARD, {-1}, 67534864, 110592, 1, 110592},
+    {"stage5_1_conv3_forward", 382205952, 126, CNN_FORWARD, {-1}, 67866640, 221184, 1, 221184},
+    {"stage5_1_5_forward", 0, 127, CNN_FORWARD, {-1}, 67645456, 221184, 1, 221184},
+    {"stage5_1_reduce5_forward", 23003136, 128, CNN_FORWARD, {-1}, 67894288, 27648, 1, 27648},
+    {"stage5_1_7_forward", 0, 129, CNN_FORWARD, {-1}, 67866640, 27648, 1, 27648},
+    {"stage5_1_conv5_forward", 88473600, 130, CNN_FORWARD, {-1}, 67894288, 73728, 1, 73728},
+    {"stage5_1_9_forward", 0, 131, CNN_FORWARD, {-1}, 68115472, 73728, 1, 73728},
+    {"stage5_1_10_forward", 0, 132, CNN_FORWARD, {-1}, 68189200, 479232, 1, 479232},
+    {"stage5_1_project_forward", 61341696, 133, CNN_FORWARD, {-1}, 67894288, 73728, 1, 73728},
+    {"stage5_1_12_forward", 0, 134, CNN_FORWARD, {-1}, 68668432, 73728, 1, 73728},
+    {"stage5_1_concat_forward", 0, 135, CNN_FORWARD, {-1}, 68742160, 589824, 1, 589824},
+    {"stage5_1_concat_forward2", 0, 135, CNN_FORWARD, {-1}, 68742160, 589824, 1, 589824},
+    {"stage5_1_concat_forward3", 0, 135, CNN_FORWARD, {-1}, 68742160, 589824, 1, 589824},
+    {"stage5_1_concat_forward4", 0, 135, CNN_FORWARD, {-1}, 68742160, 589824, 1, 589824},
+    {"global_avgpool_5_forward", 0, 136, CNN_FORWARD, {-1}, 67894288, 65536, 1, 65536},
+    {"fc_forward", 655360, 138, CNN_FORWARD, {-1}, 67959824, 640, 1, 640},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 67960464, 640, 1, 640},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 67959824, 640, 1, 640},
+    {"fc_grad_bias", 0, 138, CNN_BACKWARD, {115, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 655360, 138, CNN_BACKWARD, {114, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 655360, 138, CNN_BACKWARD, {-1}, 67894288, 65536, 1, 65536},
+    {"global_avgpool_5_grad_input", 0, 136, CNN_BACKWARD, {-1}, 69037072, 589824, 1, 589824},
+    {"stage5_1_concat_grad_input", 0, 135, CNN_BACKWARD, {-1}, 67894288, 221184, 1, 221184},
+    {"stage5_1_concat_grad_input2", 0, 135, CNN_BACKWARD, {-1}, 68742160, 221184, 1, 221184},
+    {"stage5_1_concat_grad_input3", 0, 135, CNN_BACKWARD, {-1}, 68963344, 73728, 1, 73728},
+    {"stage5_1_concat_grad_input4", 0, 135, CNN_BACKWARD, {-1}, 69626896, 73728, 1, 73728},
+    {"stage5_1_12_grad_input", 0, 134, CNN_BACKWARD, {-1}, 69037072, 73728, 1, 73728},
+    {"stage5_1_project_grad_bias", 0, 133, CNN_BACKWARD, {113, -1}, 0, 0, 0, 0},
+    {"stage5_1_project_grad_weight", 61341696, 133, CNN_BACKWARD, {112, -1}, 0, 0, 0, 0},
+    {"stage5_1_project_grad_input", 61341696, 133, CNN_BACKWARD, {-1}, 69110800, 479232, 1, 479232},
+    {"stage5_1_10_grad_input", 0, 132, CNN_BACKWARD, {-1}, 68189200, 479232, 1, 479232},
+    {"stage5_1_9_grad_input", 0, 131, CNN_BACKWARD, {-1}, 68668432, 73728, 1, 73728},
+    {"stage5_1_conv5_grad_bias", 0, 130, CNN_BACKWARD, {111, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv5_grad_weight", 88473600, 130, CNN_BACKWARD, {110, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv5_grad_input", 88473600, 130, CNN_BACKWARD, {-1}, 68143120, 27648, 1, 27648},
+    {"stage5_1_7_grad_input", 0, 129, CNN_BACKWARD, {-1}, 68115472, 27648, 1, 27648},
+    {"stage5_1_reduce5_grad_bias", 0, 128, CNN_BACKWARD, {109, -1}, 0, 0, 0, 0},
+    {"stage5_1_reduce5_grad_weight", 23003136, 128, CNN_BACKWARD, {108, -1}, 0, 0, 0, 0},
+    {"stage5_1_reduce5_grad_input", 23003136, 128, CNN_BACKWARD, {-1}, 68189200, 479232, 1, 479232},
+    {"stage5_1_5_grad_input", 0, 127, CNN_BACKWARD, {-1}, 68963344, 221184, 1, 221184},
+    {"stage5_1_conv3_grad_bias", 0, 126, CNN_BACKWARD, {107, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv3_grad_weight", 382205952, 126, CNN_BACKWARD, {106, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv3_grad_input", 382205952, 126, CNN_BACKWARD, {-1}, 67756048, 110592, 1, 110592},
+    {"stage5_1_3_grad_input", 0, 125, CNN_BACKWARD, {-1}, 67645456, 110592, 1, 110592},
+    {"stage5_1_reduce3_grad_bias", 0, 124, CNN_BACKWARD, {105, -1}, 0, 0, 0, 0},
+    {"stage5_1_reduce3_grad_weight", 92012544, 124, CNN_BACKWARD, {104, -1}, 0, 0, 0, 0},
+    {"stage5_1_reduce3_grad_input", 92012544, 124, CNN_BACKWARD, {-1}, 68189200, 479232, 1, 479232},
+    {"stage5_1_1_grad_input", 0, 123, CNN_BACKWARD, {-1}, 67534864, 221184, 1, 221184},
+    {"stage5_1_conv1_grad_bias", 0, 122, CNN_BACKWARD, {103, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv1_grad_weight", 184025088, 122, CNN_BACKWARD, {102, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv1_grad_input", 184025088, 122, CNN_BACKWARD, {-1}, 68189200, 479232, 1, 479232},
+    {"stage5_0_concat_grad_input", 0, 121, CNN_BACKWARD, {-1}, 66834448, 147456, 1, 147456},
+    {"stage5_0_concat_grad_input2", 0, 121, CNN_BACKWARD, {-1}, 66981904, 184320, 1, 184320},
+    {"stage5_0_concat_grad_input3", 0, 121, CNN_BACKWARD, {-1}, 67166224, 73728, 1, 73728},
+    {"stage5_0_concat_grad_input4", 0, 121, CNN_BACKWARD, {-1}, 67313680, 73728, 1, 73728},
+    {"stage5_0_12_grad_input", 0, 120, CNN_BACKWARD, {-1}, 67239952, 73728, 1, 73728},
+    {"stage5_0_project_grad_bias", 0, 119, CNN_BACKWARD, {101, -1}, 0, 0, 0, 0},
+    {"stage5_0_project_grad_weight", 61341696, 119, CNN_BACKWARD, {100, -1}, 0, 0, 0, 0},
+    {"stage5_0_project_grad_input", 61341696, 119, CNN_BACKWARD, {-1}, 67313680, 479232, 1, 479232},
+    {"stage5_0_10_grad_input", 0, 118, CNN_BACKWARD, {-1}, 66281488, 479232, 1, 479232},
+    {"stage5_0_9_grad_input", 0, 117, CNN_BACKWARD, {-1}, 66760720, 73728, 1, 73728},
+    {"stage5_0_conv5_grad_bias", 0, 116, CNN_BACKWARD, {99, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv5_grad_weight", 58982400, 116, CNN_BACKWARD, {98, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv5_grad_input", 58982400, 116, CNN_BACKWARD, {-1}, 66226192, 18432, 1, 18432},
+    {"stage5_0_7_grad_input", 0, 115, CNN_BACKWARD, {-1}, 66207760, 18432, 1, 18432},
+    {"stage5_0_reduce5_grad_bias", 0, 114, CNN_BACKWARD, {97, -1}, 0, 0, 0, 0},
+    {"stage5_0_reduce5_grad_weight", 15335424, 114, CNN_BACKWARD, {96, -1}, 0, 0, 0, 0},
+    {"stage5_0_reduce5_grad_input", 15335424, 114, CNN_BACKWARD, {-1}, 66281488, 479232, 1, 479232},
+    {"stage5_0_5_grad_input", 0, 113, CNN_BACKWARD, {-1}, 67166224, 184320, 1, 184320},
+    {"stage5_0_conv3_grad_bias", 0, 112, CNN_BACKWARD, {95, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv3_grad_weight", 265420800, 112, CNN_BACKWARD, {94, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv3_grad_input", 265420800, 112, CNN_BACKWARD, {-1}, 66097168, 92160, 1, 92160},
+    {"stage5_0_3_grad_input", 0, 111, CNN_BACKWARD, {-1}, 66005008, 92160, 1, 92160},
+    {"stage5_0_reduce3_grad_bias", 0, 110, CNN_BACKWARD, {93, -1}, 0, 0, 0, 0},
+    {"stage5_0_reduce3_grad_weight", 76677120, 110, CNN_BACKWARD, {92, -1}, 0, 0, 0, 0},
+    {"stage5_0_reduce3_grad_input", 76677120, 110, CNN_BACKWARD, {-1}, 66281488, 479232, 1, 479232},
+    {"stage5_0_1_grad_input", 0, 109, CNN_BACKWARD, {-1}, 65912848, 147456, 1, 147456},
+    {"stage5_0_conv1_grad_bias", 0, 108, CNN_BACKWARD, {91, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv1_grad_weight", 122683392, 108, CNN_BACKWARD, {90, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv1_grad_input", 122683392, 108, CNN_BACKWARD, {-1}, 66281488, 479232, 1, 479232},
+    {"stage4_5_grad_input", 0, 107, CNN_BACKWARD, {-1}, 66760720, 1916928, 1, 1916928},
+    {"stage4_4_concat_grad_input", 0, 106, CNN_BACKWARD, {-1}, 63369232, 589824, 1, 589824},
+    {"stage4_4_concat_grad_input2", 0, 106, CNN_BACKWARD, {-1}, 63959056, 737280, 1, 737280},
+    {"stage4_4_concat_grad_input3", 0, 106, CNN_BACKWARD, {-1}, 64696336, 294912, 1, 294912},
+    {"stage4_4_concat_grad_input4", 0, 106, CNN_BACKWARD, {-1}, 65286160, 294912, 1, 294912},
+    {"stage4_4_12_grad_input", 0, 105, CNN_BACKWARD, {-1}, 64991248, 294912, 1, 294912},
+    {"stage4_4_project_grad_bias", 0, 104, CNN_BACKWARD, {89, -1}, 0, 0, 0, 0},
+    {"stage4_4_project_grad_weight", 155713536, 104, CNN_BACKWARD, {88, -1}, 0, 0, 0, 0},
+    {"stage4_4_project_grad_input", 155713536, 104, CNN_BACKWARD, {-1}, 65286160, 1216512, 1, 1216512},
+    {"stage4_4_10_grad_input", 0, 103, CNN_BACKWARD, {-1}, 61857808, 1216512, 1, 1216512},
+    {"stage4_4_9_grad_input", 0, 102, CNN_BACKWARD, {-1}, 63074320, 294912, 1, 294912},
+    {"stage4_4_conv5_grad_bias", 0, 101, CNN_BACKWARD, {87, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv5_grad_weight", 235929600, 101, CNN_BACKWARD, {86, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv5_grad_input", 235929600, 101, CNN_BACKWARD, {-1}, 61636624, 73728, 1, 73728},
+    {"stage4_4_7_grad_input", 0, 100, CNN_BACKWARD, {-1}, 61562896, 73728, 1, 73728},
+    {"stage4_4_reduce5_grad_bias", 0, 99, CNN_BACKWARD, {85, -1}, 0, 0, 0, 0},
+    {"stage4_4_reduce5_grad_weight", 38928384, 99, CNN_BACKWARD, {84, -1}, 0, 0, 0, 0},
+    {"stage4_4_reduce5_grad_input", 38928384, 99, CNN_BACKWARD, {-1}, 61857808, 1216512, 1, 1216512},
+    {"stage4_4_5_grad_input", 0, 98, CNN_BACKWARD, {-1}, 64696336, 737280, 1, 737280},
+    {"stage4_4_conv3_grad_bias", 0, 97, CNN_BACKWARD, {83, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv3_grad_weight", 1061683200, 97, CNN_BACKWARD, {82, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv3_grad_input", 1061683200, 97, CNN_BACKWARD, {-1}, 61120528, 368640, 1, 368640},
+    {"stage4_4_3_grad_input", 0, 96, CNN_BACKWARD, {-1}, 60751888, 368640, 1, 368640},
+    {"stage4_4_reduce3_grad_bias", 0, 95, CNN_BACKWARD, {81, -1}, 0, 0, 0, 0},
+    {"stage4_4_reduce3_grad_weight", 194641920, 95, CNN_BACKWARD, {80, -1}, 0, 0, 0, 0},
+    {"stage4_4_reduce3_grad_input", 194641920, 95, CNN_BACKWARD, {-1}, 61857808, 1216512, 1, 1216512},
+    {"stage4_4_1_grad_input", 0, 94, CNN_BACKWARD, {-1}, 60383248, 589824, 1, 589824},
+    {"stage4_4_conv1_grad_bias", 0, 93, CNN_BACKWARD, {79, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv1_grad_weight", 311427072, 93, CNN_BACKWARD, {78, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv1_grad_input", 311427072, 93, CNN_BACKWARD, {-1}, 61857808, 1216512, 1, 1216512},
+    {"stage4_3_concat_grad_input", 0, 92, CNN_BACKWARD, {-1}, 58576912, 258048, 1, 258048},
+    {"stage4_3_concat_grad_input2", 0, 92, CNN_BACKWARD, {-1}, 58834960, 663552, 1, 663552},
+    {"stage4_3_concat_grad_input3", 0, 92, CNN_BACKWARD, {-1}, 59498512, 147456, 1, 147456},
+    {"stage4_3_concat_grad_input4", 0, 92, CNN_BACKWARD, {-1}, 59793424, 147456, 1, 147456},
+    {"stage4_3_12_grad_input", 0, 91, CNN_BACKWARD, {-1}, 59645968, 147456, 1, 147456},
+    {"stage4_3_project_grad_bias", 0, 90, CNN_BACKWARD, {77, -1}, 0, 0, 0, 0},
+    {"stage4_3_project_grad_weight", 75497472, 90, CNN_BACKWARD, {76, -1}, 0, 0, 0, 0},
+    {"stage4_3_project_grad_input", 75497472, 90, CNN_BACKWARD, {-1}, 59793424, 1179648, 1, 1179648},
+    {"stage4_3_10_grad_input", 0, 89, CNN_BACKWARD, {-1}, 57249808, 1179648, 1, 1179648},
+    {"stage4_3_9_grad_input", 0, 88, CNN_BACKWARD, {-1}, 58429456, 147456, 1, 147456},
+    {"stage4_3_conv5_grad_bias", 0, 87, CNN_BACKWARD, {75, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv5_grad_weight", 117964800, 87, CNN_BACKWARD, {74, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv5_grad_input", 117964800, 87, CNN_BACKWARD, {-1}, 57176080, 73728, 1, 73728},
+    {"stage4_3_7_grad_input", 0, 86, CNN_BACKWARD, {-1}, 57102352, 73728, 1, 73728},
+    {"stage4_3_reduce5_grad_bias", 0, 85, CNN_BACKWARD, {73, -1}, 0, 0, 0, 0},
+    {"stage4_3_reduce5_grad_weight", 37748736, 85, CNN_BACKWARD, {72, -1}, 0, 0, 0, 0},
+    {"stage4_3_reduce5_grad_input", 37748736, 85, CNN_BACKWARD, {-1}, 57249808, 1179648, 1, 1179648},
+    {"stage4_3_5_grad_input", 0, 84, CNN_BACKWARD, {-1}, 59498512, 663552, 1, 663552},
+    {"stage4_3_conv3_grad_bias", 0, 83, CNN_BACKWARD, {71, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv3_grad_weight", 859963392, 83, CNN_BACKWARD, {70, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv3_grad_input", 859963392, 83, CNN_BACKWARD, {-1}, 56696848, 331776, 1, 331776},
+    {"stage4_3_3_grad_input", 0, 82, CNN_BACKWARD, {-1}, 56365072, 331776, 1, 331776},
+    {"stage4_3_reduce3_grad_bias", 0, 81, CNN_BACKWARD, {69, -1}, 0, 0, 0, 0},
+    {"stage4_3_reduce3_grad_weight", 169869312, 81, CNN_BACKWARD, {68, -1}, 0, 0, 0, 0},
+    {"stage4_3_reduce3_grad_input", 169869312, 81, CNN_BACKWARD, {-1}, 57249808, 1179648, 1, 1179648},
+    {"stage4_3_1_grad_input", 0, 80, CNN_BACKWARD, {-1}, 56033296, 258048, 1, 258048},
+    {"stage4_3_conv1_grad_bias", 0, 79, CNN_BACKWARD, {67, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv1_grad_weight", 132120576, 79, CNN_BACKWARD, {66, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv1_grad_input", 132120576, 79, CNN_BACKWARD, {-1}, 57249808, 1179648, 1, 1179648},
+    {"stage4_2_concat_grad_input", 0, 78, CNN_BACKWARD, {-1}, 54595600, 294912, 1, 294912},
+    {"stage4_2_concat_grad_input2", 0, 78, CNN_BACKWARD, {-1}, 54890512, 589824, 1, 589824},
+    {"stage4_2_concat_grad_input3", 0, 78, CNN_BACKWARD, {-1}, 55480336, 147456, 1, 147456},
+    {"stage4_2_concat_grad_input4", 0, 78, CNN_BACKWARD, {-1}, 55775248, 147456, 1, 147456},
+    {"stage4_2_12_grad_input", 0, 77, CNN_BACKWARD, {-1}, 55627792, 147456, 1, 147456},
+    {"stage4_2_project_grad_bias", 0, 76, CNN_BACKWARD, {65, -1}, 0, 0, 0, 0},
+    {"stage4_2_project_grad_weight", 75497472, 76, CNN_BACKWARD, {64, -1}, 0, 0, 0, 0},
+    {"stage4_2_project_grad_input", 75497472, 76, CNN_BACKWARD, {-1}, 55775248, 1179648, 1, 1179648},
+    {"stage4_2_10_grad_input", 0, 75, CNN_BACKWARD, {-1}, 53268496, 1179648, 1, 1179648},
+    {"stage4_2_9_grad_input", 0, 74, CNN_BACKWARD, {-1}, 54448144, 147456, 1, 147456},
+    {"stage4_2_conv5_grad_bias", 0, 73, CNN_BACKWARD, {63, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv5_grad_weight", 88473600, 73, CNN_BACKWARD, {62, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv5_grad_input", 88473600, 73, CNN_BACKWARD, {-1}, 53176336, 55296, 1, 55296},
+    {"stage4_2_7_grad_input", 0, 72, CNN_BACKWARD, {-1}, 53121040, 55296, 1, 55296},
+    {"stage4_2_reduce5_grad_bias", 0, 71, CNN_BACKWARD, {61, -1}, 0, 0, 0, 0},
+    {"stage4_2_reduce5_grad_weight", 28311552, 71, CNN_BACKWARD, {60, -1}, 0, 0, 0, 0},
+    {"stage4_2_reduce5_grad_input", 28311552, 71, CNN_BACKWARD, {-1}, 53268496, 1179648, 1, 1179648},
+    {"stage4_2_5_grad_input", 0, 70, CNN_BACKWARD, {-1}, 55480336, 589824, 1, 589824},
+    {"stage4_2_conv3_grad_bias", 0, 69, CNN_BACKWARD, {59, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv3_grad_weight", 679477248, 69, CNN_BACKWARD, {58, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv3_grad_input", 679477248, 69, CNN_BACKWARD, {-1}, 52770832, 294912, 1, 294912},
+    {"stage4_2_3_grad_input", 0, 68, CNN_BACKWARD, {-1}, 52475920, 294912, 1, 294912},
+    {"stage4_2_reduce3_grad_bias", 0, 67, CNN_BACKWARD, {57, -1}, 0, 0, 0, 0},
+    {"stage4_2_reduce3_grad_weight", 150994944, 67, CNN_BACKWARD, {56, -1}, 0, 0, 0, 0},
+    {"stage4_2_reduce3_grad_input", 150994944, 67, CNN_BACKWARD, {-1}, 53268496, 1179648, 1, 1179648},
+    {"stage4_2_1_grad_input", 0, 66, CNN_BACKWARD, {-1}, 52181008, 294912, 1, 294912},
+    {"stage4_2_conv1_grad_bias", 0, 65, CNN_BACKWARD, {55, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv1_grad_weight", 150994944, 65, CNN_BACKWARD, {54, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv1_grad_input", 150994944, 65, CNN_BACKWARD, {-1}, 53268496, 1179648, 1, 1179648},
+    {"stage4_1_concat_grad_input", 0, 64, CNN_BACKWARD, {-1}, 50706448, 368640, 1, 368640},
+    {"stage4_1_concat_grad_input2", 0, 64, CNN_BACKWARD, {-1}, 51075088, 516096, 1, 516096},
+    {"stage4_1_concat_grad_input3", 0, 64, CNN_BACKWARD, {-1}, 51591184, 147456, 1, 147456},
+    {"stage4_1_concat_grad_input4", 0, 64, CNN_BACKWARD, {-1}, 51886096, 147456, 1, 147456},
+    {"stage4_1_12_grad_input", 0, 63, CNN_BACKWARD, {-1}, 51738640, 147456, 1, 147456},
+    {"stage4_1_project_grad_bias", 0, 62, CNN_BACKWARD, {53, -1}, 0, 0, 0, 0},
+    {"stage4_1_project_grad_weight", 75497472, 62, CNN_BACKWARD, {52, -1}, 0, 0, 0, 0},
+    {"stage4_1_project_grad_input", 75497472, 62, CNN_BACKWARD, {-1}, 51886096, 1179648, 1, 1179648},
+    {"stage4_1_10_grad_input", 0, 61, CNN_BACKWARD, {-1}, 49379344, 1179648, 1, 1179648},
+    {"stage4_1_9_grad_input", 0, 60, CNN_BACKWARD, {-1}, 50558992, 147456, 1, 147456},
+    {"stage4_1_conv5_grad_bias", 0, 59, CNN_BACKWARD, {51, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv5_grad_weight", 88473600, 59, CNN_BACKWARD, {50, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv5_grad_input", 88473600, 59, CNN_BACKWARD, {-1}, 49287184, 55296, 1, 55296},
+    {"stage4_1_7_grad_input", 0, 58, CNN_BACKWARD, {-1}, 49231888, 55296, 1, 55296},
+    {"stage4_1_reduce5_grad_bias", 0, 57, CNN_BACKWARD, {49, -1}, 0, 0, 0, 0},
+    {"stage4_1_reduce5_grad_weight", 28311552, 57, CNN_BACKWARD, {48, -1}, 0, 0, 0, 0},
+    {"stage4_1_reduce5_grad_input", 28311552, 57, CNN_BACKWARD, {-1}, 49379344, 1179648, 1, 1179648},
+    {"stage4_1_5_grad_input", 0, 56, CNN_BACKWARD, {-1}, 51591184, 516096, 1, 516096},
+    {"stage4_1_conv3_grad_bias", 0, 55, CNN_BACKWARD, {47, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv3_grad_weight", 520224768, 55, CNN_BACKWARD, {46, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv3_grad_input", 520224768, 55, CNN_BACKWARD, {-1}, 48918544, 258048, 1, 258048},
+    {"stage4_1_3_grad_input", 0, 54, CNN_BACKWARD, {-1}, 48660496, 258048, 1, 258048},
+    {"stage4_1_reduce3_grad_bias", 0, 53, CNN_BACKWARD, {45, -1}, 0, 0, 0, 0},
+    {"stage4_1_reduce3_grad_weight", 132120576, 53, CNN_BACKWARD, {44, -1}, 0, 0, 0, 0},
+    {"stage4_1_reduce3_grad_input", 132120576, 53, CNN_BACKWARD, {-1}, 49379344, 1179648, 1, 1179648},
+    {"stage4_1_1_grad_input", 0, 52, CNN_BACKWARD, {-1}, 48402448, 368640, 1, 368640},
+    {"stage4_1_conv1_grad_bias", 0, 51, CNN_BACKWARD, {43, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv1_grad_weight", 188743680, 51, CNN_BACKWARD, {42, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv1_grad_input", 188743680, 51, CNN_BACKWARD, {-1}, 49379344, 1179648, 1, 1179648},
+    {"stage4_0_concat_grad_input", 0, 50, CNN_BACKWARD, {-1}, 46854144, 442368, 1, 442368},
+    {"stage4_0_concat_grad_input2", 0, 50, CNN_BACKWARD, {-1}, 47296512, 479232, 1, 479232},
+    {"stage4_0_concat_grad_input3", 0, 50, CNN_BACKWARD, {-1}, 47775744, 110592, 1, 110592},
+    {"stage4_0_concat_grad_input4", 0, 50, CNN_BACKWARD, {-1}, 48033808, 147456, 1, 147456},
+    {"stage4_0_12_grad_input", 0, 49, CNN_BACKWARD, {-1}, 47886336, 147456, 1, 147456},
+    {"stage4_0_project_grad_bias", 0, 48, CNN_BACKWARD, {41, -1}, 0, 0, 0, 0},
+    {"stage4_0_project_grad_weight", 70778880, 48, CNN_BACKWARD, {40, -1}, 0, 0, 0, 0},
+    {"stage4_0_project_grad_input", 70778880, 48, CNN_BACKWARD, {-1}, 48033808, 1105920, 1, 1105920},
+    {"stage4_0_10_grad_input", 0, 47, CNN_BACKWARD, {-1}, 45600768, 1105920, 1, 1105920},
+    {"stage4_0_9_grad_input", 0, 46, CNN_BACKWARD, {-1}, 46706688, 110592, 1, 110592},
+    {"stage4_0_conv5_grad_bias", 0, 45, CNN_BACKWARD, {39, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv5_grad_weight", 44236800, 45, CNN_BACKWARD, {38, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv5_grad_input", 44236800, 45, CNN_BACKWARD, {-1}, 45527040, 36864, 1, 36864},
+    {"stage4_0_7_grad_input", 0, 44, CNN_BACKWARD, {-1}, 45490176, 36864, 1, 36864},
+    {"stage4_0_reduce5_grad_bias", 0, 43, CNN_BACKWARD, {37, -1}, 0, 0, 0, 0},
+    {"stage4_0_reduce5_grad_weight", 17694720, 43, CNN_BACKWARD, {36, -1}, 0, 0, 0, 0},
+    {"stage4_0_reduce5_grad_input", 17694720, 43, CNN_BACKWARD, {-1}, 45600768, 1105920, 1, 1105920},
+    {"stage4_0_5_grad_input", 0, 42, CNN_BACKWARD, {-1}, 48033808, 479232, 1, 479232},
+    {"stage4_0_conv3_grad_bias", 0, 41, CNN_BACKWARD, {35, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv3_grad_weight", 414056448, 41, CNN_BACKWARD, {34, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv3_grad_input", 414056448, 41, CNN_BACKWARD, {-1}, 45195264, 221184, 1, 221184},
+    {"stage4_0_3_grad_input", 0, 40, CNN_BACKWARD, {-1}, 44974080, 221184, 1, 221184},
+    {"stage4_0_reduce3_grad_bias", 0, 39, CNN_BACKWARD, {33, -1}, 0, 0, 0, 0},
+    {"stage4_0_reduce3_grad_weight", 106168320, 39, CNN_BACKWARD, {32, -1}, 0, 0, 0, 0},
+    {"stage4_0_reduce3_grad_input", 106168320, 39, CNN_BACKWARD, {-1}, 45600768, 1105920, 1, 1105920},
+    {"stage4_0_1_grad_input", 0, 38, CNN_BACKWARD, {-1}, 44752896, 442368, 1, 442368},
+    {"stage4_0_conv1_grad_bias", 0, 37, CNN_BACKWARD, {31, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv1_grad_weight", 212336640, 37, CNN_BACKWARD, {30, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv1_grad_input", 212336640, 37, CNN_BACKWARD, {-1}, 45600768, 1105920, 1, 1105920},
+    {"stage3_2_grad_input", 0, 36, CNN_BACKWARD, {-1}, 48033808, 4423680, 1, 4423680},
+    {"stage3_1_concat_grad_input", 0, 35, CNN_BACKWARD, {-1}, 38780928, 1179648, 1, 1179648},
+    {"stage3_1_concat_grad_input2", 0, 35, CNN_BACKWARD, {-1}, 39960576, 1769472, 1, 1769472},
+    {"stage3_1_concat_grad_input3", 0, 35, CNN_BACKWARD, {-1}, 41730048, 884736, 1, 884736},
+    {"stage3_1_concat_grad_input4", 0, 35, CNN_BACKWARD, {-1}, 43204608, 589824, 1, 589824},
+    {"stage3_1_12_grad_input", 0, 34, CNN_BACKWARD, {-1}, 42614784, 589824, 1, 589824},
+    {"stage3_1_project_grad_bias", 0, 33, CNN_BACKWARD, {29, -1}, 0, 0, 0, 0},
+    {"stage3_1_project_grad_weight", 150994944, 33, CNN_BACKWARD, {28, -1}, 0, 0, 0, 0},
+    {"stage3_1_project_grad_input", 150994944, 33, CNN_BACKWARD, {-1}, 43204608, 2359296, 1, 2359296},
+    {"stage3_1_10_grad_input", 0, 32, CNN_BACKWARD, {-1}, 35831808, 2359296, 1, 2359296},
+    {"stage3_1_9_grad_input", 0, 31, CNN_BACKWARD, {-1}, 42614784, 884736, 1, 884736},
+    {"stage3_1_conv5_grad_bias", 0, 30, CNN_BACKWARD, {27, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv5_grad_weight", 707788800, 30, CNN_BACKWARD, {26, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv5_grad_input", 707788800, 30, CNN_BACKWARD, {-1}, 35241984, 294912, 1, 294912},
+    {"stage3_1_7_grad_input", 0, 29, CNN_BACKWARD, {-1}, 34947072, 294912, 1, 294912},
+    {"stage3_1_reduce5_grad_bias", 0, 28, CNN_BACKWARD, {25, -1}, 0, 0, 0, 0},
+    {"stage3_1_reduce5_grad_weight", 75497472, 28, CNN_BACKWARD, {24, -1}, 0, 0, 0, 0},
+    {"stage3_1_reduce5_grad_input", 75497472, 28, CNN_BACKWARD, {-1}, 35831808, 2359296, 1, 2359296},
+    {"stage3_1_5_grad_input", 0, 27, CNN_BACKWARD, {-1}, 41730048, 1769472, 1, 1769472},
+    {"stage3_1_conv3_grad_bias", 0, 26, CNN_BACKWARD, {23, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv3_grad_weight", 2038431744, 26, CNN_BACKWARD, {22, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv3_grad_input", 2038431744, 26, CNN_BACKWARD, {-1}, 34062336, 1179648, 1, 1179648},
+    {"stage3_1_3_grad_input", 0, 25, CNN_BACKWARD, {-1}, 32882688, 1179648, 1, 1179648},
+    {"stage3_1_reduce3_grad_bias", 0, 24, CNN_BACKWARD, {21, -1}, 0, 0, 0, 0},
+    {"stage3_1_reduce3_grad_weight", 301989888, 24, CNN_BACKWARD, {20, -1}, 0, 0, 0, 0},
+    {"stage3_1_reduce3_grad_input", 301989888, 24, CNN_BACKWARD, {-1}, 35831808, 2359296, 1, 2359296},
+    {"stage3_1_1_grad_input", 0, 23, CNN_BACKWARD, {-1}, 31703040, 1179648, 1, 1179648},
+    {"stage3_1_conv1_grad_bias", 0, 22, CNN_BACKWARD, {19, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv1_grad_weight", 301989888, 22, CNN_BACKWARD, {18, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv1_grad_input", 301989888, 22, CNN_BACKWARD, {-1}, 35831808, 2359296, 1, 2359296},
+    {"stage3_0_concat_grad_input", 0, 21, CNN_BACKWARD, {-1}, 28164096, 589824, 1, 589824},
+    {"stage3_0_concat_grad_input2", 0, 21, CNN_BACKWARD, {-1}, 28753920, 1179648, 1, 1179648},
+    {"stage3_0_concat_grad_input3", 0, 21, CNN_BACKWARD, {-1}, 29933568, 294912, 1, 294912},
+    {"stage3_0_concat_grad_input4", 0, 21, CNN_BACKWARD, {-1}, 30523392, 294912, 1, 294912},
+    {"stage3_0_12_grad_input", 0, 20, CNN_BACKWARD, {-1}, 30228480, 294912, 1, 294912},
+    {"stage3_0_project_grad_bias", 0, 19, CNN_BACKWARD, {17, -1}, 0, 0, 0, 0},
+    {"stage3_0_project_grad_weight", 56623104, 19, CNN_BACKWARD, {16, -1}, 0, 0, 0, 0},
+    {"stage3_0_project_grad_input", 56623104, 19, CNN_BACKWARD, {-1}, 30523392, 1769472, 1, 1769472},
+    {"stage3_0_10_grad_input", 0, 18, CNN_BACKWARD, {-1}, 26099712, 1769472, 1, 1769472},
+    {"stage3_0_9_grad_input", 0, 17, CNN_BACKWARD, {-1}, 27869184, 294912, 1, 294912},
+    {"stage3_0_conv5_grad_bias", 0, 16, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv5_grad_weight", 117964800, 16, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv5_grad_input", 117964800, 16, CNN_BACKWARD, {-1}, 25952256, 147456, 1, 147456},
+    {"stage3_0_7_grad_input", 0, 15, CNN_BACKWARD, {-1}, 25804800, 147456, 1, 147456},
+    {"stage3_0_reduce5_grad_bias", 0, 14, CNN_BACKWARD, {13, -1}, 0, 0, 0, 0},
+    {"stage3_0_reduce5_grad_weight", 28311552, 14, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"stage3_0_reduce5_grad_input", 28311552, 14, CNN_BACKWARD, {-1}, 26099712, 1769472, 1, 1769472},
+    {"stage3_0_5_grad_input", 0, 13, CNN_BACKWARD, {-1}, 29933568, 1179648, 1, 1179648},
+    {"stage3_0_conv3_grad_bias", 0, 12, CNN_BACKWARD, {11, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv3_grad_weight", 1019215872, 12, CNN_BACKWARD, {10, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv3_grad_input", 1019215872, 12, CNN_BACKWARD, {-1}, 28753920, 884736, 1, 884736},
+    {"stage3_0_3_grad_input", 0, 11, CNN_BACKWARD, {-1}, 24477696, 884736, 1, 884736},
+    {"stage3_0_reduce3_grad_bias", 0, 10, CNN_BACKWARD, {9, -1}, 0, 0, 0, 0},
+    {"stage3_0_reduce3_grad_weight", 169869312, 10, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"stage3_0_reduce3_grad_input", 169869312, 10, CNN_BACKWARD, {-1}, 26099712, 1769472, 1, 1769472},
+    {"stage3_0_1_grad_input", 0, 9, CNN_BACKWARD, {-1}, 23592960, 589824, 1, 589824},
+    {"stage3_0_conv1_grad_bias", 0, 8, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv1_grad_weight", 113246208, 8, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv1_grad_input", 113246208, 8, CNN_BACKWARD, {-1}, 26099712, 1769472, 1, 1769472},
+    {"stage2_4_grad_input", 0, 7, CNN_BACKWARD, {-1}, 28311552, 7077888, 1, 7077888},
+    {"stage2_3_grad_input", 0, 6, CNN_BACKWARD, {-1}, 21233664, 7077888, 1, 7077888},
+    {"stage2_2_grad_bias", 0, 5, CNN_BACKWARD, {5, -1}, 0, 0, 0, 0},
+    {"stage2_2_grad_weight", 4076863488, 5, CNN_BACKWARD, {4, -1}, 0, 0, 0, 0},
+    {"stage2_2_grad_input", 4076863488, 5, CNN_BACKWARD, {-1}, 16515072, 2359296, 1, 2359296},
+    {"stage2_1_grad_input", 0, 4, CNN_BACKWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_grad_bias", 0, 3, CNN_BACKWARD, {3, -1}, 0, 0, 0, 0},
+    {"stage2_0_grad_weight", 150994944, 3, CNN_BACKWARD, {2, -1}, 0, 0, 0, 0},
+    {"stage2_0_grad_input", 150994944, 3, CNN_BACKWARD, {-1}, 9437184, 2359296, 1, 2359296},
+    {"stage1_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 18874368, 9437184, 1, 9437184},
+    {"stage1_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_0_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"stage1_0_grad_weight", 462422016, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

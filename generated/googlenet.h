@@ -23,12 +23,18 @@ int        googlenet_tensors(void);
 cnn_tensor googlenet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, googlenet_tensor(i).count reals. Gradients are those of the last
- * googlenet_gradients; momentum is the optimiser's, 0 before the first update. */
+ * googlenet_gradients or googlenet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void googlenet_get(const googlenet *, int i, cnn_real *out);
 void googlenet_set(googlenet *, int i, const cnn_real *in);
 void googlenet_get_grad(const googlenet *, int i, cnn_real *out);
-void googlenet_get_momentum(const googlenet *, int i, cnn_real *out);
-void googlenet_set_momentum(googlenet *, int i, const cnn_real *in);
+void googlenet_get_moment(const googlenet *, int order, int i, cnn_real *out);
+void googlenet_set_moment(googlenet *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *googlenet_flat(googlenet *, cnn_part part, size_t *count);
+void      googlenet_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void googlenet_freeze(googlenet *, int i, int frozen);
@@ -48,15 +54,23 @@ void googlenet_predict(googlenet *, const cnn_real *x, cnn_real *logits);
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *googlenet_output(const googlenet *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real googlenet_gradients(googlenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last googlenet_gradients. */
+/* One optimiser step with the gradients that googlenet_gradients left. */
 void googlenet_update(googlenet *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void googlenet_profile(googlenet *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real googlenet_step(googlenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void googlenet_target(googlenet *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void googlenet_watch(googlenet *, const cnn_watch *);
+const cnn_real *googlenet_arena(const googlenet *);
 
 #ifdef __cplusplus
 }

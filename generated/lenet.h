@@ -22,12 +22,18 @@ int        lenet_tensors(void);
 cnn_tensor lenet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, lenet_tensor(i).count reals. Gradients are those of the last
- * lenet_gradients; momentum is the optimiser's, 0 before the first update. */
+ * lenet_gradients or lenet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void lenet_get(const lenet *, int i, cnn_real *out);
 void lenet_set(lenet *, int i, const cnn_real *in);
 void lenet_get_grad(const lenet *, int i, cnn_real *out);
-void lenet_get_momentum(const lenet *, int i, cnn_real *out);
-void lenet_set_momentum(lenet *, int i, const cnn_real *in);
+void lenet_get_moment(const lenet *, int order, int i, cnn_real *out);
+void lenet_set_moment(lenet *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *lenet_flat(lenet *, cnn_part part, size_t *count);
+void      lenet_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void lenet_freeze(lenet *, int i, int frozen);
@@ -47,15 +53,23 @@ void lenet_predict(lenet *, const cnn_real *x, cnn_real *logits);
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *lenet_output(const lenet *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real lenet_gradients(lenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last lenet_gradients. */
+/* One optimiser step with the gradients that lenet_gradients left. */
 void lenet_update(lenet *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void lenet_profile(lenet *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real lenet_step(lenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void lenet_target(lenet *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void lenet_watch(lenet *, const cnn_watch *);
+const cnn_real *lenet_arena(const lenet *);
 
 #ifdef __cplusplus
 }

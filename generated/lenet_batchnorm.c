@@ -39,6 +39,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -79,13 +88,14 @@ enum { TENSORS = 30 };
 #define ARENA ((size_t)1943296)
 
 struct lenet_batchnorm {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[45];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -480,10 +490,12 @@ static void fc3_forward(const real X[128][84], const real W[10][84], const real 
 }
 
 /* loss                                                                                          lenet_batchnorm.net:18
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 128x10   labels 128   P 128x10   loss 1
  */
-static void loss_forward(const real X[128][10], const int32_t labels[128], real P[128][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[128][10], const int32_t labels[128], real P[128][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 128; n++) {
@@ -497,7 +509,10 @@ static void loss_forward(const real X[128][10], const int32_t labels[128], real 
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 128;
 }
@@ -505,15 +520,15 @@ static void loss_forward(const real X[128][10], const int32_t labels[128], real 
 /* ---- backward ---- */
 
 /* loss                                                                                          lenet_batchnorm.net:18
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 128x10   labels 128   dX 128x10
  */
-static void loss_backward(const real P[128][10], const int32_t labels[128], real dX[128][10])
+static void loss_backward(const cnn_target *target, const real P[128][10], const int32_t labels[128], real dX[128][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 128; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 128;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 128;
 }
 
 /* fc3: linear 10                                                                                lenet_batchnorm.net:18
@@ -1079,23 +1094,64 @@ static void bn4_forward_predict(const real X[128][84], const real scale[84], con
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -1191,7 +1247,8 @@ void lenet_batchnorm_predict(lenet_batchnorm *net, const real *x, real *logits)
         memcpy(logits, fc3, sizeof(real) * 1280);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real lenet_batchnorm_gradients(lenet_batchnorm *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -1236,6 +1293,7 @@ real lenet_batchnorm_gradients(lenet_batchnorm *net, const real *x, const int32_
     void *d_sigmoid_2 = arena + 442368;                 /* 128x6x24x24, kernels 39 to 40 */
     void *d_bn1 = arena + 1327104;                      /* 128x6x24x24, kernels 40 to 42 */
     void *d_conv1 = arena + 442368;                     /* 128x6x24x24, kernels 42 to 44 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, conv1_forward(input, net->value.conv1_weight, net->value.conv1_bias, conv1));
@@ -1261,13 +1319,12 @@ real lenet_batchnorm_gradients(lenet_batchnorm *net, const real *x, const int32_
                               kept_bn4_inverse_deviation, bn4));
     RUN(13, sigmoid_14_forward(bn4, sigmoid_14));
     RUN(14, fc3_forward(sigmoid_14, net->value.fc3_weight, net->value.fc3_bias, fc3));
-    RUN(15, loss_forward(fc3, labels, kept_loss_P, kept_loss_mean));
+    RUN(15, loss_forward(net->target, fc3, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc3, sizeof(real) * 1280);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(16, loss_backward(kept_loss_P, labels, d_fc3));
+    BACK(16, loss_backward(net->target, kept_loss_P, labels, d_fc3));
     BACK(17, fc3_grad_bias(d_fc3, net->grad.fc3_bias));
     BACK(18, fc3_grad_weight(sigmoid_14, d_fc3, net->grad.fc3_weight));
     BACK(19, fc3_grad_input(net->value.fc3_weight, d_fc3, d_sigmoid_14));
@@ -1304,15 +1361,31 @@ real lenet_batchnorm_gradients(lenet_batchnorm *net, const real *x, const int32_
                             net->grad.bn1_weight, net->grad.bn1_bias, d_bn1, d_conv1));
     BACK(43, conv1_grad_bias(d_conv1, net->grad.conv1_bias));
     BACK(44, conv1_grad_weight(input, d_conv1, net->grad.conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void lenet_batchnorm_update(lenet_batchnorm *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real lenet_batchnorm_step(lenet_batchnorm *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = lenet_batchnorm_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        lenet_batchnorm_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -1374,27 +1447,45 @@ void lenet_batchnorm_shape(int input[4], int output[4])
 
 void lenet_batchnorm_get(const lenet_batchnorm *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void lenet_batchnorm_get_grad(const lenet_batchnorm *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void lenet_batchnorm_get_momentum(const lenet_batchnorm *net, int i, real *out)
+void lenet_batchnorm_get_moment(const lenet_batchnorm *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void lenet_batchnorm_set(lenet_batchnorm *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void lenet_batchnorm_set_momentum(lenet_batchnorm *net, int i, const real *in)
+void lenet_batchnorm_set_moment(lenet_batchnorm *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *lenet_batchnorm_flat(lenet_batchnorm *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void lenet_batchnorm_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void lenet_batchnorm_freeze(lenet_batchnorm *net, int i, int frozen)
@@ -1413,9 +1504,19 @@ void lenet_batchnorm_set_step(lenet_batchnorm *net, uint64_t step)
     net->step = step;
 }
 
-void lenet_batchnorm_profile(lenet_batchnorm *net, cnn_profile *profile)
+void lenet_batchnorm_target(lenet_batchnorm *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void lenet_batchnorm_watch(lenet_batchnorm *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *lenet_batchnorm_arena(const lenet_batchnorm *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -1449,70 +1550,71 @@ const real *lenet_batchnorm_output(const lenet_batchnorm *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"conv1_forward", 11059200},
-    {"bn1_forward_predict", 0},
-    {"sigmoid_2_forward", 0},
-    {"avgpool_3_forward", 0},
-    {"conv2_forward", 19660800},
-    {"bn2_forward_predict", 0},
-    {"sigmoid_6_forward", 0},
-    {"avgpool_7_forward", 0},
-    {"fc1_forward", 3932160},
-    {"bn3_forward_predict", 0},
-    {"sigmoid_11_forward", 0},
-    {"fc2_forward", 1290240},
-    {"bn4_forward_predict", 0},
-    {"sigmoid_14_forward", 0},
-    {"fc3_forward", 107520},
+    {"conv1_forward", 11059200, 0, CNN_FORWARD, {-1}, 0, 442368, 1, 442368},
+    {"bn1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 442368, 442368, 1, 442368},
+    {"sigmoid_2_forward", 0, 2, CNN_FORWARD, {-1}, 884736, 442368, 1, 442368},
+    {"avgpool_3_forward", 0, 3, CNN_FORWARD, {-1}, 1720320, 110592, 1, 110592},
+    {"conv2_forward", 19660800, 4, CNN_FORWARD, {-1}, 1327104, 131072, 1, 131072},
+    {"bn2_forward_predict", 0, 5, CNN_FORWARD, {-1}, 1458176, 131072, 1, 131072},
+    {"sigmoid_6_forward", 0, 6, CNN_FORWARD, {-1}, 1589248, 131072, 1, 131072},
+    {"avgpool_7_forward", 0, 7, CNN_FORWARD, {-1}, 1830912, 32768, 1, 32768},
+    {"fc1_forward", 3932160, 9, CNN_FORWARD, {-1}, 1863680, 15360, 1, 15360},
+    {"bn3_forward_predict", 0, 10, CNN_FORWARD, {-1}, 1879040, 15360, 1, 15360},
+    {"sigmoid_11_forward", 0, 11, CNN_FORWARD, {-1}, 1894400, 15360, 1, 15360},
+    {"fc2_forward", 1290240, 12, CNN_FORWARD, {-1}, 1909760, 10752, 1, 10752},
+    {"bn4_forward_predict", 0, 13, CNN_FORWARD, {-1}, 1920512, 10752, 1, 10752},
+    {"sigmoid_14_forward", 0, 14, CNN_FORWARD, {-1}, 1931264, 10752, 1, 10752},
+    {"fc3_forward", 107520, 15, CNN_FORWARD, {-1}, 1942016, 1280, 1, 1280},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"conv1_forward", 11059200},
-    {"bn1_forward_train", 0},
-    {"sigmoid_2_forward", 0},
-    {"avgpool_3_forward", 0},
-    {"conv2_forward", 19660800},
-    {"bn2_forward_train", 0},
-    {"sigmoid_6_forward", 0},
-    {"avgpool_7_forward", 0},
-    {"fc1_forward", 3932160},
-    {"bn3_forward_train", 0},
-    {"sigmoid_11_forward", 0},
-    {"fc2_forward", 1290240},
-    {"bn4_forward_train", 0},
-    {"sigmoid_14_forward", 0},
-    {"fc3_forward", 107520},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc3_grad_bias", 0},
-    {"fc3_grad_weight", 107520},
-    {"fc3_grad_input", 107520},
-    {"sigmoid_14_grad_input", 0},
-    {"bn4_grad_scale", 0},
-    {"bn4_grad_input", 0},
-    {"fc2_grad_bias", 0},
-    {"fc2_grad_weight", 1290240},
-    {"fc2_grad_input", 1290240},
-    {"sigmoid_11_grad_input", 0},
-    {"bn3_grad_scale", 0},
-    {"bn3_grad_input", 0},
-    {"fc1_grad_bias", 0},
-    {"fc1_grad_weight", 3932160},
-    {"fc1_grad_input", 3932160},
-    {"avgpool_7_grad_input", 0},
-    {"sigmoid_6_grad_input", 0},
-    {"bn2_grad_scale", 0},
-    {"bn2_grad_input", 0},
-    {"conv2_grad_bias", 0},
-    {"conv2_grad_weight", 19660800},
-    {"conv2_grad_input", 19660800},
-    {"avgpool_3_grad_input", 0},
-    {"sigmoid_2_grad_input", 0},
-    {"bn1_grad_scale", 0},
-    {"bn1_grad_input", 0},
-    {"conv1_grad_bias", 0},
-    {"conv1_grad_weight", 11059200},
+    {"conv1_forward", 11059200, 0, CNN_FORWARD, {-1}, 0, 442368, 1, 442368},
+    {"bn1_forward_train", 0, 1, CNN_FORWARD, {-1}, 442368, 442368, 1, 442368},
+    {"sigmoid_2_forward", 0, 2, CNN_FORWARD, {-1}, 884736, 442368, 1, 442368},
+    {"avgpool_3_forward", 0, 3, CNN_FORWARD, {-1}, 1458176, 110592, 1, 110592},
+    {"conv2_forward", 19660800, 4, CNN_FORWARD, {-1}, 442368, 131072, 1, 131072},
+    {"bn2_forward_train", 0, 5, CNN_FORWARD, {-1}, 573440, 131072, 1, 131072},
+    {"sigmoid_6_forward", 0, 6, CNN_FORWARD, {-1}, 704512, 131072, 1, 131072},
+    {"avgpool_7_forward", 0, 7, CNN_FORWARD, {-1}, 573440, 32768, 1, 32768},
+    {"fc1_forward", 3932160, 9, CNN_FORWARD, {-1}, 606208, 15360, 1, 15360},
+    {"bn3_forward_train", 0, 10, CNN_FORWARD, {-1}, 621568, 15360, 1, 15360},
+    {"sigmoid_11_forward", 0, 11, CNN_FORWARD, {-1}, 636928, 15360, 1, 15360},
+    {"fc2_forward", 1290240, 12, CNN_FORWARD, {-1}, 621568, 10752, 1, 10752},
+    {"bn4_forward_train", 0, 13, CNN_FORWARD, {-1}, 652288, 10752, 1, 10752},
+    {"sigmoid_14_forward", 0, 14, CNN_FORWARD, {-1}, 663040, 10752, 1, 10752},
+    {"fc3_forward", 107520, 15, CNN_FORWARD, {-1}, 632320, 1280, 1, 1280},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 633600, 1280, 1, 1280},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 632320, 1280, 1, 1280},
+    {"fc3_grad_bias", 0, 15, CNN_BACKWARD, {29, -1}, 0, 0, 0, 0},
+    {"fc3_grad_weight", 107520, 15, CNN_BACKWARD, {28, -1}, 0, 0, 0, 0},
+    {"fc3_grad_input", 107520, 15, CNN_BACKWARD, {-1}, 652288, 10752, 1, 10752},
+    {"sigmoid_14_grad_input", 0, 14, CNN_BACKWARD, {-1}, 673792, 10752, 1, 10752},
+    {"bn4_grad_scale", 0, 13, CNN_BACKWARD, {23, 24, -1}, 0, 0, 0, 0},
+    {"bn4_grad_input", 0, 13, CNN_BACKWARD, {-1}, 652288, 10752, 1, 10752},
+    {"fc2_grad_bias", 0, 12, CNN_BACKWARD, {22, -1}, 0, 0, 0, 0},
+    {"fc2_grad_weight", 1290240, 12, CNN_BACKWARD, {21, -1}, 0, 0, 0, 0},
+    {"fc2_grad_input", 1290240, 12, CNN_BACKWARD, {-1}, 621568, 15360, 1, 15360},
+    {"sigmoid_11_grad_input", 0, 11, CNN_BACKWARD, {-1}, 652288, 15360, 1, 15360},
+    {"bn3_grad_scale", 0, 10, CNN_BACKWARD, {16, 17, -1}, 0, 0, 0, 0},
+    {"bn3_grad_input", 0, 10, CNN_BACKWARD, {-1}, 621568, 15360, 1, 15360},
+    {"fc1_grad_bias", 0, 9, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"fc1_grad_weight", 3932160, 9, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"fc1_grad_input", 3932160, 9, CNN_BACKWARD, {-1}, 835584, 32768, 1, 32768},
+    {"avgpool_7_grad_input", 0, 7, CNN_BACKWARD, {-1}, 573440, 131072, 1, 131072},
+    {"sigmoid_6_grad_input", 0, 6, CNN_BACKWARD, {-1}, 1327104, 131072, 1, 131072},
+    {"bn2_grad_scale", 0, 5, CNN_BACKWARD, {9, 10, -1}, 0, 0, 0, 0},
+    {"bn2_grad_input", 0, 5, CNN_BACKWARD, {-1}, 573440, 131072, 1, 131072},
+    {"conv2_grad_bias", 0, 4, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"conv2_grad_weight", 19660800, 4, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"conv2_grad_input", 19660800, 4, CNN_BACKWARD, {-1}, 1327104, 110592, 1, 110592},
+    {"avgpool_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 442368, 442368, 1, 442368},
+    {"sigmoid_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 1327104, 442368, 1, 442368},
+    {"bn1_grad_scale", 0, 1, CNN_BACKWARD, {2, 3, -1}, 0, 0, 0, 0},
+    {"bn1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 442368, 442368, 1, 442368},
+    {"conv1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"conv1_grad_weight", 11059200, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

@@ -23,12 +23,18 @@ int        lenet_batchnorm_tensors(void);
 cnn_tensor lenet_batchnorm_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, lenet_batchnorm_tensor(i).count reals. Gradients are those of the last
- * lenet_batchnorm_gradients; momentum is the optimiser's, 0 before the first update. */
+ * lenet_batchnorm_gradients or lenet_batchnorm_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void lenet_batchnorm_get(const lenet_batchnorm *, int i, cnn_real *out);
 void lenet_batchnorm_set(lenet_batchnorm *, int i, const cnn_real *in);
 void lenet_batchnorm_get_grad(const lenet_batchnorm *, int i, cnn_real *out);
-void lenet_batchnorm_get_momentum(const lenet_batchnorm *, int i, cnn_real *out);
-void lenet_batchnorm_set_momentum(lenet_batchnorm *, int i, const cnn_real *in);
+void lenet_batchnorm_get_moment(const lenet_batchnorm *, int order, int i, cnn_real *out);
+void lenet_batchnorm_set_moment(lenet_batchnorm *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *lenet_batchnorm_flat(lenet_batchnorm *, cnn_part part, size_t *count);
+void      lenet_batchnorm_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void lenet_batchnorm_freeze(lenet_batchnorm *, int i, int frozen);
@@ -48,15 +54,23 @@ void lenet_batchnorm_predict(lenet_batchnorm *, const cnn_real *x, cnn_real *log
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *lenet_batchnorm_output(const lenet_batchnorm *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real lenet_batchnorm_gradients(lenet_batchnorm *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last lenet_batchnorm_gradients. */
+/* One optimiser step with the gradients that lenet_batchnorm_gradients left. */
 void lenet_batchnorm_update(lenet_batchnorm *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void lenet_batchnorm_profile(lenet_batchnorm *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real lenet_batchnorm_step(lenet_batchnorm *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void lenet_batchnorm_target(lenet_batchnorm *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void lenet_batchnorm_watch(lenet_batchnorm *, const cnn_watch *);
+const cnn_real *lenet_batchnorm_arena(const lenet_batchnorm *);
 
 #ifdef __cplusplus
 }

@@ -28,6 +28,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -47,13 +56,14 @@ enum { TENSORS = 9 };
 #define ARENA ((size_t)262672)
 
 struct mlp_batchnorm {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[14];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -165,10 +175,12 @@ static void fc2_forward(const real X[256][256], const real W[10][256], const rea
 }
 
 /* loss                                                                                            mlp_batchnorm.net:10
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 256x10   labels 256   P 256x10   loss 1
  */
-static void loss_forward(const real X[256][10], const int32_t labels[256], real P[256][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[256][10], const int32_t labels[256], real P[256][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 256; n++) {
@@ -182,7 +194,10 @@ static void loss_forward(const real X[256][10], const int32_t labels[256], real 
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 256;
 }
@@ -190,15 +205,15 @@ static void loss_forward(const real X[256][10], const int32_t labels[256], real 
 /* ---- backward ---- */
 
 /* loss                                                                                            mlp_batchnorm.net:10
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 256x10   labels 256   dX 256x10
  */
-static void loss_backward(const real P[256][10], const int32_t labels[256], real dX[256][10])
+static void loss_backward(const cnn_target *target, const real P[256][10], const int32_t labels[256], real dX[256][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 256; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 256;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 256;
 }
 
 /* fc2: linear 10                                                                                  mlp_batchnorm.net:10
@@ -349,23 +364,64 @@ static void bn1_forward_predict(const real X[256][256], const real scale[256], c
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -416,7 +472,8 @@ void mlp_batchnorm_predict(mlp_batchnorm *net, const real *x, real *logits)
         memcpy(logits, fc2, sizeof(real) * 2560);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real mlp_batchnorm_gradients(mlp_batchnorm *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -433,6 +490,7 @@ real mlp_batchnorm_gradients(mlp_batchnorm *net, const real *x, const int32_t *l
     void *d_relu_3 = arena + 65536;                    /* 256x256, kernels 8 to 9 */
     void *d_bn1 = arena + 196608;                      /* 256x256, kernels 9 to 11 */
     void *d_fc1 = arena + 65536;                       /* 256x256, kernels 11 to 13 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, fc1_forward(input, net->value.fc1_weight, net->value.fc1_bias, fc1));
@@ -441,13 +499,12 @@ real mlp_batchnorm_gradients(mlp_batchnorm *net, const real *x, const int32_t *l
                              kept_bn1_inverse_deviation, bn1));
     RUN(2, relu_3_forward(bn1, relu_3));
     RUN(3, fc2_forward(relu_3, net->value.fc2_weight, net->value.fc2_bias, fc2));
-    RUN(4, loss_forward(fc2, labels, kept_loss_P, kept_loss_mean));
+    RUN(4, loss_forward(net->target, fc2, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc2, sizeof(real) * 2560);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(5, loss_backward(kept_loss_P, labels, d_fc2));
+    BACK(5, loss_backward(net->target, kept_loss_P, labels, d_fc2));
     BACK(6, fc2_grad_bias(d_fc2, net->grad.fc2_bias));
     BACK(7, fc2_grad_weight(relu_3, d_fc2, net->grad.fc2_weight));
     BACK(8, fc2_grad_input(net->value.fc2_weight, d_fc2, d_relu_3));
@@ -458,15 +515,31 @@ real mlp_batchnorm_gradients(mlp_batchnorm *net, const real *x, const int32_t *l
                             net->grad.bn1_bias, d_bn1, d_fc1));
     BACK(12, fc1_grad_bias(d_fc1, net->grad.fc1_bias));
     BACK(13, fc1_grad_weight(input, d_fc1, net->grad.fc1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void mlp_batchnorm_update(mlp_batchnorm *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real mlp_batchnorm_step(mlp_batchnorm *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = mlp_batchnorm_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        mlp_batchnorm_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -516,27 +589,45 @@ void mlp_batchnorm_shape(int input[4], int output[4])
 
 void mlp_batchnorm_get(const mlp_batchnorm *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void mlp_batchnorm_get_grad(const mlp_batchnorm *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void mlp_batchnorm_get_momentum(const mlp_batchnorm *net, int i, real *out)
+void mlp_batchnorm_get_moment(const mlp_batchnorm *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void mlp_batchnorm_set(mlp_batchnorm *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void mlp_batchnorm_set_momentum(mlp_batchnorm *net, int i, const real *in)
+void mlp_batchnorm_set_moment(mlp_batchnorm *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *mlp_batchnorm_flat(mlp_batchnorm *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void mlp_batchnorm_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void mlp_batchnorm_freeze(mlp_batchnorm *net, int i, int frozen)
@@ -555,9 +646,19 @@ void mlp_batchnorm_set_step(mlp_batchnorm *net, uint64_t step)
     net->step = step;
 }
 
-void mlp_batchnorm_profile(mlp_batchnorm *net, cnn_profile *profile)
+void mlp_batchnorm_target(mlp_batchnorm *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void mlp_batchnorm_watch(mlp_batchnorm *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *mlp_batchnorm_arena(const mlp_batchnorm *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -580,28 +681,29 @@ const real *mlp_batchnorm_output(const mlp_batchnorm *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"fc1_forward", 51380224},
-    {"bn1_forward_predict", 0},
-    {"relu_3_forward", 0},
-    {"fc2_forward", 655360},
+    {"fc1_forward", 51380224, 1, CNN_FORWARD, {-1}, 0, 65536, 1, 65536},
+    {"bn1_forward_predict", 0, 2, CNN_FORWARD, {-1}, 65536, 65536, 1, 65536},
+    {"relu_3_forward", 0, 3, CNN_FORWARD, {-1}, 131072, 65536, 1, 65536},
+    {"fc2_forward", 655360, 4, CNN_FORWARD, {-1}, 196608, 2560, 1, 2560},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"fc1_forward", 51380224},
-    {"bn1_forward_train", 0},
-    {"relu_3_forward", 0},
-    {"fc2_forward", 655360},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc2_grad_bias", 0},
-    {"fc2_grad_weight", 655360},
-    {"fc2_grad_input", 655360},
-    {"relu_3_grad_input", 0},
-    {"bn1_grad_scale", 0},
-    {"bn1_grad_input", 0},
-    {"fc1_grad_bias", 0},
-    {"fc1_grad_weight", 51380224},
+    {"fc1_forward", 51380224, 1, CNN_FORWARD, {-1}, 0, 65536, 1, 65536},
+    {"bn1_forward_train", 0, 2, CNN_FORWARD, {-1}, 65536, 65536, 1, 65536},
+    {"relu_3_forward", 0, 3, CNN_FORWARD, {-1}, 131072, 65536, 1, 65536},
+    {"fc2_forward", 655360, 4, CNN_FORWARD, {-1}, 65536, 2560, 1, 2560},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 68096, 2560, 1, 2560},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 196608, 2560, 1, 2560},
+    {"fc2_grad_bias", 0, 4, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"fc2_grad_weight", 655360, 4, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"fc2_grad_input", 655360, 4, CNN_BACKWARD, {-1}, 65536, 65536, 1, 65536},
+    {"relu_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 196608, 65536, 1, 65536},
+    {"bn1_grad_scale", 0, 2, CNN_BACKWARD, {2, 3, -1}, 0, 0, 0, 0},
+    {"bn1_grad_input", 0, 2, CNN_BACKWARD, {-1}, 65536, 65536, 1, 65536},
+    {"fc1_grad_bias", 0, 1, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"fc1_grad_weight", 51380224, 1, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

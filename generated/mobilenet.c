@@ -107,6 +107,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -281,13 +290,14 @@ enum { TENSORS = 164 };
 #define ARENA ((size_t)242081408)
 
 struct mobilenet {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[223];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -2623,10 +2633,12 @@ static void fc_forward(const real X[16][1024], const real W[1000][1024], const r
 }
 
 /* loss                                                                                                mobilenet.net:27
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 16x1000   labels 16   P 16x1000   loss 1
  */
-static void loss_forward(const real X[16][1000], const int32_t labels[16], real P[16][1000], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[16][1000], const int32_t labels[16], real P[16][1000],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 16; n++) {
@@ -2640,7 +2652,10 @@ static void loss_forward(const real X[16][1000], const int32_t labels[16], real 
         }
         for (int k = 0; k < 1000; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 1000; k++)
+            expected += wanted(target, labels, n, k, 1000) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 16;
 }
@@ -2648,15 +2663,15 @@ static void loss_forward(const real X[16][1000], const int32_t labels[16], real 
 /* ---- backward ---- */
 
 /* loss                                                                                                mobilenet.net:27
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 16x1000   labels 16   dX 16x1000
  */
-static void loss_backward(const real P[16][1000], const int32_t labels[16], real dX[16][1000])
+static void loss_backward(const cnn_target *target, const real P[16][1000], const int32_t labels[16], real dX[16][1000])
 {
 #pragma omp parallel for
     for (int n = 0; n < 16; n++)
         for (int k = 0; k < 1000; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 16;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 1000)) / 16;
 }
 
 /* fc: linear 1000                                                                                     mobilenet.net:27
@@ -5987,23 +6002,64 @@ static void stage5_1_bn2_forward_predict(const real X[16][1024][7][7], const rea
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -6394,7 +6450,8 @@ void mobilenet_predict(mobilenet *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 16000);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real mobilenet_gradients(mobilenet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -6621,6 +6678,7 @@ real mobilenet_gradients(mobilenet *net, const real *x, const int32_t *labels, r
     void *d_relu_2 = arena + 6422528;                              /* 16x32x112x112, kernels 218 to 219 */
     void *d_bn1 = arena;                                           /* 16x32x112x112, kernels 219 to 221 */
     void *d_conv1 = arena + 6422528;                               /* 16x32x112x112, kernels 221 to 222 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, conv1_forward(input, net->value.conv1_weight, conv1));
@@ -6786,13 +6844,12 @@ real mobilenet_gradients(mobilenet *net, const real *x, const int32_t *labels, r
     RUN(80, stage5_1_5_forward(stage5_1_bn2, stage5_1_5));
     RUN(81, global_avgpool_8_forward(stage5_1_5, global_avgpool_8));
     RUN(82, fc_forward(global_avgpool_8, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(83, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(83, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 16000);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(84, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(84, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(85, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(86, fc_grad_weight(global_avgpool_8, d_fc, net->grad.fc_weight));
     BACK(87, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_9));
@@ -7011,15 +7068,31 @@ real mobilenet_gradients(mobilenet *net, const real *x, const int32_t *labels, r
     BACK(221, bn1_grad_input(conv1, net->value.bn1_weight, kept_bn1_mean, kept_bn1_inverse_deviation,
                              net->grad.bn1_weight, net->grad.bn1_bias, d_bn1, d_conv1));
     BACK(222, conv1_grad_weight(input, d_conv1, net->grad.conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void mobilenet_update(mobilenet *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real mobilenet_step(mobilenet *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = mobilenet_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        mobilenet_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -7172,27 +7245,45 @@ void mobilenet_shape(int input[4], int output[4])
 
 void mobilenet_get(const mobilenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void mobilenet_get_grad(const mobilenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void mobilenet_get_momentum(const mobilenet *net, int i, real *out)
+void mobilenet_get_moment(const mobilenet *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void mobilenet_set(mobilenet *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void mobilenet_set_momentum(mobilenet *net, int i, const real *in)
+void mobilenet_set_moment(mobilenet *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *mobilenet_flat(mobilenet *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void mobilenet_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void mobilenet_freeze(mobilenet *net, int i, int frozen)
@@ -7211,9 +7302,19 @@ void mobilenet_set_step(mobilenet *net, uint64_t step)
     net->step = step;
 }
 
-void mobilenet_profile(mobilenet *net, cnn_profile *profile)
+void mobilenet_target(mobilenet *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void mobilenet_watch(mobilenet *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *mobilenet_arena(const mobilenet *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -7315,316 +7416,317 @@ const real *mobilenet_output(const mobilenet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"conv1_forward", 173408256},
-    {"bn1_forward_predict", 0},
-    {"relu_2_forward", 0},
-    {"stage1_0_depthwise_forward", 57802752},
-    {"stage1_0_bn1_forward_predict", 0},
-    {"stage1_0_2_forward", 0},
-    {"stage1_0_pointwise_forward", 411041792},
-    {"stage1_0_bn2_forward_predict", 0},
-    {"stage1_0_5_forward", 0},
-    {"stage2_0_depthwise_forward", 28901376},
-    {"stage2_0_bn1_forward_predict", 0},
-    {"stage2_0_2_forward", 0},
-    {"stage2_0_pointwise_forward", 411041792},
-    {"stage2_0_bn2_forward_predict", 0},
-    {"stage2_0_5_forward", 0},
-    {"stage2_1_depthwise_forward", 57802752},
-    {"stage2_1_bn1_forward_predict", 0},
-    {"stage2_1_2_forward", 0},
-    {"stage2_1_pointwise_forward", 822083584},
-    {"stage2_1_bn2_forward_predict", 0},
-    {"stage2_1_5_forward", 0},
-    {"stage3_0_depthwise_forward", 14450688},
-    {"stage3_0_bn1_forward_predict", 0},
-    {"stage3_0_2_forward", 0},
-    {"stage3_0_pointwise_forward", 411041792},
-    {"stage3_0_bn2_forward_predict", 0},
-    {"stage3_0_5_forward", 0},
-    {"stage3_1_depthwise_forward", 28901376},
-    {"stage3_1_bn1_forward_predict", 0},
-    {"stage3_1_2_forward", 0},
-    {"stage3_1_pointwise_forward", 822083584},
-    {"stage3_1_bn2_forward_predict", 0},
-    {"stage3_1_5_forward", 0},
-    {"stage4_0_depthwise_forward", 7225344},
-    {"stage4_0_bn1_forward_predict", 0},
-    {"stage4_0_2_forward", 0},
-    {"stage4_0_pointwise_forward", 411041792},
-    {"stage4_0_bn2_forward_predict", 0},
-    {"stage4_0_5_forward", 0},
-    {"stage4_1_depthwise_forward", 14450688},
-    {"stage4_1_bn1_forward_predict", 0},
-    {"stage4_1_2_forward", 0},
-    {"stage4_1_pointwise_forward", 822083584},
-    {"stage4_1_bn2_forward_predict", 0},
-    {"stage4_1_5_forward", 0},
-    {"stage4_2_depthwise_forward", 14450688},
-    {"stage4_2_bn1_forward_predict", 0},
-    {"stage4_2_2_forward", 0},
-    {"stage4_2_pointwise_forward", 822083584},
-    {"stage4_2_bn2_forward_predict", 0},
-    {"stage4_2_5_forward", 0},
-    {"stage4_3_depthwise_forward", 14450688},
-    {"stage4_3_bn1_forward_predict", 0},
-    {"stage4_3_2_forward", 0},
-    {"stage4_3_pointwise_forward", 822083584},
-    {"stage4_3_bn2_forward_predict", 0},
-    {"stage4_3_5_forward", 0},
-    {"stage4_4_depthwise_forward", 14450688},
-    {"stage4_4_bn1_forward_predict", 0},
-    {"stage4_4_2_forward", 0},
-    {"stage4_4_pointwise_forward", 822083584},
-    {"stage4_4_bn2_forward_predict", 0},
-    {"stage4_4_5_forward", 0},
-    {"stage4_5_depthwise_forward", 14450688},
-    {"stage4_5_bn1_forward_predict", 0},
-    {"stage4_5_2_forward", 0},
-    {"stage4_5_pointwise_forward", 822083584},
-    {"stage4_5_bn2_forward_predict", 0},
-    {"stage4_5_5_forward", 0},
-    {"stage5_0_depthwise_forward", 3612672},
-    {"stage5_0_bn1_forward_predict", 0},
-    {"stage5_0_2_forward", 0},
-    {"stage5_0_pointwise_forward", 411041792},
-    {"stage5_0_bn2_forward_predict", 0},
-    {"stage5_0_5_forward", 0},
-    {"stage5_1_depthwise_forward", 7225344},
-    {"stage5_1_bn1_forward_predict", 0},
-    {"stage5_1_2_forward", 0},
-    {"stage5_1_pointwise_forward", 822083584},
-    {"stage5_1_bn2_forward_predict", 0},
-    {"stage5_1_5_forward", 0},
-    {"global_avgpool_8_forward", 0},
-    {"fc_forward", 16384000},
+    {"conv1_forward", 173408256, 0, CNN_FORWARD, {-1}, 38535168, 6422528, 1, 6422528},
+    {"bn1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 44957696, 6422528, 1, 6422528},
+    {"relu_2_forward", 0, 2, CNN_FORWARD, {-1}, 51380224, 6422528, 1, 6422528},
+    {"stage1_0_depthwise_forward", 57802752, 3, CNN_FORWARD, {-1}, 57802752, 6422528, 1, 6422528},
+    {"stage1_0_bn1_forward_predict", 0, 4, CNN_FORWARD, {-1}, 64225280, 6422528, 1, 6422528},
+    {"stage1_0_2_forward", 0, 5, CNN_FORWARD, {-1}, 70647808, 6422528, 1, 6422528},
+    {"stage1_0_pointwise_forward", 411041792, 6, CNN_FORWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage1_0_bn2_forward_predict", 0, 7, CNN_FORWARD, {-1}, 12845056, 12845056, 1, 12845056},
+    {"stage1_0_5_forward", 0, 8, CNN_FORWARD, {-1}, 25690112, 12845056, 1, 12845056},
+    {"stage2_0_depthwise_forward", 28901376, 9, CNN_FORWARD, {-1}, 134873088, 3211264, 1, 3211264},
+    {"stage2_0_bn1_forward_predict", 0, 10, CNN_FORWARD, {-1}, 138084352, 3211264, 1, 3211264},
+    {"stage2_0_2_forward", 0, 11, CNN_FORWARD, {-1}, 141295616, 3211264, 1, 3211264},
+    {"stage2_0_pointwise_forward", 411041792, 12, CNN_FORWARD, {-1}, 77070336, 6422528, 1, 6422528},
+    {"stage2_0_bn2_forward_predict", 0, 13, CNN_FORWARD, {-1}, 83492864, 6422528, 1, 6422528},
+    {"stage2_0_5_forward", 0, 14, CNN_FORWARD, {-1}, 89915392, 6422528, 1, 6422528},
+    {"stage2_1_depthwise_forward", 57802752, 15, CNN_FORWARD, {-1}, 96337920, 6422528, 1, 6422528},
+    {"stage2_1_bn1_forward_predict", 0, 16, CNN_FORWARD, {-1}, 102760448, 6422528, 1, 6422528},
+    {"stage2_1_2_forward", 0, 17, CNN_FORWARD, {-1}, 109182976, 6422528, 1, 6422528},
+    {"stage2_1_pointwise_forward", 822083584, 18, CNN_FORWARD, {-1}, 115605504, 6422528, 1, 6422528},
+    {"stage2_1_bn2_forward_predict", 0, 19, CNN_FORWARD, {-1}, 122028032, 6422528, 1, 6422528},
+    {"stage2_1_5_forward", 0, 20, CNN_FORWARD, {-1}, 128450560, 6422528, 1, 6422528},
+    {"stage3_0_depthwise_forward", 14450688, 21, CNN_FORWARD, {-1}, 173408256, 1605632, 1, 1605632},
+    {"stage3_0_bn1_forward_predict", 0, 22, CNN_FORWARD, {-1}, 175013888, 1605632, 1, 1605632},
+    {"stage3_0_2_forward", 0, 23, CNN_FORWARD, {-1}, 176619520, 1605632, 1, 1605632},
+    {"stage3_0_pointwise_forward", 411041792, 24, CNN_FORWARD, {-1}, 144506880, 3211264, 1, 3211264},
+    {"stage3_0_bn2_forward_predict", 0, 25, CNN_FORWARD, {-1}, 147718144, 3211264, 1, 3211264},
+    {"stage3_0_5_forward", 0, 26, CNN_FORWARD, {-1}, 150929408, 3211264, 1, 3211264},
+    {"stage3_1_depthwise_forward", 28901376, 27, CNN_FORWARD, {-1}, 154140672, 3211264, 1, 3211264},
+    {"stage3_1_bn1_forward_predict", 0, 28, CNN_FORWARD, {-1}, 157351936, 3211264, 1, 3211264},
+    {"stage3_1_2_forward", 0, 29, CNN_FORWARD, {-1}, 160563200, 3211264, 1, 3211264},
+    {"stage3_1_pointwise_forward", 822083584, 30, CNN_FORWARD, {-1}, 163774464, 3211264, 1, 3211264},
+    {"stage3_1_bn2_forward_predict", 0, 31, CNN_FORWARD, {-1}, 166985728, 3211264, 1, 3211264},
+    {"stage3_1_5_forward", 0, 32, CNN_FORWARD, {-1}, 170196992, 3211264, 1, 3211264},
+    {"stage4_0_depthwise_forward", 7225344, 33, CNN_FORWARD, {-1}, 231211008, 802816, 1, 802816},
+    {"stage4_0_bn1_forward_predict", 0, 34, CNN_FORWARD, {-1}, 232013824, 802816, 1, 802816},
+    {"stage4_0_2_forward", 0, 35, CNN_FORWARD, {-1}, 232816640, 802816, 1, 802816},
+    {"stage4_0_pointwise_forward", 411041792, 36, CNN_FORWARD, {-1}, 178225152, 1605632, 1, 1605632},
+    {"stage4_0_bn2_forward_predict", 0, 37, CNN_FORWARD, {-1}, 179830784, 1605632, 1, 1605632},
+    {"stage4_0_5_forward", 0, 38, CNN_FORWARD, {-1}, 181436416, 1605632, 1, 1605632},
+    {"stage4_1_depthwise_forward", 14450688, 39, CNN_FORWARD, {-1}, 183042048, 1605632, 1, 1605632},
+    {"stage4_1_bn1_forward_predict", 0, 40, CNN_FORWARD, {-1}, 184647680, 1605632, 1, 1605632},
+    {"stage4_1_2_forward", 0, 41, CNN_FORWARD, {-1}, 186253312, 1605632, 1, 1605632},
+    {"stage4_1_pointwise_forward", 822083584, 42, CNN_FORWARD, {-1}, 187858944, 1605632, 1, 1605632},
+    {"stage4_1_bn2_forward_predict", 0, 43, CNN_FORWARD, {-1}, 189464576, 1605632, 1, 1605632},
+    {"stage4_1_5_forward", 0, 44, CNN_FORWARD, {-1}, 191070208, 1605632, 1, 1605632},
+    {"stage4_2_depthwise_forward", 14450688, 45, CNN_FORWARD, {-1}, 192675840, 1605632, 1, 1605632},
+    {"stage4_2_bn1_forward_predict", 0, 46, CNN_FORWARD, {-1}, 194281472, 1605632, 1, 1605632},
+    {"stage4_2_2_forward", 0, 47, CNN_FORWARD, {-1}, 195887104, 1605632, 1, 1605632},
+    {"stage4_2_pointwise_forward", 822083584, 48, CNN_FORWARD, {-1}, 197492736, 1605632, 1, 1605632},
+    {"stage4_2_bn2_forward_predict", 0, 49, CNN_FORWARD, {-1}, 199098368, 1605632, 1, 1605632},
+    {"stage4_2_5_forward", 0, 50, CNN_FORWARD, {-1}, 200704000, 1605632, 1, 1605632},
+    {"stage4_3_depthwise_forward", 14450688, 51, CNN_FORWARD, {-1}, 202309632, 1605632, 1, 1605632},
+    {"stage4_3_bn1_forward_predict", 0, 52, CNN_FORWARD, {-1}, 203915264, 1605632, 1, 1605632},
+    {"stage4_3_2_forward", 0, 53, CNN_FORWARD, {-1}, 205520896, 1605632, 1, 1605632},
+    {"stage4_3_pointwise_forward", 822083584, 54, CNN_FORWARD, {-1}, 207126528, 1605632, 1, 1605632},
+    {"stage4_3_bn2_forward_predict", 0, 55, CNN_FORWARD, {-1}, 208732160, 1605632, 1, 1605632},
+    {"stage4_3_5_forward", 0, 56, CNN_FORWARD, {-1}, 210337792, 1605632, 1, 1605632},
+    {"stage4_4_depthwise_forward", 14450688, 57, CNN_FORWARD, {-1}, 211943424, 1605632, 1, 1605632},
+    {"stage4_4_bn1_forward_predict", 0, 58, CNN_FORWARD, {-1}, 213549056, 1605632, 1, 1605632},
+    {"stage4_4_2_forward", 0, 59, CNN_FORWARD, {-1}, 215154688, 1605632, 1, 1605632},
+    {"stage4_4_pointwise_forward", 822083584, 60, CNN_FORWARD, {-1}, 216760320, 1605632, 1, 1605632},
+    {"stage4_4_bn2_forward_predict", 0, 61, CNN_FORWARD, {-1}, 218365952, 1605632, 1, 1605632},
+    {"stage4_4_5_forward", 0, 62, CNN_FORWARD, {-1}, 219971584, 1605632, 1, 1605632},
+    {"stage4_5_depthwise_forward", 14450688, 63, CNN_FORWARD, {-1}, 221577216, 1605632, 1, 1605632},
+    {"stage4_5_bn1_forward_predict", 0, 64, CNN_FORWARD, {-1}, 223182848, 1605632, 1, 1605632},
+    {"stage4_5_2_forward", 0, 65, CNN_FORWARD, {-1}, 224788480, 1605632, 1, 1605632},
+    {"stage4_5_pointwise_forward", 822083584, 66, CNN_FORWARD, {-1}, 226394112, 1605632, 1, 1605632},
+    {"stage4_5_bn2_forward_predict", 0, 67, CNN_FORWARD, {-1}, 227999744, 1605632, 1, 1605632},
+    {"stage4_5_5_forward", 0, 68, CNN_FORWARD, {-1}, 229605376, 1605632, 1, 1605632},
+    {"stage5_0_depthwise_forward", 3612672, 69, CNN_FORWARD, {-1}, 240844800, 401408, 1, 401408},
+    {"stage5_0_bn1_forward_predict", 0, 70, CNN_FORWARD, {-1}, 241246208, 401408, 1, 401408},
+    {"stage5_0_2_forward", 0, 71, CNN_FORWARD, {-1}, 241647616, 401408, 1, 401408},
+    {"stage5_0_pointwise_forward", 411041792, 72, CNN_FORWARD, {-1}, 233619456, 802816, 1, 802816},
+    {"stage5_0_bn2_forward_predict", 0, 73, CNN_FORWARD, {-1}, 234422272, 802816, 1, 802816},
+    {"stage5_0_5_forward", 0, 74, CNN_FORWARD, {-1}, 235225088, 802816, 1, 802816},
+    {"stage5_1_depthwise_forward", 7225344, 75, CNN_FORWARD, {-1}, 236027904, 802816, 1, 802816},
+    {"stage5_1_bn1_forward_predict", 0, 76, CNN_FORWARD, {-1}, 236830720, 802816, 1, 802816},
+    {"stage5_1_2_forward", 0, 77, CNN_FORWARD, {-1}, 237633536, 802816, 1, 802816},
+    {"stage5_1_pointwise_forward", 822083584, 78, CNN_FORWARD, {-1}, 238436352, 802816, 1, 802816},
+    {"stage5_1_bn2_forward_predict", 0, 79, CNN_FORWARD, {-1}, 239239168, 802816, 1, 802816},
+    {"stage5_1_5_forward", 0, 80, CNN_FORWARD, {-1}, 240041984, 802816, 1, 802816},
+    {"global_avgpool_8_forward", 0, 81, CNN_FORWARD, {-1}, 242049024, 16384, 1, 16384},
+    {"fc_forward", 16384000, 83, CNN_FORWARD, {-1}, 242065408, 16000, 1, 16000},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"conv1_forward", 173408256},
-    {"bn1_forward_train", 0},
-    {"relu_2_forward", 0},
-    {"stage1_0_depthwise_forward", 57802752},
-    {"stage1_0_bn1_forward_train", 0},
-    {"stage1_0_2_forward", 0},
-    {"stage1_0_pointwise_forward", 411041792},
-    {"stage1_0_bn2_forward_train", 0},
-    {"stage1_0_5_forward", 0},
-    {"stage2_0_depthwise_forward", 28901376},
-    {"stage2_0_bn1_forward_train", 0},
-    {"stage2_0_2_forward", 0},
-    {"stage2_0_pointwise_forward", 411041792},
-    {"stage2_0_bn2_forward_train", 0},
-    {"stage2_0_5_forward", 0},
-    {"stage2_1_depthwise_forward", 57802752},
-    {"stage2_1_bn1_forward_train", 0},
-    {"stage2_1_2_forward", 0},
-    {"stage2_1_pointwise_forward", 822083584},
-    {"stage2_1_bn2_forward_train", 0},
-    {"stage2_1_5_forward", 0},
-    {"stage3_0_depthwise_forward", 14450688},
-    {"stage3_0_bn1_forward_train", 0},
-    {"stage3_0_2_forward", 0},
-    {"stage3_0_pointwise_forward", 411041792},
-    {"stage3_0_bn2_forward_train", 0},
-    {"stage3_0_5_forward", 0},
-    {"stage3_1_depthwise_forward", 28901376},
-    {"stage3_1_bn1_forward_train", 0},
-    {"stage3_1_2_forward", 0},
-    {"stage3_1_pointwise_forward", 822083584},
-    {"stage3_1_bn2_forward_train", 0},
-    {"stage3_1_5_forward", 0},
-    {"stage4_0_depthwise_forward", 7225344},
-    {"stage4_0_bn1_forward_train", 0},
-    {"stage4_0_2_forward", 0},
-    {"stage4_0_pointwise_forward", 411041792},
-    {"stage4_0_bn2_forward_train", 0},
-    {"stage4_0_5_forward", 0},
-    {"stage4_1_depthwise_forward", 14450688},
-    {"stage4_1_bn1_forward_train", 0},
-    {"stage4_1_2_forward", 0},
-    {"stage4_1_pointwise_forward", 822083584},
-    {"stage4_1_bn2_forward_train", 0},
-    {"stage4_1_5_forward", 0},
-    {"stage4_2_depthwise_forward", 14450688},
-    {"stage4_2_bn1_forward_train", 0},
-    {"stage4_2_2_forward", 0},
-    {"stage4_2_pointwise_forward", 822083584},
-    {"stage4_2_bn2_forward_train", 0},
-    {"stage4_2_5_forward", 0},
-    {"stage4_3_depthwise_forward", 14450688},
-    {"stage4_3_bn1_forward_train", 0},
-    {"stage4_3_2_forward", 0},
-    {"stage4_3_pointwise_forward", 822083584},
-    {"stage4_3_bn2_forward_train", 0},
-    {"stage4_3_5_forward", 0},
-    {"stage4_4_depthwise_forward", 14450688},
-    {"stage4_4_bn1_forward_train", 0},
-    {"stage4_4_2_forward", 0},
-    {"stage4_4_pointwise_forward", 822083584},
-    {"stage4_4_bn2_forward_train", 0},
-    {"stage4_4_5_forward", 0},
-    {"stage4_5_depthwise_forward", 14450688},
-    {"stage4_5_bn1_forward_train", 0},
-    {"stage4_5_2_forward", 0},
-    {"stage4_5_pointwise_forward", 822083584},
-    {"stage4_5_bn2_forward_train", 0},
-    {"stage4_5_5_forward", 0},
-    {"stage5_0_depthwise_forward", 3612672},
-    {"stage5_0_bn1_forward_train", 0},
-    {"stage5_0_2_forward", 0},
-    {"stage5_0_pointwise_forward", 411041792},
-    {"stage5_0_bn2_forward_train", 0},
-    {"stage5_0_5_forward", 0},
-    {"stage5_1_depthwise_forward", 7225344},
-    {"stage5_1_bn1_forward_train", 0},
-    {"stage5_1_2_forward", 0},
-    {"stage5_1_pointwise_forward", 822083584},
-    {"stage5_1_bn2_forward_train", 0},
-    {"stage5_1_5_forward", 0},
-    {"global_avgpool_8_forward", 0},
-    {"fc_forward", 16384000},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 16384000},
-    {"fc_grad_input", 16384000},
-    {"global_avgpool_8_grad_input", 0},
-    {"stage5_1_5_grad_input", 0},
-    {"stage5_1_bn2_grad_scale", 0},
-    {"stage5_1_bn2_grad_input", 0},
-    {"stage5_1_pointwise_grad_weight", 822083584},
-    {"stage5_1_pointwise_grad_input", 822083584},
-    {"stage5_1_2_grad_input", 0},
-    {"stage5_1_bn1_grad_scale", 0},
-    {"stage5_1_bn1_grad_input", 0},
-    {"stage5_1_depthwise_grad_weight", 7225344},
-    {"stage5_1_depthwise_grad_input", 7225344},
-    {"stage5_0_5_grad_input", 0},
-    {"stage5_0_bn2_grad_scale", 0},
-    {"stage5_0_bn2_grad_input", 0},
-    {"stage5_0_pointwise_grad_weight", 411041792},
-    {"stage5_0_pointwise_grad_input", 411041792},
-    {"stage5_0_2_grad_input", 0},
-    {"stage5_0_bn1_grad_scale", 0},
-    {"stage5_0_bn1_grad_input", 0},
-    {"stage5_0_depthwise_grad_weight", 3612672},
-    {"stage5_0_depthwise_grad_input", 3612672},
-    {"stage4_5_5_grad_input", 0},
-    {"stage4_5_bn2_grad_scale", 0},
-    {"stage4_5_bn2_grad_input", 0},
-    {"stage4_5_pointwise_grad_weight", 822083584},
-    {"stage4_5_pointwise_grad_input", 822083584},
-    {"stage4_5_2_grad_input", 0},
-    {"stage4_5_bn1_grad_scale", 0},
-    {"stage4_5_bn1_grad_input", 0},
-    {"stage4_5_depthwise_grad_weight", 14450688},
-    {"stage4_5_depthwise_grad_input", 14450688},
-    {"stage4_4_5_grad_input", 0},
-    {"stage4_4_bn2_grad_scale", 0},
-    {"stage4_4_bn2_grad_input", 0},
-    {"stage4_4_pointwise_grad_weight", 822083584},
-    {"stage4_4_pointwise_grad_input", 822083584},
-    {"stage4_4_2_grad_input", 0},
-    {"stage4_4_bn1_grad_scale", 0},
-    {"stage4_4_bn1_grad_input", 0},
-    {"stage4_4_depthwise_grad_weight", 14450688},
-    {"stage4_4_depthwise_grad_input", 14450688},
-    {"stage4_3_5_grad_input", 0},
-    {"stage4_3_bn2_grad_scale", 0},
-    {"stage4_3_bn2_grad_input", 0},
-    {"stage4_3_pointwise_grad_weight", 822083584},
-    {"stage4_3_pointwise_grad_input", 822083584},
-    {"stage4_3_2_grad_input", 0},
-    {"stage4_3_bn1_grad_scale", 0},
-    {"stage4_3_bn1_grad_input", 0},
-    {"stage4_3_depthwise_grad_weight", 14450688},
-    {"stage4_3_depthwise_grad_input", 14450688},
-    {"stage4_2_5_grad_input", 0},
-    {"stage4_2_bn2_grad_scale", 0},
-    {"stage4_2_bn2_grad_input", 0},
-    {"stage4_2_pointwise_grad_weight", 822083584},
-    {"stage4_2_pointwise_grad_input", 822083584},
-    {"stage4_2_2_grad_input", 0},
-    {"stage4_2_bn1_grad_scale", 0},
-    {"stage4_2_bn1_grad_input", 0},
-    {"stage4_2_depthwise_grad_weight", 14450688},
-    {"stage4_2_depthwise_grad_input", 14450688},
-    {"stage4_1_5_grad_input", 0},
-    {"stage4_1_bn2_grad_scale", 0},
-    {"stage4_1_bn2_grad_input", 0},
-    {"stage4_1_pointwise_grad_weight", 822083584},
-    {"stage4_1_pointwise_grad_input", 822083584},
-    {"stage4_1_2_grad_input", 0},
-    {"stage4_1_bn1_grad_scale", 0},
-    {"stage4_1_bn1_grad_input", 0},
-    {"stage4_1_depthwise_grad_weight", 14450688},
-    {"stage4_1_depthwise_grad_input", 14450688},
-    {"stage4_0_5_grad_input", 0},
-    {"stage4_0_bn2_grad_scale", 0},
-    {"stage4_0_bn2_grad_input", 0},
-    {"stage4_0_pointwise_grad_weight", 411041792},
-    {"stage4_0_pointwise_grad_input", 411041792},
-    {"stage4_0_2_grad_input", 0},
-    {"stage4_0_bn1_grad_scale", 0},
-    {"stage4_0_bn1_grad_input", 0},
-    {"stage4_0_depthwise_grad_weight", 7225344},
-    {"stage4_0_depthwise_grad_input", 7225344},
-    {"stage3_1_5_grad_input", 0},
-    {"stage3_1_bn2_grad_scale", 0},
-    {"stage3_1_bn2_grad_input", 0},
-    {"stage3_1_pointwise_grad_weight", 822083584},
-    {"stage3_1_pointwise_grad_input", 822083584},
-    {"stage3_1_2_grad_input", 0},
-    {"stage3_1_bn1_grad_scale", 0},
-    {"stage3_1_bn1_grad_input", 0},
-    {"stage3_1_depthwise_grad_weight", 28901376},
-    {"stage3_1_depthwise_grad_input", 28901376},
-    {"stage3_0_5_grad_input", 0},
-    {"stage3_0_bn2_grad_scale", 0},
-    {"stage3_0_bn2_grad_input", 0},
-    {"stage3_0_pointwise_grad_weight", 411041792},
-    {"stage3_0_pointwise_grad_input", 411041792},
-    {"stage3_0_2_grad_input", 0},
-    {"stage3_0_bn1_grad_scale", 0},
-    {"stage3_0_bn1_grad_input", 0},
-    {"stage3_0_depthwise_grad_weight", 14450688},
-    {"stage3_0_depthwise_grad_input", 14450688},
-    {"stage2_1_5_grad_input", 0},
-    {"stage2_1_bn2_grad_scale", 0},
-    {"stage2_1_bn2_grad_input", 0},
-    {"stage2_1_pointwise_grad_weight", 822083584},
-    {"stage2_1_pointwise_grad_input", 822083584},
-    {"stage2_1_2_grad_input", 0},
-    {"stage2_1_bn1_grad_scale", 0},
-    {"stage2_1_bn1_grad_input", 0},
-    {"stage2_1_depthwise_grad_weight", 57802752},
-    {"stage2_1_depthwise_grad_input", 57802752},
-    {"stage2_0_5_grad_input", 0},
-    {"stage2_0_bn2_grad_scale", 0},
-    {"stage2_0_bn2_grad_input", 0},
-    {"stage2_0_pointwise_grad_weight", 411041792},
-    {"stage2_0_pointwise_grad_input", 411041792},
-    {"stage2_0_2_grad_input", 0},
-    {"stage2_0_bn1_grad_scale", 0},
-    {"stage2_0_bn1_grad_input", 0},
-    {"stage2_0_depthwise_grad_weight", 28901376},
-    {"stage2_0_depthwise_grad_input", 28901376},
-    {"stage1_0_5_grad_input", 0},
-    {"stage1_0_bn2_grad_scale", 0},
-    {"stage1_0_bn2_grad_input", 0},
-    {"stage1_0_pointwise_grad_weight", 411041792},
-    {"stage1_0_pointwise_grad_input", 411041792},
-    {"stage1_0_2_grad_input", 0},
-    {"stage1_0_bn1_grad_scale", 0},
-    {"stage1_0_bn1_grad_input", 0},
-    {"stage1_0_depthwise_grad_weight", 57802752},
-    {"stage1_0_depthwise_grad_input", 57802752},
-    {"relu_2_grad_input", 0},
-    {"bn1_grad_scale", 0},
-    {"bn1_grad_input", 0},
-    {"conv1_grad_weight", 173408256},
+    {"conv1_forward", 173408256, 0, CNN_FORWARD, {-1}, 51380224, 6422528, 1, 6422528},
+    {"bn1_forward_train", 0, 1, CNN_FORWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"relu_2_forward", 0, 2, CNN_FORWARD, {-1}, 57802752, 6422528, 1, 6422528},
+    {"stage1_0_depthwise_forward", 57802752, 3, CNN_FORWARD, {-1}, 64225280, 6422528, 1, 6422528},
+    {"stage1_0_bn1_forward_train", 0, 4, CNN_FORWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage1_0_2_forward", 0, 5, CNN_FORWARD, {-1}, 70647808, 6422528, 1, 6422528},
+    {"stage1_0_pointwise_forward", 411041792, 6, CNN_FORWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage1_0_bn2_forward_train", 0, 7, CNN_FORWARD, {-1}, 12845056, 12845056, 1, 12845056},
+    {"stage1_0_5_forward", 0, 8, CNN_FORWARD, {-1}, 25690112, 12845056, 1, 12845056},
+    {"stage2_0_depthwise_forward", 28901376, 9, CNN_FORWARD, {-1}, 102760448, 3211264, 1, 3211264},
+    {"stage2_0_bn1_forward_train", 0, 10, CNN_FORWARD, {-1}, 12845056, 3211264, 1, 3211264},
+    {"stage2_0_2_forward", 0, 11, CNN_FORWARD, {-1}, 105971712, 3211264, 1, 3211264},
+    {"stage2_0_pointwise_forward", 411041792, 12, CNN_FORWARD, {-1}, 12845056, 6422528, 1, 6422528},
+    {"stage2_0_bn2_forward_train", 0, 13, CNN_FORWARD, {-1}, 19267584, 6422528, 1, 6422528},
+    {"stage2_0_5_forward", 0, 14, CNN_FORWARD, {-1}, 38535168, 6422528, 1, 6422528},
+    {"stage2_1_depthwise_forward", 57802752, 15, CNN_FORWARD, {-1}, 19267584, 6422528, 1, 6422528},
+    {"stage2_1_bn1_forward_train", 0, 16, CNN_FORWARD, {-1}, 44957696, 6422528, 1, 6422528},
+    {"stage2_1_2_forward", 0, 17, CNN_FORWARD, {-1}, 77070336, 6422528, 1, 6422528},
+    {"stage2_1_pointwise_forward", 822083584, 18, CNN_FORWARD, {-1}, 44957696, 6422528, 1, 6422528},
+    {"stage2_1_bn2_forward_train", 0, 19, CNN_FORWARD, {-1}, 83492864, 6422528, 1, 6422528},
+    {"stage2_1_5_forward", 0, 20, CNN_FORWARD, {-1}, 89915392, 6422528, 1, 6422528},
+    {"stage3_0_depthwise_forward", 14450688, 21, CNN_FORWARD, {-1}, 122028032, 1605632, 1, 1605632},
+    {"stage3_0_bn1_forward_train", 0, 22, CNN_FORWARD, {-1}, 83492864, 1605632, 1, 1605632},
+    {"stage3_0_2_forward", 0, 23, CNN_FORWARD, {-1}, 123633664, 1605632, 1, 1605632},
+    {"stage3_0_pointwise_forward", 411041792, 24, CNN_FORWARD, {-1}, 83492864, 3211264, 1, 3211264},
+    {"stage3_0_bn2_forward_train", 0, 25, CNN_FORWARD, {-1}, 86704128, 3211264, 1, 3211264},
+    {"stage3_0_5_forward", 0, 26, CNN_FORWARD, {-1}, 96337920, 3211264, 1, 3211264},
+    {"stage3_1_depthwise_forward", 28901376, 27, CNN_FORWARD, {-1}, 86704128, 3211264, 1, 3211264},
+    {"stage3_1_bn1_forward_train", 0, 28, CNN_FORWARD, {-1}, 99549184, 3211264, 1, 3211264},
+    {"stage3_1_2_forward", 0, 29, CNN_FORWARD, {-1}, 109182976, 3211264, 1, 3211264},
+    {"stage3_1_pointwise_forward", 822083584, 30, CNN_FORWARD, {-1}, 99549184, 3211264, 1, 3211264},
+    {"stage3_1_bn2_forward_train", 0, 31, CNN_FORWARD, {-1}, 112394240, 3211264, 1, 3211264},
+    {"stage3_1_5_forward", 0, 32, CNN_FORWARD, {-1}, 115605504, 3211264, 1, 3211264},
+    {"stage4_0_depthwise_forward", 7225344, 33, CNN_FORWARD, {-1}, 157351936, 802816, 1, 802816},
+    {"stage4_0_bn1_forward_train", 0, 34, CNN_FORWARD, {-1}, 112394240, 802816, 1, 802816},
+    {"stage4_0_2_forward", 0, 35, CNN_FORWARD, {-1}, 158154752, 802816, 1, 802816},
+    {"stage4_0_pointwise_forward", 411041792, 36, CNN_FORWARD, {-1}, 112394240, 1605632, 1, 1605632},
+    {"stage4_0_bn2_forward_train", 0, 37, CNN_FORWARD, {-1}, 113999872, 1605632, 1, 1605632},
+    {"stage4_0_5_forward", 0, 38, CNN_FORWARD, {-1}, 118816768, 1605632, 1, 1605632},
+    {"stage4_1_depthwise_forward", 14450688, 39, CNN_FORWARD, {-1}, 113999872, 1605632, 1, 1605632},
+    {"stage4_1_bn1_forward_train", 0, 40, CNN_FORWARD, {-1}, 120422400, 1605632, 1, 1605632},
+    {"stage4_1_2_forward", 0, 41, CNN_FORWARD, {-1}, 125239296, 1605632, 1, 1605632},
+    {"stage4_1_pointwise_forward", 822083584, 42, CNN_FORWARD, {-1}, 120422400, 1605632, 1, 1605632},
+    {"stage4_1_bn2_forward_train", 0, 43, CNN_FORWARD, {-1}, 126844928, 1605632, 1, 1605632},
+    {"stage4_1_5_forward", 0, 44, CNN_FORWARD, {-1}, 128450560, 1605632, 1, 1605632},
+    {"stage4_2_depthwise_forward", 14450688, 45, CNN_FORWARD, {-1}, 126844928, 1605632, 1, 1605632},
+    {"stage4_2_bn1_forward_train", 0, 46, CNN_FORWARD, {-1}, 130056192, 1605632, 1, 1605632},
+    {"stage4_2_2_forward", 0, 47, CNN_FORWARD, {-1}, 131661824, 1605632, 1, 1605632},
+    {"stage4_2_pointwise_forward", 822083584, 48, CNN_FORWARD, {-1}, 130056192, 1605632, 1, 1605632},
+    {"stage4_2_bn2_forward_train", 0, 49, CNN_FORWARD, {-1}, 133267456, 1605632, 1, 1605632},
+    {"stage4_2_5_forward", 0, 50, CNN_FORWARD, {-1}, 134873088, 1605632, 1, 1605632},
+    {"stage4_3_depthwise_forward", 14450688, 51, CNN_FORWARD, {-1}, 133267456, 1605632, 1, 1605632},
+    {"stage4_3_bn1_forward_train", 0, 52, CNN_FORWARD, {-1}, 136478720, 1605632, 1, 1605632},
+    {"stage4_3_2_forward", 0, 53, CNN_FORWARD, {-1}, 138084352, 1605632, 1, 1605632},
+    {"stage4_3_pointwise_forward", 822083584, 54, CNN_FORWARD, {-1}, 136478720, 1605632, 1, 1605632},
+    {"stage4_3_bn2_forward_train", 0, 55, CNN_FORWARD, {-1}, 139689984, 1605632, 1, 1605632},
+    {"stage4_3_5_forward", 0, 56, CNN_FORWARD, {-1}, 141295616, 1605632, 1, 1605632},
+    {"stage4_4_depthwise_forward", 14450688, 57, CNN_FORWARD, {-1}, 139689984, 1605632, 1, 1605632},
+    {"stage4_4_bn1_forward_train", 0, 58, CNN_FORWARD, {-1}, 142901248, 1605632, 1, 1605632},
+    {"stage4_4_2_forward", 0, 59, CNN_FORWARD, {-1}, 144506880, 1605632, 1, 1605632},
+    {"stage4_4_pointwise_forward", 822083584, 60, CNN_FORWARD, {-1}, 142901248, 1605632, 1, 1605632},
+    {"stage4_4_bn2_forward_train", 0, 61, CNN_FORWARD, {-1}, 146112512, 1605632, 1, 1605632},
+    {"stage4_4_5_forward", 0, 62, CNN_FORWARD, {-1}, 147718144, 1605632, 1, 1605632},
+    {"stage4_5_depthwise_forward", 14450688, 63, CNN_FORWARD, {-1}, 146112512, 1605632, 1, 1605632},
+    {"stage4_5_bn1_forward_train", 0, 64, CNN_FORWARD, {-1}, 149323776, 1605632, 1, 1605632},
+    {"stage4_5_2_forward", 0, 65, CNN_FORWARD, {-1}, 150929408, 1605632, 1, 1605632},
+    {"stage4_5_pointwise_forward", 822083584, 66, CNN_FORWARD, {-1}, 149323776, 1605632, 1, 1605632},
+    {"stage4_5_bn2_forward_train", 0, 67, CNN_FORWARD, {-1}, 152535040, 1605632, 1, 1605632},
+    {"stage4_5_5_forward", 0, 68, CNN_FORWARD, {-1}, 154140672, 1605632, 1, 1605632},
+    {"stage5_0_depthwise_forward", 3612672, 69, CNN_FORWARD, {-1}, 162168832, 401408, 1, 401408},
+    {"stage5_0_bn1_forward_train", 0, 70, CNN_FORWARD, {-1}, 152535040, 401408, 1, 401408},
+    {"stage5_0_2_forward", 0, 71, CNN_FORWARD, {-1}, 162570240, 401408, 1, 401408},
+    {"stage5_0_pointwise_forward", 411041792, 72, CNN_FORWARD, {-1}, 152535040, 802816, 1, 802816},
+    {"stage5_0_bn2_forward_train", 0, 73, CNN_FORWARD, {-1}, 153337856, 802816, 1, 802816},
+    {"stage5_0_5_forward", 0, 74, CNN_FORWARD, {-1}, 155746304, 802816, 1, 802816},
+    {"stage5_1_depthwise_forward", 7225344, 75, CNN_FORWARD, {-1}, 153337856, 802816, 1, 802816},
+    {"stage5_1_bn1_forward_train", 0, 76, CNN_FORWARD, {-1}, 156549120, 802816, 1, 802816},
+    {"stage5_1_2_forward", 0, 77, CNN_FORWARD, {-1}, 158957568, 802816, 1, 802816},
+    {"stage5_1_pointwise_forward", 822083584, 78, CNN_FORWARD, {-1}, 156549120, 802816, 1, 802816},
+    {"stage5_1_bn2_forward_train", 0, 79, CNN_FORWARD, {-1}, 159760384, 802816, 1, 802816},
+    {"stage5_1_5_forward", 0, 80, CNN_FORWARD, {-1}, 160563200, 802816, 1, 802816},
+    {"global_avgpool_8_forward", 0, 81, CNN_FORWARD, {-1}, 159760384, 16384, 1, 16384},
+    {"fc_forward", 16384000, 83, CNN_FORWARD, {-1}, 159776768, 16000, 1, 16000},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 159792768, 16000, 1, 16000},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 159776768, 16000, 1, 16000},
+    {"fc_grad_bias", 0, 83, CNN_BACKWARD, {163, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 16384000, 83, CNN_BACKWARD, {162, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 16384000, 83, CNN_BACKWARD, {-1}, 161366016, 16384, 1, 16384},
+    {"global_avgpool_8_grad_input", 0, 81, CNN_BACKWARD, {-1}, 159760384, 802816, 1, 802816},
+    {"stage5_1_5_grad_input", 0, 80, CNN_BACKWARD, {-1}, 161366016, 802816, 1, 802816},
+    {"stage5_1_bn2_grad_scale", 0, 79, CNN_BACKWARD, {157, 158, -1}, 0, 0, 0, 0},
+    {"stage5_1_bn2_grad_input", 0, 79, CNN_BACKWARD, {-1}, 159760384, 802816, 1, 802816},
+    {"stage5_1_pointwise_grad_weight", 822083584, 78, CNN_BACKWARD, {156, -1}, 0, 0, 0, 0},
+    {"stage5_1_pointwise_grad_input", 822083584, 78, CNN_BACKWARD, {-1}, 156549120, 802816, 1, 802816},
+    {"stage5_1_2_grad_input", 0, 77, CNN_BACKWARD, {-1}, 159760384, 802816, 1, 802816},
+    {"stage5_1_bn1_grad_scale", 0, 76, CNN_BACKWARD, {151, 152, -1}, 0, 0, 0, 0},
+    {"stage5_1_bn1_grad_input", 0, 76, CNN_BACKWARD, {-1}, 156549120, 802816, 1, 802816},
+    {"stage5_1_depthwise_grad_weight", 7225344, 75, CNN_BACKWARD, {150, -1}, 0, 0, 0, 0},
+    {"stage5_1_depthwise_grad_input", 7225344, 75, CNN_BACKWARD, {-1}, 153337856, 802816, 1, 802816},
+    {"stage5_0_5_grad_input", 0, 74, CNN_BACKWARD, {-1}, 156549120, 802816, 1, 802816},
+    {"stage5_0_bn2_grad_scale", 0, 73, CNN_BACKWARD, {145, 146, -1}, 0, 0, 0, 0},
+    {"stage5_0_bn2_grad_input", 0, 73, CNN_BACKWARD, {-1}, 153337856, 802816, 1, 802816},
+    {"stage5_0_pointwise_grad_weight", 411041792, 72, CNN_BACKWARD, {144, -1}, 0, 0, 0, 0},
+    {"stage5_0_pointwise_grad_input", 411041792, 72, CNN_BACKWARD, {-1}, 152535040, 401408, 1, 401408},
+    {"stage5_0_2_grad_input", 0, 71, CNN_BACKWARD, {-1}, 152936448, 401408, 1, 401408},
+    {"stage5_0_bn1_grad_scale", 0, 70, CNN_BACKWARD, {139, 140, -1}, 0, 0, 0, 0},
+    {"stage5_0_bn1_grad_input", 0, 70, CNN_BACKWARD, {-1}, 155746304, 401408, 1, 401408},
+    {"stage5_0_depthwise_grad_weight", 3612672, 69, CNN_BACKWARD, {138, -1}, 0, 0, 0, 0},
+    {"stage5_0_depthwise_grad_input", 3612672, 69, CNN_BACKWARD, {-1}, 152535040, 1605632, 1, 1605632},
+    {"stage4_5_5_grad_input", 0, 68, CNN_BACKWARD, {-1}, 155746304, 1605632, 1, 1605632},
+    {"stage4_5_bn2_grad_scale", 0, 67, CNN_BACKWARD, {133, 134, -1}, 0, 0, 0, 0},
+    {"stage4_5_bn2_grad_input", 0, 67, CNN_BACKWARD, {-1}, 152535040, 1605632, 1, 1605632},
+    {"stage4_5_pointwise_grad_weight", 822083584, 66, CNN_BACKWARD, {132, -1}, 0, 0, 0, 0},
+    {"stage4_5_pointwise_grad_input", 822083584, 66, CNN_BACKWARD, {-1}, 149323776, 1605632, 1, 1605632},
+    {"stage4_5_2_grad_input", 0, 65, CNN_BACKWARD, {-1}, 152535040, 1605632, 1, 1605632},
+    {"stage4_5_bn1_grad_scale", 0, 64, CNN_BACKWARD, {127, 128, -1}, 0, 0, 0, 0},
+    {"stage4_5_bn1_grad_input", 0, 64, CNN_BACKWARD, {-1}, 149323776, 1605632, 1, 1605632},
+    {"stage4_5_depthwise_grad_weight", 14450688, 63, CNN_BACKWARD, {126, -1}, 0, 0, 0, 0},
+    {"stage4_5_depthwise_grad_input", 14450688, 63, CNN_BACKWARD, {-1}, 146112512, 1605632, 1, 1605632},
+    {"stage4_4_5_grad_input", 0, 62, CNN_BACKWARD, {-1}, 149323776, 1605632, 1, 1605632},
+    {"stage4_4_bn2_grad_scale", 0, 61, CNN_BACKWARD, {121, 122, -1}, 0, 0, 0, 0},
+    {"stage4_4_bn2_grad_input", 0, 61, CNN_BACKWARD, {-1}, 146112512, 1605632, 1, 1605632},
+    {"stage4_4_pointwise_grad_weight", 822083584, 60, CNN_BACKWARD, {120, -1}, 0, 0, 0, 0},
+    {"stage4_4_pointwise_grad_input", 822083584, 60, CNN_BACKWARD, {-1}, 142901248, 1605632, 1, 1605632},
+    {"stage4_4_2_grad_input", 0, 59, CNN_BACKWARD, {-1}, 146112512, 1605632, 1, 1605632},
+    {"stage4_4_bn1_grad_scale", 0, 58, CNN_BACKWARD, {115, 116, -1}, 0, 0, 0, 0},
+    {"stage4_4_bn1_grad_input", 0, 58, CNN_BACKWARD, {-1}, 142901248, 1605632, 1, 1605632},
+    {"stage4_4_depthwise_grad_weight", 14450688, 57, CNN_BACKWARD, {114, -1}, 0, 0, 0, 0},
+    {"stage4_4_depthwise_grad_input", 14450688, 57, CNN_BACKWARD, {-1}, 139689984, 1605632, 1, 1605632},
+    {"stage4_3_5_grad_input", 0, 56, CNN_BACKWARD, {-1}, 142901248, 1605632, 1, 1605632},
+    {"stage4_3_bn2_grad_scale", 0, 55, CNN_BACKWARD, {109, 110, -1}, 0, 0, 0, 0},
+    {"stage4_3_bn2_grad_input", 0, 55, CNN_BACKWARD, {-1}, 139689984, 1605632, 1, 1605632},
+    {"stage4_3_pointwise_grad_weight", 822083584, 54, CNN_BACKWARD, {108, -1}, 0, 0, 0, 0},
+    {"stage4_3_pointwise_grad_input", 822083584, 54, CNN_BACKWARD, {-1}, 136478720, 1605632, 1, 1605632},
+    {"stage4_3_2_grad_input", 0, 53, CNN_BACKWARD, {-1}, 139689984, 1605632, 1, 1605632},
+    {"stage4_3_bn1_grad_scale", 0, 52, CNN_BACKWARD, {103, 104, -1}, 0, 0, 0, 0},
+    {"stage4_3_bn1_grad_input", 0, 52, CNN_BACKWARD, {-1}, 136478720, 1605632, 1, 1605632},
+    {"stage4_3_depthwise_grad_weight", 14450688, 51, CNN_BACKWARD, {102, -1}, 0, 0, 0, 0},
+    {"stage4_3_depthwise_grad_input", 14450688, 51, CNN_BACKWARD, {-1}, 133267456, 1605632, 1, 1605632},
+    {"stage4_2_5_grad_input", 0, 50, CNN_BACKWARD, {-1}, 136478720, 1605632, 1, 1605632},
+    {"stage4_2_bn2_grad_scale", 0, 49, CNN_BACKWARD, {97, 98, -1}, 0, 0, 0, 0},
+    {"stage4_2_bn2_grad_input", 0, 49, CNN_BACKWARD, {-1}, 133267456, 1605632, 1, 1605632},
+    {"stage4_2_pointwise_grad_weight", 822083584, 48, CNN_BACKWARD, {96, -1}, 0, 0, 0, 0},
+    {"stage4_2_pointwise_grad_input", 822083584, 48, CNN_BACKWARD, {-1}, 130056192, 1605632, 1, 1605632},
+    {"stage4_2_2_grad_input", 0, 47, CNN_BACKWARD, {-1}, 133267456, 1605632, 1, 1605632},
+    {"stage4_2_bn1_grad_scale", 0, 46, CNN_BACKWARD, {91, 92, -1}, 0, 0, 0, 0},
+    {"stage4_2_bn1_grad_input", 0, 46, CNN_BACKWARD, {-1}, 130056192, 1605632, 1, 1605632},
+    {"stage4_2_depthwise_grad_weight", 14450688, 45, CNN_BACKWARD, {90, -1}, 0, 0, 0, 0},
+    {"stage4_2_depthwise_grad_input", 14450688, 45, CNN_BACKWARD, {-1}, 126844928, 1605632, 1, 1605632},
+    {"stage4_1_5_grad_input", 0, 44, CNN_BACKWARD, {-1}, 130056192, 1605632, 1, 1605632},
+    {"stage4_1_bn2_grad_scale", 0, 43, CNN_BACKWARD, {85, 86, -1}, 0, 0, 0, 0},
+    {"stage4_1_bn2_grad_input", 0, 43, CNN_BACKWARD, {-1}, 126844928, 1605632, 1, 1605632},
+    {"stage4_1_pointwise_grad_weight", 822083584, 42, CNN_BACKWARD, {84, -1}, 0, 0, 0, 0},
+    {"stage4_1_pointwise_grad_input", 822083584, 42, CNN_BACKWARD, {-1}, 120422400, 1605632, 1, 1605632},
+    {"stage4_1_2_grad_input", 0, 41, CNN_BACKWARD, {-1}, 126844928, 1605632, 1, 1605632},
+    {"stage4_1_bn1_grad_scale", 0, 40, CNN_BACKWARD, {79, 80, -1}, 0, 0, 0, 0},
+    {"stage4_1_bn1_grad_input", 0, 40, CNN_BACKWARD, {-1}, 120422400, 1605632, 1, 1605632},
+    {"stage4_1_depthwise_grad_weight", 14450688, 39, CNN_BACKWARD, {78, -1}, 0, 0, 0, 0},
+    {"stage4_1_depthwise_grad_input", 14450688, 39, CNN_BACKWARD, {-1}, 113999872, 1605632, 1, 1605632},
+    {"stage4_0_5_grad_input", 0, 38, CNN_BACKWARD, {-1}, 120422400, 1605632, 1, 1605632},
+    {"stage4_0_bn2_grad_scale", 0, 37, CNN_BACKWARD, {73, 74, -1}, 0, 0, 0, 0},
+    {"stage4_0_bn2_grad_input", 0, 37, CNN_BACKWARD, {-1}, 113999872, 1605632, 1, 1605632},
+    {"stage4_0_pointwise_grad_weight", 411041792, 36, CNN_BACKWARD, {72, -1}, 0, 0, 0, 0},
+    {"stage4_0_pointwise_grad_input", 411041792, 36, CNN_BACKWARD, {-1}, 112394240, 802816, 1, 802816},
+    {"stage4_0_2_grad_input", 0, 35, CNN_BACKWARD, {-1}, 113197056, 802816, 1, 802816},
+    {"stage4_0_bn1_grad_scale", 0, 34, CNN_BACKWARD, {67, 68, -1}, 0, 0, 0, 0},
+    {"stage4_0_bn1_grad_input", 0, 34, CNN_BACKWARD, {-1}, 118816768, 802816, 1, 802816},
+    {"stage4_0_depthwise_grad_weight", 7225344, 33, CNN_BACKWARD, {66, -1}, 0, 0, 0, 0},
+    {"stage4_0_depthwise_grad_input", 7225344, 33, CNN_BACKWARD, {-1}, 112394240, 3211264, 1, 3211264},
+    {"stage3_1_5_grad_input", 0, 32, CNN_BACKWARD, {-1}, 118816768, 3211264, 1, 3211264},
+    {"stage3_1_bn2_grad_scale", 0, 31, CNN_BACKWARD, {61, 62, -1}, 0, 0, 0, 0},
+    {"stage3_1_bn2_grad_input", 0, 31, CNN_BACKWARD, {-1}, 112394240, 3211264, 1, 3211264},
+    {"stage3_1_pointwise_grad_weight", 822083584, 30, CNN_BACKWARD, {60, -1}, 0, 0, 0, 0},
+    {"stage3_1_pointwise_grad_input", 822083584, 30, CNN_BACKWARD, {-1}, 99549184, 3211264, 1, 3211264},
+    {"stage3_1_2_grad_input", 0, 29, CNN_BACKWARD, {-1}, 112394240, 3211264, 1, 3211264},
+    {"stage3_1_bn1_grad_scale", 0, 28, CNN_BACKWARD, {55, 56, -1}, 0, 0, 0, 0},
+    {"stage3_1_bn1_grad_input", 0, 28, CNN_BACKWARD, {-1}, 99549184, 3211264, 1, 3211264},
+    {"stage3_1_depthwise_grad_weight", 28901376, 27, CNN_BACKWARD, {54, -1}, 0, 0, 0, 0},
+    {"stage3_1_depthwise_grad_input", 28901376, 27, CNN_BACKWARD, {-1}, 86704128, 3211264, 1, 3211264},
+    {"stage3_0_5_grad_input", 0, 26, CNN_BACKWARD, {-1}, 99549184, 3211264, 1, 3211264},
+    {"stage3_0_bn2_grad_scale", 0, 25, CNN_BACKWARD, {49, 50, -1}, 0, 0, 0, 0},
+    {"stage3_0_bn2_grad_input", 0, 25, CNN_BACKWARD, {-1}, 86704128, 3211264, 1, 3211264},
+    {"stage3_0_pointwise_grad_weight", 411041792, 24, CNN_BACKWARD, {48, -1}, 0, 0, 0, 0},
+    {"stage3_0_pointwise_grad_input", 411041792, 24, CNN_BACKWARD, {-1}, 83492864, 1605632, 1, 1605632},
+    {"stage3_0_2_grad_input", 0, 23, CNN_BACKWARD, {-1}, 85098496, 1605632, 1, 1605632},
+    {"stage3_0_bn1_grad_scale", 0, 22, CNN_BACKWARD, {43, 44, -1}, 0, 0, 0, 0},
+    {"stage3_0_bn1_grad_input", 0, 22, CNN_BACKWARD, {-1}, 96337920, 1605632, 1, 1605632},
+    {"stage3_0_depthwise_grad_weight", 14450688, 21, CNN_BACKWARD, {42, -1}, 0, 0, 0, 0},
+    {"stage3_0_depthwise_grad_input", 14450688, 21, CNN_BACKWARD, {-1}, 83492864, 6422528, 1, 6422528},
+    {"stage2_1_5_grad_input", 0, 20, CNN_BACKWARD, {-1}, 96337920, 6422528, 1, 6422528},
+    {"stage2_1_bn2_grad_scale", 0, 19, CNN_BACKWARD, {37, 38, -1}, 0, 0, 0, 0},
+    {"stage2_1_bn2_grad_input", 0, 19, CNN_BACKWARD, {-1}, 83492864, 6422528, 1, 6422528},
+    {"stage2_1_pointwise_grad_weight", 822083584, 18, CNN_BACKWARD, {36, -1}, 0, 0, 0, 0},
+    {"stage2_1_pointwise_grad_input", 822083584, 18, CNN_BACKWARD, {-1}, 44957696, 6422528, 1, 6422528},
+    {"stage2_1_2_grad_input", 0, 17, CNN_BACKWARD, {-1}, 83492864, 6422528, 1, 6422528},
+    {"stage2_1_bn1_grad_scale", 0, 16, CNN_BACKWARD, {31, 32, -1}, 0, 0, 0, 0},
+    {"stage2_1_bn1_grad_input", 0, 16, CNN_BACKWARD, {-1}, 44957696, 6422528, 1, 6422528},
+    {"stage2_1_depthwise_grad_weight", 57802752, 15, CNN_BACKWARD, {30, -1}, 0, 0, 0, 0},
+    {"stage2_1_depthwise_grad_input", 57802752, 15, CNN_BACKWARD, {-1}, 19267584, 6422528, 1, 6422528},
+    {"stage2_0_5_grad_input", 0, 14, CNN_BACKWARD, {-1}, 44957696, 6422528, 1, 6422528},
+    {"stage2_0_bn2_grad_scale", 0, 13, CNN_BACKWARD, {25, 26, -1}, 0, 0, 0, 0},
+    {"stage2_0_bn2_grad_input", 0, 13, CNN_BACKWARD, {-1}, 19267584, 6422528, 1, 6422528},
+    {"stage2_0_pointwise_grad_weight", 411041792, 12, CNN_BACKWARD, {24, -1}, 0, 0, 0, 0},
+    {"stage2_0_pointwise_grad_input", 411041792, 12, CNN_BACKWARD, {-1}, 12845056, 3211264, 1, 3211264},
+    {"stage2_0_2_grad_input", 0, 11, CNN_BACKWARD, {-1}, 16056320, 3211264, 1, 3211264},
+    {"stage2_0_bn1_grad_scale", 0, 10, CNN_BACKWARD, {19, 20, -1}, 0, 0, 0, 0},
+    {"stage2_0_bn1_grad_input", 0, 10, CNN_BACKWARD, {-1}, 38535168, 3211264, 1, 3211264},
+    {"stage2_0_depthwise_grad_weight", 28901376, 9, CNN_BACKWARD, {18, -1}, 0, 0, 0, 0},
+    {"stage2_0_depthwise_grad_input", 28901376, 9, CNN_BACKWARD, {-1}, 12845056, 12845056, 1, 12845056},
+    {"stage1_0_5_grad_input", 0, 8, CNN_BACKWARD, {-1}, 38535168, 12845056, 1, 12845056},
+    {"stage1_0_bn2_grad_scale", 0, 7, CNN_BACKWARD, {13, 14, -1}, 0, 0, 0, 0},
+    {"stage1_0_bn2_grad_input", 0, 7, CNN_BACKWARD, {-1}, 12845056, 12845056, 1, 12845056},
+    {"stage1_0_pointwise_grad_weight", 411041792, 6, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"stage1_0_pointwise_grad_input", 411041792, 6, CNN_BACKWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage1_0_2_grad_input", 0, 5, CNN_BACKWARD, {-1}, 6422528, 6422528, 1, 6422528},
+    {"stage1_0_bn1_grad_scale", 0, 4, CNN_BACKWARD, {7, 8, -1}, 0, 0, 0, 0},
+    {"stage1_0_bn1_grad_input", 0, 4, CNN_BACKWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage1_0_depthwise_grad_weight", 57802752, 3, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"stage1_0_depthwise_grad_input", 57802752, 3, CNN_BACKWARD, {-1}, 6422528, 6422528, 1, 6422528},
+    {"relu_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"bn1_grad_scale", 0, 1, CNN_BACKWARD, {1, 2, -1}, 0, 0, 0, 0},
+    {"bn1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 6422528, 6422528, 1, 6422528},
+    {"conv1_grad_weight", 173408256, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

@@ -53,6 +53,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -87,13 +96,14 @@ enum { TENSORS = 24 };
 #define ARENA ((size_t)101203136)
 
 struct nin {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[83];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -685,10 +695,12 @@ static void global_avgpool_8_forward(const real X[32][10][5][5], real Y[32][10][
 }
 
 /* loss                                                                                                      nin.net:25
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 32x10   labels 32   P 32x10   loss 1
  */
-static void loss_forward(const real X[32][10], const int32_t labels[32], real P[32][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[32][10], const int32_t labels[32], real P[32][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 32; n++) {
@@ -702,7 +714,10 @@ static void loss_forward(const real X[32][10], const int32_t labels[32], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 32;
 }
@@ -710,15 +725,15 @@ static void loss_forward(const real X[32][10], const int32_t labels[32], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                      nin.net:25
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 32x10   labels 32   dX 32x10
  */
-static void loss_backward(const real P[32][10], const int32_t labels[32], real dX[32][10])
+static void loss_backward(const cnn_target *target, const real P[32][10], const int32_t labels[32], real dX[32][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 32; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 32;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 32;
 }
 
 /* 8: global_avgpool                                                                                         nin.net:24
@@ -1720,23 +1735,64 @@ static void nin1_conv1_grad_weight(const real X[32][1][224][224], const real dY[
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -1878,7 +1934,8 @@ void nin_predict(nin *net, const real *x, real *logits)
         memcpy(logits, global_avgpool_8, sizeof(real) * 320);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real nin_gradients(nin *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -1944,6 +2001,7 @@ real nin_gradients(nin *net, const real *x, const int32_t *labels, real *logits)
     void *d_nin1_conv2 = arena + 17915904;        /* 32x96x54x54, kernels 76 to 79 */
     void *d_nin1_1 = arena + 34488336;            /* 32x96x54x54, kernels 79 to 80 */
     void *d_nin1_conv1 = arena + 8957952;         /* 32x96x54x54, kernels 80 to 82 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, nin1_conv1_forward(input, net->value.nin1_conv1_weight, net->value.nin1_conv1_bias, nin1_conv1));
@@ -1975,13 +2033,12 @@ real nin_gradients(nin *net, const real *x, const int32_t *labels, real *logits)
     RUN(26, nin4_conv3_forward(nin4_3, net->value.nin4_conv3_weight, net->value.nin4_conv3_bias, nin4_conv3));
     RUN(27, nin4_5_forward(nin4_conv3, nin4_5));
     RUN(28, global_avgpool_8_forward(nin4_5, global_avgpool_8));
-    RUN(29, loss_forward(global_avgpool_8, labels, kept_loss_P, kept_loss_mean));
+    RUN(29, loss_forward(net->target, global_avgpool_8, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, global_avgpool_8, sizeof(real) * 320);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(30, loss_backward(kept_loss_P, labels, d_flatten_9));
+    BACK(30, loss_backward(net->target, kept_loss_P, labels, d_flatten_9));
     BACK(31, global_avgpool_8_grad_input(d_flatten_9, d_nin4_5));
     BACK(32, nin4_5_grad_input(nin4_5, d_nin4_5, d_nin4_conv3));
     BACK(33, nin4_conv3_grad_bias(d_nin4_conv3, net->grad.nin4_conv3_bias));
@@ -2034,15 +2091,31 @@ real nin_gradients(nin *net, const real *x, const int32_t *labels, real *logits)
     BACK(80, nin1_1_grad_input(nin1_1, d_nin1_1, d_nin1_conv1));
     BACK(81, nin1_conv1_grad_bias(d_nin1_conv1, net->grad.nin1_conv1_bias));
     BACK(82, nin1_conv1_grad_weight(input, d_nin1_conv1, net->grad.nin1_conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void nin_update(nin *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real nin_step(nin *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = nin_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        nin_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -2114,27 +2187,45 @@ void nin_shape(int input[4], int output[4])
 
 void nin_get(const nin *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void nin_get_grad(const nin *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void nin_get_momentum(const nin *net, int i, real *out)
+void nin_get_moment(const nin *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void nin_set(nin *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void nin_set_momentum(nin *net, int i, const real *in)
+void nin_set_moment(nin *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *nin_flat(nin *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void nin_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void nin_freeze(nin *net, int i, int frozen)
@@ -2153,9 +2244,19 @@ void nin_set_step(nin *net, uint64_t step)
     net->step = step;
 }
 
-void nin_profile(nin *net, cnn_profile *profile)
+void nin_target(nin *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void nin_watch(nin *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *nin_arena(const nin *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -2203,121 +2304,122 @@ const real *nin_output(const nin *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"nin1_conv1_forward", 1083912192},
-    {"nin1_1_forward", 0},
-    {"nin1_conv2_forward", 859963392},
-    {"nin1_3_forward", 0},
-    {"nin1_conv3_forward", 859963392},
-    {"nin1_5_forward", 0},
-    {"maxpool_1_forward", 0},
-    {"nin2_conv1_forward", 13290700800},
-    {"nin2_1_forward", 0},
-    {"nin2_conv2_forward", 1417674752},
-    {"nin2_3_forward", 0},
-    {"nin2_conv3_forward", 1417674752},
-    {"nin2_5_forward", 0},
-    {"maxpool_3_forward", 0},
-    {"nin3_conv1_forward", 4076863488},
-    {"nin3_1_forward", 0},
-    {"nin3_conv2_forward", 679477248},
-    {"nin3_3_forward", 0},
-    {"nin3_conv3_forward", 679477248},
-    {"nin3_5_forward", 0},
-    {"maxpool_5_forward", 0},
-    {"nin4_conv1_forward", 27648000},
-    {"nin4_1_forward", 0},
-    {"nin4_conv2_forward", 80000},
-    {"nin4_3_forward", 0},
-    {"nin4_conv3_forward", 80000},
-    {"nin4_5_forward", 0},
-    {"global_avgpool_8_forward", 0},
+    {"nin1_conv1_forward", 1083912192, 0, CNN_FORWARD, {-1}, 0, 8957952, 1, 8957952},
+    {"nin1_1_forward", 0, 1, CNN_FORWARD, {-1}, 8957952, 8957952, 1, 8957952},
+    {"nin1_conv2_forward", 859963392, 2, CNN_FORWARD, {-1}, 17915904, 8957952, 1, 8957952},
+    {"nin1_3_forward", 0, 3, CNN_FORWARD, {-1}, 26873856, 8957952, 1, 8957952},
+    {"nin1_conv3_forward", 859963392, 4, CNN_FORWARD, {-1}, 35831808, 8957952, 1, 8957952},
+    {"nin1_5_forward", 0, 5, CNN_FORWARD, {-1}, 44789760, 8957952, 1, 8957952},
+    {"maxpool_1_forward", 0, 6, CNN_FORWARD, {-1}, 86974464, 2076672, 1, 2076672},
+    {"nin2_conv1_forward", 13290700800, 7, CNN_FORWARD, {-1}, 53747712, 5537792, 1, 5537792},
+    {"nin2_1_forward", 0, 8, CNN_FORWARD, {-1}, 59285504, 5537792, 1, 5537792},
+    {"nin2_conv2_forward", 1417674752, 9, CNN_FORWARD, {-1}, 64823296, 5537792, 1, 5537792},
+    {"nin2_3_forward", 0, 10, CNN_FORWARD, {-1}, 70361088, 5537792, 1, 5537792},
+    {"nin2_conv3_forward", 1417674752, 11, CNN_FORWARD, {-1}, 75898880, 5537792, 1, 5537792},
+    {"nin2_5_forward", 0, 12, CNN_FORWARD, {-1}, 81436672, 5537792, 1, 5537792},
+    {"maxpool_3_forward", 0, 13, CNN_FORWARD, {-1}, 99667968, 1179648, 1, 1179648},
+    {"nin3_conv1_forward", 4076863488, 14, CNN_FORWARD, {-1}, 89051136, 1769472, 1, 1769472},
+    {"nin3_1_forward", 0, 15, CNN_FORWARD, {-1}, 90820608, 1769472, 1, 1769472},
+    {"nin3_conv2_forward", 679477248, 16, CNN_FORWARD, {-1}, 92590080, 1769472, 1, 1769472},
+    {"nin3_3_forward", 0, 17, CNN_FORWARD, {-1}, 94359552, 1769472, 1, 1769472},
+    {"nin3_conv3_forward", 679477248, 18, CNN_FORWARD, {-1}, 96129024, 1769472, 1, 1769472},
+    {"nin3_5_forward", 0, 19, CNN_FORWARD, {-1}, 97898496, 1769472, 1, 1769472},
+    {"maxpool_5_forward", 0, 20, CNN_FORWARD, {-1}, 100847616, 307200, 1, 307200},
+    {"nin4_conv1_forward", 27648000, 22, CNN_FORWARD, {-1}, 101154816, 8000, 1, 8000},
+    {"nin4_1_forward", 0, 23, CNN_FORWARD, {-1}, 101162816, 8000, 1, 8000},
+    {"nin4_conv2_forward", 80000, 24, CNN_FORWARD, {-1}, 101170816, 8000, 1, 8000},
+    {"nin4_3_forward", 0, 25, CNN_FORWARD, {-1}, 101178816, 8000, 1, 8000},
+    {"nin4_conv3_forward", 80000, 26, CNN_FORWARD, {-1}, 101186816, 8000, 1, 8000},
+    {"nin4_5_forward", 0, 27, CNN_FORWARD, {-1}, 101194816, 8000, 1, 8000},
+    {"global_avgpool_8_forward", 0, 28, CNN_FORWARD, {-1}, 101202816, 320, 1, 320},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"nin1_conv1_forward", 1083912192},
-    {"nin1_1_forward", 0},
-    {"nin1_conv2_forward", 859963392},
-    {"nin1_3_forward", 0},
-    {"nin1_conv3_forward", 859963392},
-    {"nin1_5_forward", 0},
-    {"maxpool_1_forward", 0},
-    {"nin2_conv1_forward", 13290700800},
-    {"nin2_1_forward", 0},
-    {"nin2_conv2_forward", 1417674752},
-    {"nin2_3_forward", 0},
-    {"nin2_conv3_forward", 1417674752},
-    {"nin2_5_forward", 0},
-    {"maxpool_3_forward", 0},
-    {"nin3_conv1_forward", 4076863488},
-    {"nin3_1_forward", 0},
-    {"nin3_conv2_forward", 679477248},
-    {"nin3_3_forward", 0},
-    {"nin3_conv3_forward", 679477248},
-    {"nin3_5_forward", 0},
-    {"maxpool_5_forward", 0},
-    {"dropout_6_forward_train", 0},
-    {"nin4_conv1_forward", 27648000},
-    {"nin4_1_forward", 0},
-    {"nin4_conv2_forward", 80000},
-    {"nin4_3_forward", 0},
-    {"nin4_conv3_forward", 80000},
-    {"nin4_5_forward", 0},
-    {"global_avgpool_8_forward", 0},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"global_avgpool_8_grad_input", 0},
-    {"nin4_5_grad_input", 0},
-    {"nin4_conv3_grad_bias", 0},
-    {"nin4_conv3_grad_weight", 80000},
-    {"nin4_conv3_grad_input", 80000},
-    {"nin4_3_grad_input", 0},
-    {"nin4_conv2_grad_bias", 0},
-    {"nin4_conv2_grad_weight", 80000},
-    {"nin4_conv2_grad_input", 80000},
-    {"nin4_1_grad_input", 0},
-    {"nin4_conv1_grad_bias", 0},
-    {"nin4_conv1_grad_weight", 27648000},
-    {"nin4_conv1_grad_input", 27648000},
-    {"dropout_6_grad_input", 0},
-    {"maxpool_5_grad_input", 0},
-    {"nin3_5_grad_input", 0},
-    {"nin3_conv3_grad_bias", 0},
-    {"nin3_conv3_grad_weight", 679477248},
-    {"nin3_conv3_grad_input", 679477248},
-    {"nin3_3_grad_input", 0},
-    {"nin3_conv2_grad_bias", 0},
-    {"nin3_conv2_grad_weight", 679477248},
-    {"nin3_conv2_grad_input", 679477248},
-    {"nin3_1_grad_input", 0},
-    {"nin3_conv1_grad_bias", 0},
-    {"nin3_conv1_grad_weight", 4076863488},
-    {"nin3_conv1_grad_input", 4076863488},
-    {"maxpool_3_grad_input", 0},
-    {"nin2_5_grad_input", 0},
-    {"nin2_conv3_grad_bias", 0},
-    {"nin2_conv3_grad_weight", 1417674752},
-    {"nin2_conv3_grad_input", 1417674752},
-    {"nin2_3_grad_input", 0},
-    {"nin2_conv2_grad_bias", 0},
-    {"nin2_conv2_grad_weight", 1417674752},
-    {"nin2_conv2_grad_input", 1417674752},
-    {"nin2_1_grad_input", 0},
-    {"nin2_conv1_grad_bias", 0},
-    {"nin2_conv1_grad_weight", 13290700800},
-    {"nin2_conv1_grad_input", 13290700800},
-    {"maxpool_1_grad_input", 0},
-    {"nin1_5_grad_input", 0},
-    {"nin1_conv3_grad_bias", 0},
-    {"nin1_conv3_grad_weight", 859963392},
-    {"nin1_conv3_grad_input", 859963392},
-    {"nin1_3_grad_input", 0},
-    {"nin1_conv2_grad_bias", 0},
-    {"nin1_conv2_grad_weight", 859963392},
-    {"nin1_conv2_grad_input", 859963392},
-    {"nin1_1_grad_input", 0},
-    {"nin1_conv1_grad_bias", 0},
-    {"nin1_conv1_grad_weight", 1083912192},
+    {"nin1_conv1_forward", 1083912192, 0, CNN_FORWARD, {-1}, 8957952, 8957952, 1, 8957952},
+    {"nin1_1_forward", 0, 1, CNN_FORWARD, {-1}, 0, 8957952, 1, 8957952},
+    {"nin1_conv2_forward", 859963392, 2, CNN_FORWARD, {-1}, 17915904, 8957952, 1, 8957952},
+    {"nin1_3_forward", 0, 3, CNN_FORWARD, {-1}, 8957952, 8957952, 1, 8957952},
+    {"nin1_conv3_forward", 859963392, 4, CNN_FORWARD, {-1}, 26873856, 8957952, 1, 8957952},
+    {"nin1_5_forward", 0, 5, CNN_FORWARD, {-1}, 17915904, 8957952, 1, 8957952},
+    {"maxpool_1_forward", 0, 6, CNN_FORWARD, {-1}, 26873856, 2076672, 1, 2076672},
+    {"nin2_conv1_forward", 13290700800, 7, CNN_FORWARD, {-1}, 34488320, 5537792, 1, 5537792},
+    {"nin2_1_forward", 0, 8, CNN_FORWARD, {-1}, 28950528, 5537792, 1, 5537792},
+    {"nin2_conv2_forward", 1417674752, 9, CNN_FORWARD, {-1}, 40026128, 5537792, 1, 5537792},
+    {"nin2_3_forward", 0, 10, CNN_FORWARD, {-1}, 34488336, 5537792, 1, 5537792},
+    {"nin2_conv3_forward", 1417674752, 11, CNN_FORWARD, {-1}, 45563920, 5537792, 1, 5537792},
+    {"nin2_5_forward", 0, 12, CNN_FORWARD, {-1}, 40026128, 5537792, 1, 5537792},
+    {"maxpool_3_forward", 0, 13, CNN_FORWARD, {-1}, 45563920, 1179648, 1, 1179648},
+    {"nin3_conv1_forward", 4076863488, 14, CNN_FORWARD, {-1}, 48513040, 1769472, 1, 1769472},
+    {"nin3_1_forward", 0, 15, CNN_FORWARD, {-1}, 46743568, 1769472, 1, 1769472},
+    {"nin3_conv2_forward", 679477248, 16, CNN_FORWARD, {-1}, 50282512, 1769472, 1, 1769472},
+    {"nin3_3_forward", 0, 17, CNN_FORWARD, {-1}, 48513040, 1769472, 1, 1769472},
+    {"nin3_conv3_forward", 679477248, 18, CNN_FORWARD, {-1}, 52051984, 1769472, 1, 1769472},
+    {"nin3_5_forward", 0, 19, CNN_FORWARD, {-1}, 50282512, 1769472, 1, 1769472},
+    {"maxpool_5_forward", 0, 20, CNN_FORWARD, {-1}, 52435984, 307200, 1, 307200},
+    {"dropout_6_forward_train", 0, 21, CNN_FORWARD, {-1}, 52128784, 307200, 1, 307200},
+    {"nin4_conv1_forward", 27648000, 22, CNN_FORWARD, {-1}, 52443984, 8000, 1, 8000},
+    {"nin4_1_forward", 0, 23, CNN_FORWARD, {-1}, 52435984, 8000, 1, 8000},
+    {"nin4_conv2_forward", 80000, 24, CNN_FORWARD, {-1}, 52451984, 8000, 1, 8000},
+    {"nin4_3_forward", 0, 25, CNN_FORWARD, {-1}, 52443984, 8000, 1, 8000},
+    {"nin4_conv3_forward", 80000, 26, CNN_FORWARD, {-1}, 52459984, 8000, 1, 8000},
+    {"nin4_5_forward", 0, 27, CNN_FORWARD, {-1}, 52451984, 8000, 1, 8000},
+    {"global_avgpool_8_forward", 0, 28, CNN_FORWARD, {-1}, 52459984, 320, 1, 320},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 52460304, 320, 1, 320},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 52459984, 320, 1, 320},
+    {"global_avgpool_8_grad_input", 0, 28, CNN_BACKWARD, {-1}, 52467984, 8000, 1, 8000},
+    {"nin4_5_grad_input", 0, 27, CNN_BACKWARD, {-1}, 52459984, 8000, 1, 8000},
+    {"nin4_conv3_grad_bias", 0, 26, CNN_BACKWARD, {23, -1}, 0, 0, 0, 0},
+    {"nin4_conv3_grad_weight", 80000, 26, CNN_BACKWARD, {22, -1}, 0, 0, 0, 0},
+    {"nin4_conv3_grad_input", 80000, 26, CNN_BACKWARD, {-1}, 52467984, 8000, 1, 8000},
+    {"nin4_3_grad_input", 0, 25, CNN_BACKWARD, {-1}, 52451984, 8000, 1, 8000},
+    {"nin4_conv2_grad_bias", 0, 24, CNN_BACKWARD, {21, -1}, 0, 0, 0, 0},
+    {"nin4_conv2_grad_weight", 80000, 24, CNN_BACKWARD, {20, -1}, 0, 0, 0, 0},
+    {"nin4_conv2_grad_input", 80000, 24, CNN_BACKWARD, {-1}, 52459984, 8000, 1, 8000},
+    {"nin4_1_grad_input", 0, 23, CNN_BACKWARD, {-1}, 52443984, 8000, 1, 8000},
+    {"nin4_conv1_grad_bias", 0, 22, CNN_BACKWARD, {19, -1}, 0, 0, 0, 0},
+    {"nin4_conv1_grad_weight", 27648000, 22, CNN_BACKWARD, {18, -1}, 0, 0, 0, 0},
+    {"nin4_conv1_grad_input", 27648000, 22, CNN_BACKWARD, {-1}, 52128784, 307200, 1, 307200},
+    {"dropout_6_grad_input", 0, 21, CNN_BACKWARD, {-1}, 52435984, 307200, 1, 307200},
+    {"maxpool_5_grad_input", 0, 20, CNN_BACKWARD, {-1}, 53821456, 1769472, 1, 1769472},
+    {"nin3_5_grad_input", 0, 19, CNN_BACKWARD, {-1}, 52051984, 1769472, 1, 1769472},
+    {"nin3_conv3_grad_bias", 0, 18, CNN_BACKWARD, {17, -1}, 0, 0, 0, 0},
+    {"nin3_conv3_grad_weight", 679477248, 18, CNN_BACKWARD, {16, -1}, 0, 0, 0, 0},
+    {"nin3_conv3_grad_input", 679477248, 18, CNN_BACKWARD, {-1}, 53821456, 1769472, 1, 1769472},
+    {"nin3_3_grad_input", 0, 17, CNN_BACKWARD, {-1}, 50282512, 1769472, 1, 1769472},
+    {"nin3_conv2_grad_bias", 0, 16, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"nin3_conv2_grad_weight", 679477248, 16, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"nin3_conv2_grad_input", 679477248, 16, CNN_BACKWARD, {-1}, 52051984, 1769472, 1, 1769472},
+    {"nin3_1_grad_input", 0, 15, CNN_BACKWARD, {-1}, 48513040, 1769472, 1, 1769472},
+    {"nin3_conv1_grad_bias", 0, 14, CNN_BACKWARD, {13, -1}, 0, 0, 0, 0},
+    {"nin3_conv1_grad_weight", 4076863488, 14, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"nin3_conv1_grad_input", 4076863488, 14, CNN_BACKWARD, {-1}, 45563920, 1179648, 1, 1179648},
+    {"maxpool_3_grad_input", 0, 13, CNN_BACKWARD, {-1}, 51101712, 5537792, 1, 5537792},
+    {"nin2_5_grad_input", 0, 12, CNN_BACKWARD, {-1}, 45563920, 5537792, 1, 5537792},
+    {"nin2_conv3_grad_bias", 0, 11, CNN_BACKWARD, {11, -1}, 0, 0, 0, 0},
+    {"nin2_conv3_grad_weight", 1417674752, 11, CNN_BACKWARD, {10, -1}, 0, 0, 0, 0},
+    {"nin2_conv3_grad_input", 1417674752, 11, CNN_BACKWARD, {-1}, 51101712, 5537792, 1, 5537792},
+    {"nin2_3_grad_input", 0, 10, CNN_BACKWARD, {-1}, 40026128, 5537792, 1, 5537792},
+    {"nin2_conv2_grad_bias", 0, 9, CNN_BACKWARD, {9, -1}, 0, 0, 0, 0},
+    {"nin2_conv2_grad_weight", 1417674752, 9, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"nin2_conv2_grad_input", 1417674752, 9, CNN_BACKWARD, {-1}, 45563920, 5537792, 1, 5537792},
+    {"nin2_1_grad_input", 0, 8, CNN_BACKWARD, {-1}, 34488336, 5537792, 1, 5537792},
+    {"nin2_conv1_grad_bias", 0, 7, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"nin2_conv1_grad_weight", 13290700800, 7, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"nin2_conv1_grad_input", 13290700800, 7, CNN_BACKWARD, {-1}, 26873856, 2076672, 1, 2076672},
+    {"maxpool_1_grad_input", 0, 6, CNN_BACKWARD, {-1}, 43446288, 8957952, 1, 8957952},
+    {"nin1_5_grad_input", 0, 5, CNN_BACKWARD, {-1}, 34488336, 8957952, 1, 8957952},
+    {"nin1_conv3_grad_bias", 0, 4, CNN_BACKWARD, {5, -1}, 0, 0, 0, 0},
+    {"nin1_conv3_grad_weight", 859963392, 4, CNN_BACKWARD, {4, -1}, 0, 0, 0, 0},
+    {"nin1_conv3_grad_input", 859963392, 4, CNN_BACKWARD, {-1}, 43446288, 8957952, 1, 8957952},
+    {"nin1_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 17915904, 8957952, 1, 8957952},
+    {"nin1_conv2_grad_bias", 0, 2, CNN_BACKWARD, {3, -1}, 0, 0, 0, 0},
+    {"nin1_conv2_grad_weight", 859963392, 2, CNN_BACKWARD, {2, -1}, 0, 0, 0, 0},
+    {"nin1_conv2_grad_input", 859963392, 2, CNN_BACKWARD, {-1}, 34488336, 8957952, 1, 8957952},
+    {"nin1_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 8957952, 8957952, 1, 8957952},
+    {"nin1_conv1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"nin1_conv1_grad_weight", 1083912192, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

@@ -89,6 +89,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -226,13 +235,14 @@ enum { TENSORS = 127 };
 #define ARENA ((size_t)94700160)
 
 struct resnet18 {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[198];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -1979,10 +1989,12 @@ static void fc_forward(const real X[64][512], const real W[10][512], const real 
 }
 
 /* loss                                                                                                 resnet18.net:35
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 64x10   labels 64   P 64x10   loss 1
  */
-static void loss_forward(const real X[64][10], const int32_t labels[64], real P[64][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[64][10], const int32_t labels[64], real P[64][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 64; n++) {
@@ -1996,7 +2008,10 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 64;
 }
@@ -2004,15 +2019,15 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                 resnet18.net:35
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 64x10   labels 64   dX 64x10
  */
-static void loss_backward(const real P[64][10], const int32_t labels[64], real dX[64][10])
+static void loss_backward(const cnn_target *target, const real P[64][10], const int32_t labels[64], real dX[64][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 64; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 64;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 64;
 }
 
 /* fc: linear 10                                                                                        resnet18.net:35
@@ -4812,23 +4827,64 @@ static void stage5_1_bn2_forward_predict(const real X[64][512][3][3], const real
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -5175,7 +5231,8 @@ void resnet18_predict(resnet18 *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 640);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real resnet18_gradients(resnet18 *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -5346,6 +5403,7 @@ real resnet18_gradients(resnet18 *net, const real *x, const int32_t *labels, rea
     void *d_stage1_2 = arena + 9437184;                           /* 64x64x48x48, kernels 192 to 193 */
     void *d_stage1_1 = arena + 28311552;                          /* 64x64x48x48, kernels 193 to 195 */
     void *d_stage1_0 = arena + 9437184;                           /* 64x64x48x48, kernels 195 to 197 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, stage1_0_forward(input, net->value.stage1_0_weight, net->value.stage1_0_bias, stage1_0));
@@ -5483,13 +5541,12 @@ real resnet18_gradients(resnet18 *net, const real *x, const int32_t *labels, rea
     RUN(62, stage5_1_5_forward(stage5_1_add, stage5_1_5));
     RUN(63, global_avgpool_5_forward(stage5_1_5, global_avgpool_5));
     RUN(64, fc_forward(global_avgpool_5, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(65, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(65, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 640);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(66, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(66, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(67, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(68, fc_grad_weight(global_avgpool_5, d_fc, net->grad.fc_weight));
     BACK(69, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_6));
@@ -5672,15 +5729,31 @@ real resnet18_gradients(resnet18 *net, const real *x, const int32_t *labels, rea
                                   d_stage1_1, d_stage1_0));
     BACK(196, stage1_0_grad_bias(d_stage1_0, net->grad.stage1_0_bias));
     BACK(197, stage1_0_grad_weight(input, d_stage1_0, net->grad.stage1_0_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void resnet18_update(resnet18 *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real resnet18_step(resnet18 *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = resnet18_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        resnet18_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -5820,27 +5893,45 @@ void resnet18_shape(int input[4], int output[4])
 
 void resnet18_get(const resnet18 *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void resnet18_get_grad(const resnet18 *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void resnet18_get_momentum(const resnet18 *net, int i, real *out)
+void resnet18_get_moment(const resnet18 *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void resnet18_set(resnet18 *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void resnet18_set_momentum(resnet18 *net, int i, const real *in)
+void resnet18_set_moment(resnet18 *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *resnet18_flat(resnet18 *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void resnet18_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void resnet18_freeze(resnet18 *net, int i, int frozen)
@@ -5859,9 +5950,19 @@ void resnet18_set_step(resnet18 *net, uint64_t step)
     net->step = step;
 }
 
-void resnet18_profile(resnet18 *net, cnn_profile *profile)
+void resnet18_target(resnet18 *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void resnet18_watch(resnet18 *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *resnet18_arena(const resnet18 *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -5945,273 +6046,274 @@ const real *resnet18_output(const resnet18 *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"stage1_0_forward", 462422016},
-    {"stage1_1_forward_predict", 0},
-    {"stage1_2_forward", 0},
-    {"stage1_3_forward", 0},
-    {"stage2_0_conv1_forward", 1358954496},
-    {"stage2_0_bn1_forward_predict", 0},
-    {"stage2_0_2_forward", 0},
-    {"stage2_0_conv2_forward", 1358954496},
-    {"stage2_0_bn2_forward_predict", 0},
-    {"stage2_0_add_forward", 0},
-    {"stage2_0_5_forward", 0},
-    {"stage2_1_conv1_forward", 1358954496},
-    {"stage2_1_bn1_forward_predict", 0},
-    {"stage2_1_2_forward", 0},
-    {"stage2_1_conv2_forward", 1358954496},
-    {"stage2_1_bn2_forward_predict", 0},
-    {"stage2_1_add_forward", 0},
-    {"stage2_1_5_forward", 0},
-    {"stage3_0_conv1_forward", 679477248},
-    {"stage3_0_bn1_forward_predict", 0},
-    {"stage3_0_2_forward", 0},
-    {"stage3_0_conv2_forward", 1358954496},
-    {"stage3_0_bn2_forward_predict", 0},
-    {"stage3_0_conv3_forward", 75497472},
-    {"stage3_0_add_forward", 0},
-    {"stage3_0_6_forward", 0},
-    {"stage3_1_conv1_forward", 1358954496},
-    {"stage3_1_bn1_forward_predict", 0},
-    {"stage3_1_2_forward", 0},
-    {"stage3_1_conv2_forward", 1358954496},
-    {"stage3_1_bn2_forward_predict", 0},
-    {"stage3_1_add_forward", 0},
-    {"stage3_1_5_forward", 0},
-    {"stage4_0_conv1_forward", 679477248},
-    {"stage4_0_bn1_forward_predict", 0},
-    {"stage4_0_2_forward", 0},
-    {"stage4_0_conv2_forward", 1358954496},
-    {"stage4_0_bn2_forward_predict", 0},
-    {"stage4_0_conv3_forward", 75497472},
-    {"stage4_0_add_forward", 0},
-    {"stage4_0_6_forward", 0},
-    {"stage4_1_conv1_forward", 1358954496},
-    {"stage4_1_bn1_forward_predict", 0},
-    {"stage4_1_2_forward", 0},
-    {"stage4_1_conv2_forward", 1358954496},
-    {"stage4_1_bn2_forward_predict", 0},
-    {"stage4_1_add_forward", 0},
-    {"stage4_1_5_forward", 0},
-    {"stage5_0_conv1_forward", 679477248},
-    {"stage5_0_bn1_forward_predict", 0},
-    {"stage5_0_2_forward", 0},
-    {"stage5_0_conv2_forward", 1358954496},
-    {"stage5_0_bn2_forward_predict", 0},
-    {"stage5_0_conv3_forward", 75497472},
-    {"stage5_0_add_forward", 0},
-    {"stage5_0_6_forward", 0},
-    {"stage5_1_conv1_forward", 1358954496},
-    {"stage5_1_bn1_forward_predict", 0},
-    {"stage5_1_2_forward", 0},
-    {"stage5_1_conv2_forward", 1358954496},
-    {"stage5_1_bn2_forward_predict", 0},
-    {"stage5_1_add_forward", 0},
-    {"stage5_1_5_forward", 0},
-    {"global_avgpool_5_forward", 0},
-    {"fc_forward", 327680},
+    {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"stage1_1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_forward", 0, 2, CNN_FORWARD, {-1}, 18874368, 9437184, 1, 9437184},
+    {"stage1_3_forward", 0, 3, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_conv1_forward", 1358954496, 4, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_bn1_forward_predict", 0, 5, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_0_2_forward", 0, 6, CNN_FORWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"stage2_0_conv2_forward", 1358954496, 7, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_0_bn2_forward_predict", 0, 8, CNN_FORWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_0_add_forward", 0, 9, CNN_FORWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_0_5_forward", 0, 10, CNN_FORWARD, {-1}, 44826624, 2359296, 1, 2359296},
+    {"stage2_1_conv1_forward", 1358954496, 11, CNN_FORWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"stage2_1_bn1_forward_predict", 0, 12, CNN_FORWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage2_1_2_forward", 0, 13, CNN_FORWARD, {-1}, 51904512, 2359296, 1, 2359296},
+    {"stage2_1_conv2_forward", 1358954496, 14, CNN_FORWARD, {-1}, 54263808, 2359296, 1, 2359296},
+    {"stage2_1_bn2_forward_predict", 0, 15, CNN_FORWARD, {-1}, 56623104, 2359296, 1, 2359296},
+    {"stage2_1_add_forward", 0, 16, CNN_FORWARD, {-1}, 58982400, 2359296, 1, 2359296},
+    {"stage2_1_5_forward", 0, 17, CNN_FORWARD, {-1}, 61341696, 2359296, 1, 2359296},
+    {"stage3_0_conv1_forward", 679477248, 18, CNN_FORWARD, {-1}, 63700992, 1179648, 1, 1179648},
+    {"stage3_0_bn1_forward_predict", 0, 19, CNN_FORWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_0_2_forward", 0, 20, CNN_FORWARD, {-1}, 66060288, 1179648, 1, 1179648},
+    {"stage3_0_conv2_forward", 1358954496, 21, CNN_FORWARD, {-1}, 67239936, 1179648, 1, 1179648},
+    {"stage3_0_bn2_forward_predict", 0, 22, CNN_FORWARD, {-1}, 68419584, 1179648, 1, 1179648},
+    {"stage3_0_conv3_forward", 75497472, 23, CNN_FORWARD, {-1}, 69599232, 1179648, 1, 1179648},
+    {"stage3_0_add_forward", 0, 24, CNN_FORWARD, {-1}, 70778880, 1179648, 1, 1179648},
+    {"stage3_0_6_forward", 0, 25, CNN_FORWARD, {-1}, 71958528, 1179648, 1, 1179648},
+    {"stage3_1_conv1_forward", 1358954496, 26, CNN_FORWARD, {-1}, 73138176, 1179648, 1, 1179648},
+    {"stage3_1_bn1_forward_predict", 0, 27, CNN_FORWARD, {-1}, 74317824, 1179648, 1, 1179648},
+    {"stage3_1_2_forward", 0, 28, CNN_FORWARD, {-1}, 75497472, 1179648, 1, 1179648},
+    {"stage3_1_conv2_forward", 1358954496, 29, CNN_FORWARD, {-1}, 76677120, 1179648, 1, 1179648},
+    {"stage3_1_bn2_forward_predict", 0, 30, CNN_FORWARD, {-1}, 77856768, 1179648, 1, 1179648},
+    {"stage3_1_add_forward", 0, 31, CNN_FORWARD, {-1}, 79036416, 1179648, 1, 1179648},
+    {"stage3_1_5_forward", 0, 32, CNN_FORWARD, {-1}, 80216064, 1179648, 1, 1179648},
+    {"stage4_0_conv1_forward", 679477248, 33, CNN_FORWARD, {-1}, 81395712, 589824, 1, 589824},
+    {"stage4_0_bn1_forward_predict", 0, 34, CNN_FORWARD, {-1}, 81985536, 589824, 1, 589824},
+    {"stage4_0_2_forward", 0, 35, CNN_FORWARD, {-1}, 82575360, 589824, 1, 589824},
+    {"stage4_0_conv2_forward", 1358954496, 36, CNN_FORWARD, {-1}, 83165184, 589824, 1, 589824},
+    {"stage4_0_bn2_forward_predict", 0, 37, CNN_FORWARD, {-1}, 83755008, 589824, 1, 589824},
+    {"stage4_0_conv3_forward", 75497472, 38, CNN_FORWARD, {-1}, 84344832, 589824, 1, 589824},
+    {"stage4_0_add_forward", 0, 39, CNN_FORWARD, {-1}, 84934656, 589824, 1, 589824},
+    {"stage4_0_6_forward", 0, 40, CNN_FORWARD, {-1}, 85524480, 589824, 1, 589824},
+    {"stage4_1_conv1_forward", 1358954496, 41, CNN_FORWARD, {-1}, 86114304, 589824, 1, 589824},
+    {"stage4_1_bn1_forward_predict", 0, 42, CNN_FORWARD, {-1}, 86704128, 589824, 1, 589824},
+    {"stage4_1_2_forward", 0, 43, CNN_FORWARD, {-1}, 87293952, 589824, 1, 589824},
+    {"stage4_1_conv2_forward", 1358954496, 44, CNN_FORWARD, {-1}, 87883776, 589824, 1, 589824},
+    {"stage4_1_bn2_forward_predict", 0, 45, CNN_FORWARD, {-1}, 88473600, 589824, 1, 589824},
+    {"stage4_1_add_forward", 0, 46, CNN_FORWARD, {-1}, 89063424, 589824, 1, 589824},
+    {"stage4_1_5_forward", 0, 47, CNN_FORWARD, {-1}, 89653248, 589824, 1, 589824},
+    {"stage5_0_conv1_forward", 679477248, 48, CNN_FORWARD, {-1}, 90243072, 294912, 1, 294912},
+    {"stage5_0_bn1_forward_predict", 0, 49, CNN_FORWARD, {-1}, 90537984, 294912, 1, 294912},
+    {"stage5_0_2_forward", 0, 50, CNN_FORWARD, {-1}, 90832896, 294912, 1, 294912},
+    {"stage5_0_conv2_forward", 1358954496, 51, CNN_FORWARD, {-1}, 91127808, 294912, 1, 294912},
+    {"stage5_0_bn2_forward_predict", 0, 52, CNN_FORWARD, {-1}, 91422720, 294912, 1, 294912},
+    {"stage5_0_conv3_forward", 75497472, 53, CNN_FORWARD, {-1}, 91717632, 294912, 1, 294912},
+    {"stage5_0_add_forward", 0, 54, CNN_FORWARD, {-1}, 92012544, 294912, 1, 294912},
+    {"stage5_0_6_forward", 0, 55, CNN_FORWARD, {-1}, 92307456, 294912, 1, 294912},
+    {"stage5_1_conv1_forward", 1358954496, 56, CNN_FORWARD, {-1}, 92602368, 294912, 1, 294912},
+    {"stage5_1_bn1_forward_predict", 0, 57, CNN_FORWARD, {-1}, 92897280, 294912, 1, 294912},
+    {"stage5_1_2_forward", 0, 58, CNN_FORWARD, {-1}, 93192192, 294912, 1, 294912},
+    {"stage5_1_conv2_forward", 1358954496, 59, CNN_FORWARD, {-1}, 93487104, 294912, 1, 294912},
+    {"stage5_1_bn2_forward_predict", 0, 60, CNN_FORWARD, {-1}, 93782016, 294912, 1, 294912},
+    {"stage5_1_add_forward", 0, 61, CNN_FORWARD, {-1}, 94076928, 294912, 1, 294912},
+    {"stage5_1_5_forward", 0, 62, CNN_FORWARD, {-1}, 94371840, 294912, 1, 294912},
+    {"global_avgpool_5_forward", 0, 63, CNN_FORWARD, {-1}, 94666752, 32768, 1, 32768},
+    {"fc_forward", 327680, 65, CNN_FORWARD, {-1}, 94699520, 640, 1, 640},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"stage1_0_forward", 462422016},
-    {"stage1_1_forward_train", 0},
-    {"stage1_2_forward", 0},
-    {"stage1_3_forward", 0},
-    {"stage2_0_conv1_forward", 1358954496},
-    {"stage2_0_bn1_forward_train", 0},
-    {"stage2_0_2_forward", 0},
-    {"stage2_0_conv2_forward", 1358954496},
-    {"stage2_0_bn2_forward_train", 0},
-    {"stage2_0_add_forward", 0},
-    {"stage2_0_5_forward", 0},
-    {"stage2_1_conv1_forward", 1358954496},
-    {"stage2_1_bn1_forward_train", 0},
-    {"stage2_1_2_forward", 0},
-    {"stage2_1_conv2_forward", 1358954496},
-    {"stage2_1_bn2_forward_train", 0},
-    {"stage2_1_add_forward", 0},
-    {"stage2_1_5_forward", 0},
-    {"stage3_0_conv1_forward", 679477248},
-    {"stage3_0_bn1_forward_train", 0},
-    {"stage3_0_2_forward", 0},
-    {"stage3_0_conv2_forward", 1358954496},
-    {"stage3_0_bn2_forward_train", 0},
-    {"stage3_0_conv3_forward", 75497472},
-    {"stage3_0_add_forward", 0},
-    {"stage3_0_6_forward", 0},
-    {"stage3_1_conv1_forward", 1358954496},
-    {"stage3_1_bn1_forward_train", 0},
-    {"stage3_1_2_forward", 0},
-    {"stage3_1_conv2_forward", 1358954496},
-    {"stage3_1_bn2_forward_train", 0},
-    {"stage3_1_add_forward", 0},
-    {"stage3_1_5_forward", 0},
-    {"stage4_0_conv1_forward", 679477248},
-    {"stage4_0_bn1_forward_train", 0},
-    {"stage4_0_2_forward", 0},
-    {"stage4_0_conv2_forward", 1358954496},
-    {"stage4_0_bn2_forward_train", 0},
-    {"stage4_0_conv3_forward", 75497472},
-    {"stage4_0_add_forward", 0},
-    {"stage4_0_6_forward", 0},
-    {"stage4_1_conv1_forward", 1358954496},
-    {"stage4_1_bn1_forward_train", 0},
-    {"stage4_1_2_forward", 0},
-    {"stage4_1_conv2_forward", 1358954496},
-    {"stage4_1_bn2_forward_train", 0},
-    {"stage4_1_add_forward", 0},
-    {"stage4_1_5_forward", 0},
-    {"stage5_0_conv1_forward", 679477248},
-    {"stage5_0_bn1_forward_train", 0},
-    {"stage5_0_2_forward", 0},
-    {"stage5_0_conv2_forward", 1358954496},
-    {"stage5_0_bn2_forward_train", 0},
-    {"stage5_0_conv3_forward", 75497472},
-    {"stage5_0_add_forward", 0},
-    {"stage5_0_6_forward", 0},
-    {"stage5_1_conv1_forward", 1358954496},
-    {"stage5_1_bn1_forward_train", 0},
-    {"stage5_1_2_forward", 0},
-    {"stage5_1_conv2_forward", 1358954496},
-    {"stage5_1_bn2_forward_train", 0},
-    {"stage5_1_add_forward", 0},
-    {"stage5_1_5_forward", 0},
-    {"global_avgpool_5_forward", 0},
-    {"fc_forward", 327680},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 327680},
-    {"fc_grad_input", 327680},
-    {"global_avgpool_5_grad_input", 0},
-    {"stage5_1_5_grad_input", 0},
-    {"stage5_1_add_grad_input", 0},
-    {"stage5_1_add_grad_input2", 0},
-    {"stage5_1_bn2_grad_scale", 0},
-    {"stage5_1_bn2_grad_input", 0},
-    {"stage5_1_conv2_grad_bias", 0},
-    {"stage5_1_conv2_grad_weight", 1358954496},
-    {"stage5_1_conv2_grad_input", 1358954496},
-    {"stage5_1_2_grad_input", 0},
-    {"stage5_1_bn1_grad_scale", 0},
-    {"stage5_1_bn1_grad_input", 0},
-    {"stage5_1_conv1_grad_bias", 0},
-    {"stage5_1_conv1_grad_weight", 1358954496},
-    {"stage5_1_conv1_grad_input", 1358954496},
-    {"stage5_0_6_grad_input", 0},
-    {"stage5_0_add_grad_input", 0},
-    {"stage5_0_add_grad_input2", 0},
-    {"stage5_0_conv3_grad_bias", 0},
-    {"stage5_0_conv3_grad_weight", 75497472},
-    {"stage5_0_conv3_grad_input", 75497472},
-    {"stage5_0_bn2_grad_scale", 0},
-    {"stage5_0_bn2_grad_input", 0},
-    {"stage5_0_conv2_grad_bias", 0},
-    {"stage5_0_conv2_grad_weight", 1358954496},
-    {"stage5_0_conv2_grad_input", 1358954496},
-    {"stage5_0_2_grad_input", 0},
-    {"stage5_0_bn1_grad_scale", 0},
-    {"stage5_0_bn1_grad_input", 0},
-    {"stage5_0_conv1_grad_bias", 0},
-    {"stage5_0_conv1_grad_weight", 679477248},
-    {"stage5_0_conv1_grad_input", 679477248},
-    {"stage4_1_5_grad_input", 0},
-    {"stage4_1_add_grad_input", 0},
-    {"stage4_1_add_grad_input2", 0},
-    {"stage4_1_bn2_grad_scale", 0},
-    {"stage4_1_bn2_grad_input", 0},
-    {"stage4_1_conv2_grad_bias", 0},
-    {"stage4_1_conv2_grad_weight", 1358954496},
-    {"stage4_1_conv2_grad_input", 1358954496},
-    {"stage4_1_2_grad_input", 0},
-    {"stage4_1_bn1_grad_scale", 0},
-    {"stage4_1_bn1_grad_input", 0},
-    {"stage4_1_conv1_grad_bias", 0},
-    {"stage4_1_conv1_grad_weight", 1358954496},
-    {"stage4_1_conv1_grad_input", 1358954496},
-    {"stage4_0_6_grad_input", 0},
-    {"stage4_0_add_grad_input", 0},
-    {"stage4_0_add_grad_input2", 0},
-    {"stage4_0_conv3_grad_bias", 0},
-    {"stage4_0_conv3_grad_weight", 75497472},
-    {"stage4_0_conv3_grad_input", 75497472},
-    {"stage4_0_bn2_grad_scale", 0},
-    {"stage4_0_bn2_grad_input", 0},
-    {"stage4_0_conv2_grad_bias", 0},
-    {"stage4_0_conv2_grad_weight", 1358954496},
-    {"stage4_0_conv2_grad_input", 1358954496},
-    {"stage4_0_2_grad_input", 0},
-    {"stage4_0_bn1_grad_scale", 0},
-    {"stage4_0_bn1_grad_input", 0},
-    {"stage4_0_conv1_grad_bias", 0},
-    {"stage4_0_conv1_grad_weight", 679477248},
-    {"stage4_0_conv1_grad_input", 679477248},
-    {"stage3_1_5_grad_input", 0},
-    {"stage3_1_add_grad_input", 0},
-    {"stage3_1_add_grad_input2", 0},
-    {"stage3_1_bn2_grad_scale", 0},
-    {"stage3_1_bn2_grad_input", 0},
-    {"stage3_1_conv2_grad_bias", 0},
-    {"stage3_1_conv2_grad_weight", 1358954496},
-    {"stage3_1_conv2_grad_input", 1358954496},
-    {"stage3_1_2_grad_input", 0},
-    {"stage3_1_bn1_grad_scale", 0},
-    {"stage3_1_bn1_grad_input", 0},
-    {"stage3_1_conv1_grad_bias", 0},
-    {"stage3_1_conv1_grad_weight", 1358954496},
-    {"stage3_1_conv1_grad_input", 1358954496},
-    {"stage3_0_6_grad_input", 0},
-    {"stage3_0_add_grad_input", 0},
-    {"stage3_0_add_grad_input2", 0},
-    {"stage3_0_conv3_grad_bias", 0},
-    {"stage3_0_conv3_grad_weight", 75497472},
-    {"stage3_0_conv3_grad_input", 75497472},
-    {"stage3_0_bn2_grad_scale", 0},
-    {"stage3_0_bn2_grad_input", 0},
-    {"stage3_0_conv2_grad_bias", 0},
-    {"stage3_0_conv2_grad_weight", 1358954496},
-    {"stage3_0_conv2_grad_input", 1358954496},
-    {"stage3_0_2_grad_input", 0},
-    {"stage3_0_bn1_grad_scale", 0},
-    {"stage3_0_bn1_grad_input", 0},
-    {"stage3_0_conv1_grad_bias", 0},
-    {"stage3_0_conv1_grad_weight", 679477248},
-    {"stage3_0_conv1_grad_input", 679477248},
-    {"stage2_1_5_grad_input", 0},
-    {"stage2_1_add_grad_input", 0},
-    {"stage2_1_add_grad_input2", 0},
-    {"stage2_1_bn2_grad_scale", 0},
-    {"stage2_1_bn2_grad_input", 0},
-    {"stage2_1_conv2_grad_bias", 0},
-    {"stage2_1_conv2_grad_weight", 1358954496},
-    {"stage2_1_conv2_grad_input", 1358954496},
-    {"stage2_1_2_grad_input", 0},
-    {"stage2_1_bn1_grad_scale", 0},
-    {"stage2_1_bn1_grad_input", 0},
-    {"stage2_1_conv1_grad_bias", 0},
-    {"stage2_1_conv1_grad_weight", 1358954496},
-    {"stage2_1_conv1_grad_input", 1358954496},
-    {"stage2_0_5_grad_input", 0},
-    {"stage2_0_add_grad_input", 0},
-    {"stage2_0_add_grad_input2", 0},
-    {"stage2_0_bn2_grad_scale", 0},
-    {"stage2_0_bn2_grad_input", 0},
-    {"stage2_0_conv2_grad_bias", 0},
-    {"stage2_0_conv2_grad_weight", 1358954496},
-    {"stage2_0_conv2_grad_input", 1358954496},
-    {"stage2_0_2_grad_input", 0},
-    {"stage2_0_bn1_grad_scale", 0},
-    {"stage2_0_bn1_grad_input", 0},
-    {"stage2_0_conv1_grad_bias", 0},
-    {"stage2_0_conv1_grad_weight", 1358954496},
-    {"stage2_0_conv1_grad_input", 1358954496},
-    {"stage1_3_grad_input", 0},
-    {"stage1_2_grad_input", 0},
-    {"stage1_1_grad_scale", 0},
-    {"stage1_1_grad_input", 0},
-    {"stage1_0_grad_bias", 0},
-    {"stage1_0_grad_weight", 462422016},
+    {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"stage1_1_forward_train", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_forward", 0, 2, CNN_FORWARD, {-1}, 18874368, 9437184, 1, 9437184},
+    {"stage1_3_forward", 0, 3, CNN_FORWARD, {-1}, 9437184, 2359296, 1, 2359296},
+    {"stage2_0_conv1_forward", 1358954496, 4, CNN_FORWARD, {-1}, 11796480, 2359296, 1, 2359296},
+    {"stage2_0_bn1_forward_train", 0, 5, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_2_forward", 0, 6, CNN_FORWARD, {-1}, 16515072, 2359296, 1, 2359296},
+    {"stage2_0_conv2_forward", 1358954496, 7, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_bn2_forward_train", 0, 8, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_add_forward", 0, 9, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_5_forward", 0, 10, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_1_conv1_forward", 1358954496, 11, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_1_bn1_forward_train", 0, 12, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_2_forward", 0, 13, CNN_FORWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"stage2_1_conv2_forward", 1358954496, 14, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_bn2_forward_train", 0, 15, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_1_add_forward", 0, 16, CNN_FORWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_1_5_forward", 0, 17, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage3_0_conv1_forward", 679477248, 18, CNN_FORWARD, {-1}, 42467328, 1179648, 1, 1179648},
+    {"stage3_0_bn1_forward_train", 0, 19, CNN_FORWARD, {-1}, 40108032, 1179648, 1, 1179648},
+    {"stage3_0_2_forward", 0, 20, CNN_FORWARD, {-1}, 43646976, 1179648, 1, 1179648},
+    {"stage3_0_conv2_forward", 1358954496, 21, CNN_FORWARD, {-1}, 44826624, 1179648, 1, 1179648},
+    {"stage3_0_bn2_forward_train", 0, 22, CNN_FORWARD, {-1}, 40108032, 1179648, 1, 1179648},
+    {"stage3_0_conv3_forward", 75497472, 23, CNN_FORWARD, {-1}, 41287680, 1179648, 1, 1179648},
+    {"stage3_0_add_forward", 0, 24, CNN_FORWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_0_6_forward", 0, 25, CNN_FORWARD, {-1}, 40108032, 1179648, 1, 1179648},
+    {"stage3_1_conv1_forward", 1358954496, 26, CNN_FORWARD, {-1}, 41287680, 1179648, 1, 1179648},
+    {"stage3_1_bn1_forward_train", 0, 27, CNN_FORWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_1_2_forward", 0, 28, CNN_FORWARD, {-1}, 47185920, 1179648, 1, 1179648},
+    {"stage3_1_conv2_forward", 1358954496, 29, CNN_FORWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_1_bn2_forward_train", 0, 30, CNN_FORWARD, {-1}, 48365568, 1179648, 1, 1179648},
+    {"stage3_1_add_forward", 0, 31, CNN_FORWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_1_5_forward", 0, 32, CNN_FORWARD, {-1}, 48365568, 1179648, 1, 1179648},
+    {"stage4_0_conv1_forward", 679477248, 33, CNN_FORWARD, {-1}, 50724864, 589824, 1, 589824},
+    {"stage4_0_bn1_forward_train", 0, 34, CNN_FORWARD, {-1}, 49545216, 589824, 1, 589824},
+    {"stage4_0_2_forward", 0, 35, CNN_FORWARD, {-1}, 51314688, 589824, 1, 589824},
+    {"stage4_0_conv2_forward", 1358954496, 36, CNN_FORWARD, {-1}, 51904512, 589824, 1, 589824},
+    {"stage4_0_bn2_forward_train", 0, 37, CNN_FORWARD, {-1}, 49545216, 589824, 1, 589824},
+    {"stage4_0_conv3_forward", 75497472, 38, CNN_FORWARD, {-1}, 50135040, 589824, 1, 589824},
+    {"stage4_0_add_forward", 0, 39, CNN_FORWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_0_6_forward", 0, 40, CNN_FORWARD, {-1}, 49545216, 589824, 1, 589824},
+    {"stage4_1_conv1_forward", 1358954496, 41, CNN_FORWARD, {-1}, 50135040, 589824, 1, 589824},
+    {"stage4_1_bn1_forward_train", 0, 42, CNN_FORWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_1_2_forward", 0, 43, CNN_FORWARD, {-1}, 53084160, 589824, 1, 589824},
+    {"stage4_1_conv2_forward", 1358954496, 44, CNN_FORWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_1_bn2_forward_train", 0, 45, CNN_FORWARD, {-1}, 53673984, 589824, 1, 589824},
+    {"stage4_1_add_forward", 0, 46, CNN_FORWARD, {-1}, 54263808, 589824, 1, 589824},
+    {"stage4_1_5_forward", 0, 47, CNN_FORWARD, {-1}, 53673984, 589824, 1, 589824},
+    {"stage5_0_conv1_forward", 679477248, 48, CNN_FORWARD, {-1}, 54853632, 294912, 1, 294912},
+    {"stage5_0_bn1_forward_train", 0, 49, CNN_FORWARD, {-1}, 54263808, 294912, 1, 294912},
+    {"stage5_0_2_forward", 0, 50, CNN_FORWARD, {-1}, 55148544, 294912, 1, 294912},
+    {"stage5_0_conv2_forward", 1358954496, 51, CNN_FORWARD, {-1}, 55443456, 294912, 1, 294912},
+    {"stage5_0_bn2_forward_train", 0, 52, CNN_FORWARD, {-1}, 54263808, 294912, 1, 294912},
+    {"stage5_0_conv3_forward", 75497472, 53, CNN_FORWARD, {-1}, 54558720, 294912, 1, 294912},
+    {"stage5_0_add_forward", 0, 54, CNN_FORWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_0_6_forward", 0, 55, CNN_FORWARD, {-1}, 54263808, 294912, 1, 294912},
+    {"stage5_1_conv1_forward", 1358954496, 56, CNN_FORWARD, {-1}, 54558720, 294912, 1, 294912},
+    {"stage5_1_bn1_forward_train", 0, 57, CNN_FORWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_1_2_forward", 0, 58, CNN_FORWARD, {-1}, 56033280, 294912, 1, 294912},
+    {"stage5_1_conv2_forward", 1358954496, 59, CNN_FORWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_1_bn2_forward_train", 0, 60, CNN_FORWARD, {-1}, 56328192, 294912, 1, 294912},
+    {"stage5_1_add_forward", 0, 61, CNN_FORWARD, {-1}, 56623104, 294912, 1, 294912},
+    {"stage5_1_5_forward", 0, 62, CNN_FORWARD, {-1}, 56328192, 294912, 1, 294912},
+    {"global_avgpool_5_forward", 0, 63, CNN_FORWARD, {-1}, 56623104, 32768, 1, 32768},
+    {"fc_forward", 327680, 65, CNN_FORWARD, {-1}, 56655872, 640, 1, 640},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 56656512, 640, 1, 640},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 56655872, 640, 1, 640},
+    {"fc_grad_bias", 0, 65, CNN_BACKWARD, {126, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 327680, 65, CNN_BACKWARD, {125, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 327680, 65, CNN_BACKWARD, {-1}, 56918016, 32768, 1, 32768},
+    {"global_avgpool_5_grad_input", 0, 63, CNN_BACKWARD, {-1}, 56623104, 294912, 1, 294912},
+    {"stage5_1_5_grad_input", 0, 62, CNN_BACKWARD, {-1}, 56918016, 294912, 1, 294912},
+    {"stage5_1_add_grad_input", 0, 61, CNN_BACKWARD, {-1}, 56328192, 294912, 1, 294912},
+    {"stage5_1_add_grad_input2", 0, 61, CNN_BACKWARD, {-1}, 56623104, 294912, 1, 294912},
+    {"stage5_1_bn2_grad_scale", 0, 60, CNN_BACKWARD, {120, 121, -1}, 0, 0, 0, 0},
+    {"stage5_1_bn2_grad_input", 0, 60, CNN_BACKWARD, {-1}, 56918016, 294912, 1, 294912},
+    {"stage5_1_conv2_grad_bias", 0, 59, CNN_BACKWARD, {119, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv2_grad_weight", 1358954496, 59, CNN_BACKWARD, {118, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv2_grad_input", 1358954496, 59, CNN_BACKWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_1_2_grad_input", 0, 58, CNN_BACKWARD, {-1}, 56328192, 294912, 1, 294912},
+    {"stage5_1_bn1_grad_scale", 0, 57, CNN_BACKWARD, {113, 114, -1}, 0, 0, 0, 0},
+    {"stage5_1_bn1_grad_input", 0, 57, CNN_BACKWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_1_conv1_grad_bias", 0, 56, CNN_BACKWARD, {112, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv1_grad_weight", 1358954496, 56, CNN_BACKWARD, {111, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv1_grad_input", 1358954496, 56, CNN_BACKWARD, {-1}, 56623104, 294912, 1, 294912},
+    {"stage5_0_6_grad_input", 0, 55, CNN_BACKWARD, {-1}, 54558720, 294912, 1, 294912},
+    {"stage5_0_add_grad_input", 0, 54, CNN_BACKWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_0_add_grad_input2", 0, 54, CNN_BACKWARD, {-1}, 56033280, 294912, 1, 294912},
+    {"stage5_0_conv3_grad_bias", 0, 53, CNN_BACKWARD, {110, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv3_grad_weight", 75497472, 53, CNN_BACKWARD, {109, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv3_grad_input", 75497472, 53, CNN_BACKWARD, {-1}, 54263808, 589824, 1, 589824},
+    {"stage5_0_bn2_grad_scale", 0, 52, CNN_BACKWARD, {104, 105, -1}, 0, 0, 0, 0},
+    {"stage5_0_bn2_grad_input", 0, 52, CNN_BACKWARD, {-1}, 56033280, 294912, 1, 294912},
+    {"stage5_0_conv2_grad_bias", 0, 51, CNN_BACKWARD, {103, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv2_grad_weight", 1358954496, 51, CNN_BACKWARD, {102, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv2_grad_input", 1358954496, 51, CNN_BACKWARD, {-1}, 55443456, 294912, 1, 294912},
+    {"stage5_0_2_grad_input", 0, 50, CNN_BACKWARD, {-1}, 55738368, 294912, 1, 294912},
+    {"stage5_0_bn1_grad_scale", 0, 49, CNN_BACKWARD, {97, 98, -1}, 0, 0, 0, 0},
+    {"stage5_0_bn1_grad_input", 0, 49, CNN_BACKWARD, {-1}, 55148544, 294912, 1, 294912},
+    {"stage5_0_conv1_grad_bias", 0, 48, CNN_BACKWARD, {96, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv1_grad_weight", 679477248, 48, CNN_BACKWARD, {95, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv1_grad_input", 679477248, 48, CNN_BACKWARD, {-1}, 54263808, 589824, 1, 589824},
+    {"stage4_1_5_grad_input", 0, 47, CNN_BACKWARD, {-1}, 54853632, 589824, 1, 589824},
+    {"stage4_1_add_grad_input", 0, 46, CNN_BACKWARD, {-1}, 53673984, 589824, 1, 589824},
+    {"stage4_1_add_grad_input2", 0, 46, CNN_BACKWARD, {-1}, 54263808, 589824, 1, 589824},
+    {"stage4_1_bn2_grad_scale", 0, 45, CNN_BACKWARD, {90, 91, -1}, 0, 0, 0, 0},
+    {"stage4_1_bn2_grad_input", 0, 45, CNN_BACKWARD, {-1}, 54853632, 589824, 1, 589824},
+    {"stage4_1_conv2_grad_bias", 0, 44, CNN_BACKWARD, {89, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv2_grad_weight", 1358954496, 44, CNN_BACKWARD, {88, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv2_grad_input", 1358954496, 44, CNN_BACKWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_1_2_grad_input", 0, 43, CNN_BACKWARD, {-1}, 53673984, 589824, 1, 589824},
+    {"stage4_1_bn1_grad_scale", 0, 42, CNN_BACKWARD, {83, 84, -1}, 0, 0, 0, 0},
+    {"stage4_1_bn1_grad_input", 0, 42, CNN_BACKWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_1_conv1_grad_bias", 0, 41, CNN_BACKWARD, {82, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv1_grad_weight", 1358954496, 41, CNN_BACKWARD, {81, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv1_grad_input", 1358954496, 41, CNN_BACKWARD, {-1}, 54263808, 589824, 1, 589824},
+    {"stage4_0_6_grad_input", 0, 40, CNN_BACKWARD, {-1}, 50135040, 589824, 1, 589824},
+    {"stage4_0_add_grad_input", 0, 39, CNN_BACKWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_0_add_grad_input2", 0, 39, CNN_BACKWARD, {-1}, 53084160, 589824, 1, 589824},
+    {"stage4_0_conv3_grad_bias", 0, 38, CNN_BACKWARD, {80, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv3_grad_weight", 75497472, 38, CNN_BACKWARD, {79, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv3_grad_input", 75497472, 38, CNN_BACKWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage4_0_bn2_grad_scale", 0, 37, CNN_BACKWARD, {74, 75, -1}, 0, 0, 0, 0},
+    {"stage4_0_bn2_grad_input", 0, 37, CNN_BACKWARD, {-1}, 53084160, 589824, 1, 589824},
+    {"stage4_0_conv2_grad_bias", 0, 36, CNN_BACKWARD, {73, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv2_grad_weight", 1358954496, 36, CNN_BACKWARD, {72, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv2_grad_input", 1358954496, 36, CNN_BACKWARD, {-1}, 51904512, 589824, 1, 589824},
+    {"stage4_0_2_grad_input", 0, 35, CNN_BACKWARD, {-1}, 52494336, 589824, 1, 589824},
+    {"stage4_0_bn1_grad_scale", 0, 34, CNN_BACKWARD, {67, 68, -1}, 0, 0, 0, 0},
+    {"stage4_0_bn1_grad_input", 0, 34, CNN_BACKWARD, {-1}, 51314688, 589824, 1, 589824},
+    {"stage4_0_conv1_grad_bias", 0, 33, CNN_BACKWARD, {66, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv1_grad_weight", 679477248, 33, CNN_BACKWARD, {65, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv1_grad_input", 679477248, 33, CNN_BACKWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_1_5_grad_input", 0, 32, CNN_BACKWARD, {-1}, 50724864, 1179648, 1, 1179648},
+    {"stage3_1_add_grad_input", 0, 31, CNN_BACKWARD, {-1}, 48365568, 1179648, 1, 1179648},
+    {"stage3_1_add_grad_input2", 0, 31, CNN_BACKWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_1_bn2_grad_scale", 0, 30, CNN_BACKWARD, {60, 61, -1}, 0, 0, 0, 0},
+    {"stage3_1_bn2_grad_input", 0, 30, CNN_BACKWARD, {-1}, 50724864, 1179648, 1, 1179648},
+    {"stage3_1_conv2_grad_bias", 0, 29, CNN_BACKWARD, {59, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv2_grad_weight", 1358954496, 29, CNN_BACKWARD, {58, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv2_grad_input", 1358954496, 29, CNN_BACKWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_1_2_grad_input", 0, 28, CNN_BACKWARD, {-1}, 48365568, 1179648, 1, 1179648},
+    {"stage3_1_bn1_grad_scale", 0, 27, CNN_BACKWARD, {53, 54, -1}, 0, 0, 0, 0},
+    {"stage3_1_bn1_grad_input", 0, 27, CNN_BACKWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_1_conv1_grad_bias", 0, 26, CNN_BACKWARD, {52, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv1_grad_weight", 1358954496, 26, CNN_BACKWARD, {51, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv1_grad_input", 1358954496, 26, CNN_BACKWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_0_6_grad_input", 0, 25, CNN_BACKWARD, {-1}, 41287680, 1179648, 1, 1179648},
+    {"stage3_0_add_grad_input", 0, 24, CNN_BACKWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_0_add_grad_input2", 0, 24, CNN_BACKWARD, {-1}, 47185920, 1179648, 1, 1179648},
+    {"stage3_0_conv3_grad_bias", 0, 23, CNN_BACKWARD, {50, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv3_grad_weight", 75497472, 23, CNN_BACKWARD, {49, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv3_grad_input", 75497472, 23, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage3_0_bn2_grad_scale", 0, 22, CNN_BACKWARD, {44, 45, -1}, 0, 0, 0, 0},
+    {"stage3_0_bn2_grad_input", 0, 22, CNN_BACKWARD, {-1}, 47185920, 1179648, 1, 1179648},
+    {"stage3_0_conv2_grad_bias", 0, 21, CNN_BACKWARD, {43, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv2_grad_weight", 1358954496, 21, CNN_BACKWARD, {42, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv2_grad_input", 1358954496, 21, CNN_BACKWARD, {-1}, 44826624, 1179648, 1, 1179648},
+    {"stage3_0_2_grad_input", 0, 20, CNN_BACKWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"stage3_0_bn1_grad_scale", 0, 19, CNN_BACKWARD, {37, 38, -1}, 0, 0, 0, 0},
+    {"stage3_0_bn1_grad_input", 0, 19, CNN_BACKWARD, {-1}, 43646976, 1179648, 1, 1179648},
+    {"stage3_0_conv1_grad_bias", 0, 18, CNN_BACKWARD, {36, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv1_grad_weight", 679477248, 18, CNN_BACKWARD, {35, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv1_grad_input", 679477248, 18, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_1_5_grad_input", 0, 17, CNN_BACKWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_1_add_grad_input", 0, 16, CNN_BACKWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_1_add_grad_input2", 0, 16, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_1_bn2_grad_scale", 0, 15, CNN_BACKWARD, {30, 31, -1}, 0, 0, 0, 0},
+    {"stage2_1_bn2_grad_input", 0, 15, CNN_BACKWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_1_conv2_grad_bias", 0, 14, CNN_BACKWARD, {29, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv2_grad_weight", 1358954496, 14, CNN_BACKWARD, {28, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv2_grad_input", 1358954496, 14, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_2_grad_input", 0, 13, CNN_BACKWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_1_bn1_grad_scale", 0, 12, CNN_BACKWARD, {23, 24, -1}, 0, 0, 0, 0},
+    {"stage2_1_bn1_grad_input", 0, 12, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_conv1_grad_bias", 0, 11, CNN_BACKWARD, {22, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv1_grad_weight", 1358954496, 11, CNN_BACKWARD, {21, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv1_grad_input", 1358954496, 11, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_0_5_grad_input", 0, 10, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_add_grad_input", 0, 9, CNN_BACKWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_add_grad_input2", 0, 9, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_0_bn2_grad_scale", 0, 8, CNN_BACKWARD, {16, 17, -1}, 0, 0, 0, 0},
+    {"stage2_0_bn2_grad_input", 0, 8, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_conv2_grad_bias", 0, 7, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv2_grad_weight", 1358954496, 7, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv2_grad_input", 1358954496, 7, CNN_BACKWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_2_grad_input", 0, 6, CNN_BACKWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_bn1_grad_scale", 0, 5, CNN_BACKWARD, {9, 10, -1}, 0, 0, 0, 0},
+    {"stage2_0_bn1_grad_input", 0, 5, CNN_BACKWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_conv1_grad_bias", 0, 4, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv1_grad_weight", 1358954496, 4, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv1_grad_input", 1358954496, 4, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage1_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 28311552, 9437184, 1, 9437184},
+    {"stage1_1_grad_scale", 0, 1, CNN_BACKWARD, {2, 3, -1}, 0, 0, 0, 0},
+    {"stage1_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_0_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"stage1_0_grad_weight", 462422016, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

@@ -145,6 +145,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -394,13 +403,14 @@ enum { TENSORS = 239 };
 #define ARENA ((size_t)146309760)
 
 struct resnet34 {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[366];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -3653,10 +3663,12 @@ static void fc_forward(const real X[64][512], const real W[10][512], const real 
 }
 
 /* loss                                                                                                 resnet34.net:35
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 64x10   labels 64   P 64x10   loss 1
  */
-static void loss_forward(const real X[64][10], const int32_t labels[64], real P[64][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[64][10], const int32_t labels[64], real P[64][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 64; n++) {
@@ -3670,7 +3682,10 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 64;
 }
@@ -3678,15 +3693,15 @@ static void loss_forward(const real X[64][10], const int32_t labels[64], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                 resnet34.net:35
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 64x10   labels 64   dX 64x10
  */
-static void loss_backward(const real P[64][10], const int32_t labels[64], real dX[64][10])
+static void loss_backward(const cnn_target *target, const real P[64][10], const int32_t labels[64], real dX[64][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 64; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 64;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 64;
 }
 
 /* fc: linear 10                                                                                        resnet34.net:35
@@ -8894,23 +8909,64 @@ static void stage5_2_bn2_forward_predict(const real X[64][512][3][3], const real
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -9529,7 +9585,8 @@ void resnet34_predict(resnet34 *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 640);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real resnet34_gradients(resnet34 *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -9844,6 +9901,7 @@ real resnet34_gradients(resnet34 *net, const real *x, const int32_t *labels, rea
     void *d_stage1_2 = arena + 9437184;                           /* 64x64x48x48, kernels 360 to 361 */
     void *d_stage1_1 = arena + 28311552;                          /* 64x64x48x48, kernels 361 to 363 */
     void *d_stage1_0 = arena + 9437184;                           /* 64x64x48x48, kernels 363 to 365 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, stage1_0_forward(input, net->value.stage1_0_weight, net->value.stage1_0_bias, stage1_0));
@@ -10101,13 +10159,12 @@ real resnet34_gradients(resnet34 *net, const real *x, const int32_t *labels, rea
     RUN(118, stage5_2_5_forward(stage5_2_add, stage5_2_5));
     RUN(119, global_avgpool_5_forward(stage5_2_5, global_avgpool_5));
     RUN(120, fc_forward(global_avgpool_5, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(121, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(121, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 640);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(122, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(122, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(123, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(124, fc_grad_weight(global_avgpool_5, d_fc, net->grad.fc_weight));
     BACK(125, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_6));
@@ -10450,15 +10507,31 @@ real resnet34_gradients(resnet34 *net, const real *x, const int32_t *labels, rea
                                   d_stage1_1, d_stage1_0));
     BACK(364, stage1_0_grad_bias(d_stage1_0, net->grad.stage1_0_bias));
     BACK(365, stage1_0_grad_weight(input, d_stage1_0, net->grad.stage1_0_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void resnet34_update(resnet34 *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real resnet34_step(resnet34 *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = resnet34_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        resnet34_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -10678,27 +10751,45 @@ void resnet34_shape(int input[4], int output[4])
 
 void resnet34_get(const resnet34 *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void resnet34_get_grad(const resnet34 *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void resnet34_get_momentum(const resnet34 *net, int i, real *out)
+void resnet34_get_moment(const resnet34 *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void resnet34_set(resnet34 *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void resnet34_set_momentum(resnet34 *net, int i, const real *in)
+void resnet34_set_moment(resnet34 *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *resnet34_flat(resnet34 *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void resnet34_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void resnet34_freeze(resnet34 *net, int i, int frozen)
@@ -10717,9 +10808,19 @@ void resnet34_set_step(resnet34 *net, uint64_t step)
     net->step = step;
 }
 
-void resnet34_profile(resnet34 *net, cnn_profile *profile)
+void resnet34_target(resnet34 *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void resnet34_watch(resnet34 *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *resnet34_arena(const resnet34 *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -10859,497 +10960,498 @@ const real *resnet34_output(const resnet34 *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"stage1_0_forward", 462422016},
-    {"stage1_1_forward_predict", 0},
-    {"stage1_2_forward", 0},
-    {"stage1_3_forward", 0},
-    {"stage2_0_conv1_forward", 1358954496},
-    {"stage2_0_bn1_forward_predict", 0},
-    {"stage2_0_2_forward", 0},
-    {"stage2_0_conv2_forward", 1358954496},
-    {"stage2_0_bn2_forward_predict", 0},
-    {"stage2_0_add_forward", 0},
-    {"stage2_0_5_forward", 0},
-    {"stage2_1_conv1_forward", 1358954496},
-    {"stage2_1_bn1_forward_predict", 0},
-    {"stage2_1_2_forward", 0},
-    {"stage2_1_conv2_forward", 1358954496},
-    {"stage2_1_bn2_forward_predict", 0},
-    {"stage2_1_add_forward", 0},
-    {"stage2_1_5_forward", 0},
-    {"stage2_2_conv1_forward", 1358954496},
-    {"stage2_2_bn1_forward_predict", 0},
-    {"stage2_2_2_forward", 0},
-    {"stage2_2_conv2_forward", 1358954496},
-    {"stage2_2_bn2_forward_predict", 0},
-    {"stage2_2_add_forward", 0},
-    {"stage2_2_5_forward", 0},
-    {"stage3_0_conv1_forward", 679477248},
-    {"stage3_0_bn1_forward_predict", 0},
-    {"stage3_0_2_forward", 0},
-    {"stage3_0_conv2_forward", 1358954496},
-    {"stage3_0_bn2_forward_predict", 0},
-    {"stage3_0_conv3_forward", 75497472},
-    {"stage3_0_add_forward", 0},
-    {"stage3_0_6_forward", 0},
-    {"stage3_1_conv1_forward", 1358954496},
-    {"stage3_1_bn1_forward_predict", 0},
-    {"stage3_1_2_forward", 0},
-    {"stage3_1_conv2_forward", 1358954496},
-    {"stage3_1_bn2_forward_predict", 0},
-    {"stage3_1_add_forward", 0},
-    {"stage3_1_5_forward", 0},
-    {"stage3_2_conv1_forward", 1358954496},
-    {"stage3_2_bn1_forward_predict", 0},
-    {"stage3_2_2_forward", 0},
-    {"stage3_2_conv2_forward", 1358954496},
-    {"stage3_2_bn2_forward_predict", 0},
-    {"stage3_2_add_forward", 0},
-    {"stage3_2_5_forward", 0},
-    {"stage3_3_conv1_forward", 1358954496},
-    {"stage3_3_bn1_forward_predict", 0},
-    {"stage3_3_2_forward", 0},
-    {"stage3_3_conv2_forward", 1358954496},
-    {"stage3_3_bn2_forward_predict", 0},
-    {"stage3_3_add_forward", 0},
-    {"stage3_3_5_forward", 0},
-    {"stage4_0_conv1_forward", 679477248},
-    {"stage4_0_bn1_forward_predict", 0},
-    {"stage4_0_2_forward", 0},
-    {"stage4_0_conv2_forward", 1358954496},
-    {"stage4_0_bn2_forward_predict", 0},
-    {"stage4_0_conv3_forward", 75497472},
-    {"stage4_0_add_forward", 0},
-    {"stage4_0_6_forward", 0},
-    {"stage4_1_conv1_forward", 1358954496},
-    {"stage4_1_bn1_forward_predict", 0},
-    {"stage4_1_2_forward", 0},
-    {"stage4_1_conv2_forward", 1358954496},
-    {"stage4_1_bn2_forward_predict", 0},
-    {"stage4_1_add_forward", 0},
-    {"stage4_1_5_forward", 0},
-    {"stage4_2_conv1_forward", 1358954496},
-    {"stage4_2_bn1_forward_predict", 0},
-    {"stage4_2_2_forward", 0},
-    {"stage4_2_conv2_forward", 1358954496},
-    {"stage4_2_bn2_forward_predict", 0},
-    {"stage4_2_add_forward", 0},
-    {"stage4_2_5_forward", 0},
-    {"stage4_3_conv1_forward", 1358954496},
-    {"stage4_3_bn1_forward_predict", 0},
-    {"stage4_3_2_forward", 0},
-    {"stage4_3_conv2_forward", 1358954496},
-    {"stage4_3_bn2_forward_predict", 0},
-    {"stage4_3_add_forward", 0},
-    {"stage4_3_5_forward", 0},
-    {"stage4_4_conv1_forward", 1358954496},
-    {"stage4_4_bn1_forward_predict", 0},
-    {"stage4_4_2_forward", 0},
-    {"stage4_4_conv2_forward", 1358954496},
-    {"stage4_4_bn2_forward_predict", 0},
-    {"stage4_4_add_forward", 0},
-    {"stage4_4_5_forward", 0},
-    {"stage4_5_conv1_forward", 1358954496},
-    {"stage4_5_bn1_forward_predict", 0},
-    {"stage4_5_2_forward", 0},
-    {"stage4_5_conv2_forward", 1358954496},
-    {"stage4_5_bn2_forward_predict", 0},
-    {"stage4_5_add_forward", 0},
-    {"stage4_5_5_forward", 0},
-    {"stage5_0_conv1_forward", 679477248},
-    {"stage5_0_bn1_forward_predict", 0},
-    {"stage5_0_2_forward", 0},
-    {"stage5_0_conv2_forward", 1358954496},
-    {"stage5_0_bn2_forward_predict", 0},
-    {"stage5_0_conv3_forward", 75497472},
-    {"stage5_0_add_forward", 0},
-    {"stage5_0_6_forward", 0},
-    {"stage5_1_conv1_forward", 1358954496},
-    {"stage5_1_bn1_forward_predict", 0},
-    {"stage5_1_2_forward", 0},
-    {"stage5_1_conv2_forward", 1358954496},
-    {"stage5_1_bn2_forward_predict", 0},
-    {"stage5_1_add_forward", 0},
-    {"stage5_1_5_forward", 0},
-    {"stage5_2_conv1_forward", 1358954496},
-    {"stage5_2_bn1_forward_predict", 0},
-    {"stage5_2_2_forward", 0},
-    {"stage5_2_conv2_forward", 1358954496},
-    {"stage5_2_bn2_forward_predict", 0},
-    {"stage5_2_add_forward", 0},
-    {"stage5_2_5_forward", 0},
-    {"global_avgpool_5_forward", 0},
-    {"fc_forward", 327680},
+    {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"stage1_1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_forward", 0, 2, CNN_FORWARD, {-1}, 18874368, 9437184, 1, 9437184},
+    {"stage1_3_forward", 0, 3, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_conv1_forward", 1358954496, 4, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_bn1_forward_predict", 0, 5, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_0_2_forward", 0, 6, CNN_FORWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"stage2_0_conv2_forward", 1358954496, 7, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_0_bn2_forward_predict", 0, 8, CNN_FORWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_0_add_forward", 0, 9, CNN_FORWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_0_5_forward", 0, 10, CNN_FORWARD, {-1}, 44826624, 2359296, 1, 2359296},
+    {"stage2_1_conv1_forward", 1358954496, 11, CNN_FORWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"stage2_1_bn1_forward_predict", 0, 12, CNN_FORWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage2_1_2_forward", 0, 13, CNN_FORWARD, {-1}, 51904512, 2359296, 1, 2359296},
+    {"stage2_1_conv2_forward", 1358954496, 14, CNN_FORWARD, {-1}, 54263808, 2359296, 1, 2359296},
+    {"stage2_1_bn2_forward_predict", 0, 15, CNN_FORWARD, {-1}, 56623104, 2359296, 1, 2359296},
+    {"stage2_1_add_forward", 0, 16, CNN_FORWARD, {-1}, 58982400, 2359296, 1, 2359296},
+    {"stage2_1_5_forward", 0, 17, CNN_FORWARD, {-1}, 61341696, 2359296, 1, 2359296},
+    {"stage2_2_conv1_forward", 1358954496, 18, CNN_FORWARD, {-1}, 63700992, 2359296, 1, 2359296},
+    {"stage2_2_bn1_forward_predict", 0, 19, CNN_FORWARD, {-1}, 66060288, 2359296, 1, 2359296},
+    {"stage2_2_2_forward", 0, 20, CNN_FORWARD, {-1}, 68419584, 2359296, 1, 2359296},
+    {"stage2_2_conv2_forward", 1358954496, 21, CNN_FORWARD, {-1}, 70778880, 2359296, 1, 2359296},
+    {"stage2_2_bn2_forward_predict", 0, 22, CNN_FORWARD, {-1}, 73138176, 2359296, 1, 2359296},
+    {"stage2_2_add_forward", 0, 23, CNN_FORWARD, {-1}, 75497472, 2359296, 1, 2359296},
+    {"stage2_2_5_forward", 0, 24, CNN_FORWARD, {-1}, 77856768, 2359296, 1, 2359296},
+    {"stage3_0_conv1_forward", 679477248, 25, CNN_FORWARD, {-1}, 80216064, 1179648, 1, 1179648},
+    {"stage3_0_bn1_forward_predict", 0, 26, CNN_FORWARD, {-1}, 81395712, 1179648, 1, 1179648},
+    {"stage3_0_2_forward", 0, 27, CNN_FORWARD, {-1}, 82575360, 1179648, 1, 1179648},
+    {"stage3_0_conv2_forward", 1358954496, 28, CNN_FORWARD, {-1}, 83755008, 1179648, 1, 1179648},
+    {"stage3_0_bn2_forward_predict", 0, 29, CNN_FORWARD, {-1}, 84934656, 1179648, 1, 1179648},
+    {"stage3_0_conv3_forward", 75497472, 30, CNN_FORWARD, {-1}, 86114304, 1179648, 1, 1179648},
+    {"stage3_0_add_forward", 0, 31, CNN_FORWARD, {-1}, 87293952, 1179648, 1, 1179648},
+    {"stage3_0_6_forward", 0, 32, CNN_FORWARD, {-1}, 88473600, 1179648, 1, 1179648},
+    {"stage3_1_conv1_forward", 1358954496, 33, CNN_FORWARD, {-1}, 89653248, 1179648, 1, 1179648},
+    {"stage3_1_bn1_forward_predict", 0, 34, CNN_FORWARD, {-1}, 90832896, 1179648, 1, 1179648},
+    {"stage3_1_2_forward", 0, 35, CNN_FORWARD, {-1}, 92012544, 1179648, 1, 1179648},
+    {"stage3_1_conv2_forward", 1358954496, 36, CNN_FORWARD, {-1}, 93192192, 1179648, 1, 1179648},
+    {"stage3_1_bn2_forward_predict", 0, 37, CNN_FORWARD, {-1}, 94371840, 1179648, 1, 1179648},
+    {"stage3_1_add_forward", 0, 38, CNN_FORWARD, {-1}, 95551488, 1179648, 1, 1179648},
+    {"stage3_1_5_forward", 0, 39, CNN_FORWARD, {-1}, 96731136, 1179648, 1, 1179648},
+    {"stage3_2_conv1_forward", 1358954496, 40, CNN_FORWARD, {-1}, 97910784, 1179648, 1, 1179648},
+    {"stage3_2_bn1_forward_predict", 0, 41, CNN_FORWARD, {-1}, 99090432, 1179648, 1, 1179648},
+    {"stage3_2_2_forward", 0, 42, CNN_FORWARD, {-1}, 100270080, 1179648, 1, 1179648},
+    {"stage3_2_conv2_forward", 1358954496, 43, CNN_FORWARD, {-1}, 101449728, 1179648, 1, 1179648},
+    {"stage3_2_bn2_forward_predict", 0, 44, CNN_FORWARD, {-1}, 102629376, 1179648, 1, 1179648},
+    {"stage3_2_add_forward", 0, 45, CNN_FORWARD, {-1}, 103809024, 1179648, 1, 1179648},
+    {"stage3_2_5_forward", 0, 46, CNN_FORWARD, {-1}, 104988672, 1179648, 1, 1179648},
+    {"stage3_3_conv1_forward", 1358954496, 47, CNN_FORWARD, {-1}, 106168320, 1179648, 1, 1179648},
+    {"stage3_3_bn1_forward_predict", 0, 48, CNN_FORWARD, {-1}, 107347968, 1179648, 1, 1179648},
+    {"stage3_3_2_forward", 0, 49, CNN_FORWARD, {-1}, 108527616, 1179648, 1, 1179648},
+    {"stage3_3_conv2_forward", 1358954496, 50, CNN_FORWARD, {-1}, 109707264, 1179648, 1, 1179648},
+    {"stage3_3_bn2_forward_predict", 0, 51, CNN_FORWARD, {-1}, 110886912, 1179648, 1, 1179648},
+    {"stage3_3_add_forward", 0, 52, CNN_FORWARD, {-1}, 112066560, 1179648, 1, 1179648},
+    {"stage3_3_5_forward", 0, 53, CNN_FORWARD, {-1}, 113246208, 1179648, 1, 1179648},
+    {"stage4_0_conv1_forward", 679477248, 54, CNN_FORWARD, {-1}, 114425856, 589824, 1, 589824},
+    {"stage4_0_bn1_forward_predict", 0, 55, CNN_FORWARD, {-1}, 115015680, 589824, 1, 589824},
+    {"stage4_0_2_forward", 0, 56, CNN_FORWARD, {-1}, 115605504, 589824, 1, 589824},
+    {"stage4_0_conv2_forward", 1358954496, 57, CNN_FORWARD, {-1}, 116195328, 589824, 1, 589824},
+    {"stage4_0_bn2_forward_predict", 0, 58, CNN_FORWARD, {-1}, 116785152, 589824, 1, 589824},
+    {"stage4_0_conv3_forward", 75497472, 59, CNN_FORWARD, {-1}, 117374976, 589824, 1, 589824},
+    {"stage4_0_add_forward", 0, 60, CNN_FORWARD, {-1}, 117964800, 589824, 1, 589824},
+    {"stage4_0_6_forward", 0, 61, CNN_FORWARD, {-1}, 118554624, 589824, 1, 589824},
+    {"stage4_1_conv1_forward", 1358954496, 62, CNN_FORWARD, {-1}, 119144448, 589824, 1, 589824},
+    {"stage4_1_bn1_forward_predict", 0, 63, CNN_FORWARD, {-1}, 119734272, 589824, 1, 589824},
+    {"stage4_1_2_forward", 0, 64, CNN_FORWARD, {-1}, 120324096, 589824, 1, 589824},
+    {"stage4_1_conv2_forward", 1358954496, 65, CNN_FORWARD, {-1}, 120913920, 589824, 1, 589824},
+    {"stage4_1_bn2_forward_predict", 0, 66, CNN_FORWARD, {-1}, 121503744, 589824, 1, 589824},
+    {"stage4_1_add_forward", 0, 67, CNN_FORWARD, {-1}, 122093568, 589824, 1, 589824},
+    {"stage4_1_5_forward", 0, 68, CNN_FORWARD, {-1}, 122683392, 589824, 1, 589824},
+    {"stage4_2_conv1_forward", 1358954496, 69, CNN_FORWARD, {-1}, 123273216, 589824, 1, 589824},
+    {"stage4_2_bn1_forward_predict", 0, 70, CNN_FORWARD, {-1}, 123863040, 589824, 1, 589824},
+    {"stage4_2_2_forward", 0, 71, CNN_FORWARD, {-1}, 124452864, 589824, 1, 589824},
+    {"stage4_2_conv2_forward", 1358954496, 72, CNN_FORWARD, {-1}, 125042688, 589824, 1, 589824},
+    {"stage4_2_bn2_forward_predict", 0, 73, CNN_FORWARD, {-1}, 125632512, 589824, 1, 589824},
+    {"stage4_2_add_forward", 0, 74, CNN_FORWARD, {-1}, 126222336, 589824, 1, 589824},
+    {"stage4_2_5_forward", 0, 75, CNN_FORWARD, {-1}, 126812160, 589824, 1, 589824},
+    {"stage4_3_conv1_forward", 1358954496, 76, CNN_FORWARD, {-1}, 127401984, 589824, 1, 589824},
+    {"stage4_3_bn1_forward_predict", 0, 77, CNN_FORWARD, {-1}, 127991808, 589824, 1, 589824},
+    {"stage4_3_2_forward", 0, 78, CNN_FORWARD, {-1}, 128581632, 589824, 1, 589824},
+    {"stage4_3_conv2_forward", 1358954496, 79, CNN_FORWARD, {-1}, 129171456, 589824, 1, 589824},
+    {"stage4_3_bn2_forward_predict", 0, 80, CNN_FORWARD, {-1}, 129761280, 589824, 1, 589824},
+    {"stage4_3_add_forward", 0, 81, CNN_FORWARD, {-1}, 130351104, 589824, 1, 589824},
+    {"stage4_3_5_forward", 0, 82, CNN_FORWARD, {-1}, 130940928, 589824, 1, 589824},
+    {"stage4_4_conv1_forward", 1358954496, 83, CNN_FORWARD, {-1}, 131530752, 589824, 1, 589824},
+    {"stage4_4_bn1_forward_predict", 0, 84, CNN_FORWARD, {-1}, 132120576, 589824, 1, 589824},
+    {"stage4_4_2_forward", 0, 85, CNN_FORWARD, {-1}, 132710400, 589824, 1, 589824},
+    {"stage4_4_conv2_forward", 1358954496, 86, CNN_FORWARD, {-1}, 133300224, 589824, 1, 589824},
+    {"stage4_4_bn2_forward_predict", 0, 87, CNN_FORWARD, {-1}, 133890048, 589824, 1, 589824},
+    {"stage4_4_add_forward", 0, 88, CNN_FORWARD, {-1}, 134479872, 589824, 1, 589824},
+    {"stage4_4_5_forward", 0, 89, CNN_FORWARD, {-1}, 135069696, 589824, 1, 589824},
+    {"stage4_5_conv1_forward", 1358954496, 90, CNN_FORWARD, {-1}, 135659520, 589824, 1, 589824},
+    {"stage4_5_bn1_forward_predict", 0, 91, CNN_FORWARD, {-1}, 136249344, 589824, 1, 589824},
+    {"stage4_5_2_forward", 0, 92, CNN_FORWARD, {-1}, 136839168, 589824, 1, 589824},
+    {"stage4_5_conv2_forward", 1358954496, 93, CNN_FORWARD, {-1}, 137428992, 589824, 1, 589824},
+    {"stage4_5_bn2_forward_predict", 0, 94, CNN_FORWARD, {-1}, 138018816, 589824, 1, 589824},
+    {"stage4_5_add_forward", 0, 95, CNN_FORWARD, {-1}, 138608640, 589824, 1, 589824},
+    {"stage4_5_5_forward", 0, 96, CNN_FORWARD, {-1}, 139198464, 589824, 1, 589824},
+    {"stage5_0_conv1_forward", 679477248, 97, CNN_FORWARD, {-1}, 139788288, 294912, 1, 294912},
+    {"stage5_0_bn1_forward_predict", 0, 98, CNN_FORWARD, {-1}, 140083200, 294912, 1, 294912},
+    {"stage5_0_2_forward", 0, 99, CNN_FORWARD, {-1}, 140378112, 294912, 1, 294912},
+    {"stage5_0_conv2_forward", 1358954496, 100, CNN_FORWARD, {-1}, 140673024, 294912, 1, 294912},
+    {"stage5_0_bn2_forward_predict", 0, 101, CNN_FORWARD, {-1}, 140967936, 294912, 1, 294912},
+    {"stage5_0_conv3_forward", 75497472, 102, CNN_FORWARD, {-1}, 141262848, 294912, 1, 294912},
+    {"stage5_0_add_forward", 0, 103, CNN_FORWARD, {-1}, 141557760, 294912, 1, 294912},
+    {"stage5_0_6_forward", 0, 104, CNN_FORWARD, {-1}, 141852672, 294912, 1, 294912},
+    {"stage5_1_conv1_forward", 1358954496, 105, CNN_FORWARD, {-1}, 142147584, 294912, 1, 294912},
+    {"stage5_1_bn1_forward_predict", 0, 106, CNN_FORWARD, {-1}, 142442496, 294912, 1, 294912},
+    {"stage5_1_2_forward", 0, 107, CNN_FORWARD, {-1}, 142737408, 294912, 1, 294912},
+    {"stage5_1_conv2_forward", 1358954496, 108, CNN_FORWARD, {-1}, 143032320, 294912, 1, 294912},
+    {"stage5_1_bn2_forward_predict", 0, 109, CNN_FORWARD, {-1}, 143327232, 294912, 1, 294912},
+    {"stage5_1_add_forward", 0, 110, CNN_FORWARD, {-1}, 143622144, 294912, 1, 294912},
+    {"stage5_1_5_forward", 0, 111, CNN_FORWARD, {-1}, 143917056, 294912, 1, 294912},
+    {"stage5_2_conv1_forward", 1358954496, 112, CNN_FORWARD, {-1}, 144211968, 294912, 1, 294912},
+    {"stage5_2_bn1_forward_predict", 0, 113, CNN_FORWARD, {-1}, 144506880, 294912, 1, 294912},
+    {"stage5_2_2_forward", 0, 114, CNN_FORWARD, {-1}, 144801792, 294912, 1, 294912},
+    {"stage5_2_conv2_forward", 1358954496, 115, CNN_FORWARD, {-1}, 145096704, 294912, 1, 294912},
+    {"stage5_2_bn2_forward_predict", 0, 116, CNN_FORWARD, {-1}, 145391616, 294912, 1, 294912},
+    {"stage5_2_add_forward", 0, 117, CNN_FORWARD, {-1}, 145686528, 294912, 1, 294912},
+    {"stage5_2_5_forward", 0, 118, CNN_FORWARD, {-1}, 145981440, 294912, 1, 294912},
+    {"global_avgpool_5_forward", 0, 119, CNN_FORWARD, {-1}, 146276352, 32768, 1, 32768},
+    {"fc_forward", 327680, 121, CNN_FORWARD, {-1}, 146309120, 640, 1, 640},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"stage1_0_forward", 462422016},
-    {"stage1_1_forward_train", 0},
-    {"stage1_2_forward", 0},
-    {"stage1_3_forward", 0},
-    {"stage2_0_conv1_forward", 1358954496},
-    {"stage2_0_bn1_forward_train", 0},
-    {"stage2_0_2_forward", 0},
-    {"stage2_0_conv2_forward", 1358954496},
-    {"stage2_0_bn2_forward_train", 0},
-    {"stage2_0_add_forward", 0},
-    {"stage2_0_5_forward", 0},
-    {"stage2_1_conv1_forward", 1358954496},
-    {"stage2_1_bn1_forward_train", 0},
-    {"stage2_1_2_forward", 0},
-    {"stage2_1_conv2_forward", 1358954496},
-    {"stage2_1_bn2_forward_train", 0},
-    {"stage2_1_add_forward", 0},
-    {"stage2_1_5_forward", 0},
-    {"stage2_2_conv1_forward", 1358954496},
-    {"stage2_2_bn1_forward_train", 0},
-    {"stage2_2_2_forward", 0},
-    {"stage2_2_conv2_forward", 1358954496},
-    {"stage2_2_bn2_forward_train", 0},
-    {"stage2_2_add_forward", 0},
-    {"stage2_2_5_forward", 0},
-    {"stage3_0_conv1_forward", 679477248},
-    {"stage3_0_bn1_forward_train", 0},
-    {"stage3_0_2_forward", 0},
-    {"stage3_0_conv2_forward", 1358954496},
-    {"stage3_0_bn2_forward_train", 0},
-    {"stage3_0_conv3_forward", 75497472},
-    {"stage3_0_add_forward", 0},
-    {"stage3_0_6_forward", 0},
-    {"stage3_1_conv1_forward", 1358954496},
-    {"stage3_1_bn1_forward_train", 0},
-    {"stage3_1_2_forward", 0},
-    {"stage3_1_conv2_forward", 1358954496},
-    {"stage3_1_bn2_forward_train", 0},
-    {"stage3_1_add_forward", 0},
-    {"stage3_1_5_forward", 0},
-    {"stage3_2_conv1_forward", 1358954496},
-    {"stage3_2_bn1_forward_train", 0},
-    {"stage3_2_2_forward", 0},
-    {"stage3_2_conv2_forward", 1358954496},
-    {"stage3_2_bn2_forward_train", 0},
-    {"stage3_2_add_forward", 0},
-    {"stage3_2_5_forward", 0},
-    {"stage3_3_conv1_forward", 1358954496},
-    {"stage3_3_bn1_forward_train", 0},
-    {"stage3_3_2_forward", 0},
-    {"stage3_3_conv2_forward", 1358954496},
-    {"stage3_3_bn2_forward_train", 0},
-    {"stage3_3_add_forward", 0},
-    {"stage3_3_5_forward", 0},
-    {"stage4_0_conv1_forward", 679477248},
-    {"stage4_0_bn1_forward_train", 0},
-    {"stage4_0_2_forward", 0},
-    {"stage4_0_conv2_forward", 1358954496},
-    {"stage4_0_bn2_forward_train", 0},
-    {"stage4_0_conv3_forward", 75497472},
-    {"stage4_0_add_forward", 0},
-    {"stage4_0_6_forward", 0},
-    {"stage4_1_conv1_forward", 1358954496},
-    {"stage4_1_bn1_forward_train", 0},
-    {"stage4_1_2_forward", 0},
-    {"stage4_1_conv2_forward", 1358954496},
-    {"stage4_1_bn2_forward_train", 0},
-    {"stage4_1_add_forward", 0},
-    {"stage4_1_5_forward", 0},
-    {"stage4_2_conv1_forward", 1358954496},
-    {"stage4_2_bn1_forward_train", 0},
-    {"stage4_2_2_forward", 0},
-    {"stage4_2_conv2_forward", 1358954496},
-    {"stage4_2_bn2_forward_train", 0},
-    {"stage4_2_add_forward", 0},
-    {"stage4_2_5_forward", 0},
-    {"stage4_3_conv1_forward", 1358954496},
-    {"stage4_3_bn1_forward_train", 0},
-    {"stage4_3_2_forward", 0},
-    {"stage4_3_conv2_forward", 1358954496},
-    {"stage4_3_bn2_forward_train", 0},
-    {"stage4_3_add_forward", 0},
-    {"stage4_3_5_forward", 0},
-    {"stage4_4_conv1_forward", 1358954496},
-    {"stage4_4_bn1_forward_train", 0},
-    {"stage4_4_2_forward", 0},
-    {"stage4_4_conv2_forward", 1358954496},
-    {"stage4_4_bn2_forward_train", 0},
-    {"stage4_4_add_forward", 0},
-    {"stage4_4_5_forward", 0},
-    {"stage4_5_conv1_forward", 1358954496},
-    {"stage4_5_bn1_forward_train", 0},
-    {"stage4_5_2_forward", 0},
-    {"stage4_5_conv2_forward", 1358954496},
-    {"stage4_5_bn2_forward_train", 0},
-    {"stage4_5_add_forward", 0},
-    {"stage4_5_5_forward", 0},
-    {"stage5_0_conv1_forward", 679477248},
-    {"stage5_0_bn1_forward_train", 0},
-    {"stage5_0_2_forward", 0},
-    {"stage5_0_conv2_forward", 1358954496},
-    {"stage5_0_bn2_forward_train", 0},
-    {"stage5_0_conv3_forward", 75497472},
-    {"stage5_0_add_forward", 0},
-    {"stage5_0_6_forward", 0},
-    {"stage5_1_conv1_forward", 1358954496},
-    {"stage5_1_bn1_forward_train", 0},
-    {"stage5_1_2_forward", 0},
-    {"stage5_1_conv2_forward", 1358954496},
-    {"stage5_1_bn2_forward_train", 0},
-    {"stage5_1_add_forward", 0},
-    {"stage5_1_5_forward", 0},
-    {"stage5_2_conv1_forward", 1358954496},
-    {"stage5_2_bn1_forward_train", 0},
-    {"stage5_2_2_forward", 0},
-    {"stage5_2_conv2_forward", 1358954496},
-    {"stage5_2_bn2_forward_train", 0},
-    {"stage5_2_add_forward", 0},
-    {"stage5_2_5_forward", 0},
-    {"global_avgpool_5_forward", 0},
-    {"fc_forward", 327680},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 327680},
-    {"fc_grad_input", 327680},
-    {"global_avgpool_5_grad_input", 0},
-    {"stage5_2_5_grad_input", 0},
-    {"stage5_2_add_grad_input", 0},
-    {"stage5_2_add_grad_input2", 0},
-    {"stage5_2_bn2_grad_scale", 0},
-    {"stage5_2_bn2_grad_input", 0},
-    {"stage5_2_conv2_grad_bias", 0},
-    {"stage5_2_conv2_grad_weight", 1358954496},
-    {"stage5_2_conv2_grad_input", 1358954496},
-    {"stage5_2_2_grad_input", 0},
-    {"stage5_2_bn1_grad_scale", 0},
-    {"stage5_2_bn1_grad_input", 0},
-    {"stage5_2_conv1_grad_bias", 0},
-    {"stage5_2_conv1_grad_weight", 1358954496},
-    {"stage5_2_conv1_grad_input", 1358954496},
-    {"stage5_1_5_grad_input", 0},
-    {"stage5_1_add_grad_input", 0},
-    {"stage5_1_add_grad_input2", 0},
-    {"stage5_1_bn2_grad_scale", 0},
-    {"stage5_1_bn2_grad_input", 0},
-    {"stage5_1_conv2_grad_bias", 0},
-    {"stage5_1_conv2_grad_weight", 1358954496},
-    {"stage5_1_conv2_grad_input", 1358954496},
-    {"stage5_1_2_grad_input", 0},
-    {"stage5_1_bn1_grad_scale", 0},
-    {"stage5_1_bn1_grad_input", 0},
-    {"stage5_1_conv1_grad_bias", 0},
-    {"stage5_1_conv1_grad_weight", 1358954496},
-    {"stage5_1_conv1_grad_input", 1358954496},
-    {"stage5_0_6_grad_input", 0},
-    {"stage5_0_add_grad_input", 0},
-    {"stage5_0_add_grad_input2", 0},
-    {"stage5_0_conv3_grad_bias", 0},
-    {"stage5_0_conv3_grad_weight", 75497472},
-    {"stage5_0_conv3_grad_input", 75497472},
-    {"stage5_0_bn2_grad_scale", 0},
-    {"stage5_0_bn2_grad_input", 0},
-    {"stage5_0_conv2_grad_bias", 0},
-    {"stage5_0_conv2_grad_weight", 1358954496},
-    {"stage5_0_conv2_grad_input", 1358954496},
-    {"stage5_0_2_grad_input", 0},
-    {"stage5_0_bn1_grad_scale", 0},
-    {"stage5_0_bn1_grad_input", 0},
-    {"stage5_0_conv1_grad_bias", 0},
-    {"stage5_0_conv1_grad_weight", 679477248},
-    {"stage5_0_conv1_grad_input", 679477248},
-    {"stage4_5_5_grad_input", 0},
-    {"stage4_5_add_grad_input", 0},
-    {"stage4_5_add_grad_input2", 0},
-    {"stage4_5_bn2_grad_scale", 0},
-    {"stage4_5_bn2_grad_input", 0},
-    {"stage4_5_conv2_grad_bias", 0},
-    {"stage4_5_conv2_grad_weight", 1358954496},
-    {"stage4_5_conv2_grad_input", 1358954496},
-    {"stage4_5_2_grad_input", 0},
-    {"stage4_5_bn1_grad_scale", 0},
-    {"stage4_5_bn1_grad_input", 0},
-    {"stage4_5_conv1_grad_bias", 0},
-    {"stage4_5_conv1_grad_weight", 1358954496},
-    {"stage4_5_conv1_grad_input", 1358954496},
-    {"stage4_4_5_grad_input", 0},
-    {"stage4_4_add_grad_input", 0},
-    {"stage4_4_add_grad_input2", 0},
-    {"stage4_4_bn2_grad_scale", 0},
-    {"stage4_4_bn2_grad_input", 0},
-    {"stage4_4_conv2_grad_bias", 0},
-    {"stage4_4_conv2_grad_weight", 1358954496},
-    {"stage4_4_conv2_grad_input", 1358954496},
-    {"stage4_4_2_grad_input", 0},
-    {"stage4_4_bn1_grad_scale", 0},
-    {"stage4_4_bn1_grad_input", 0},
-    {"stage4_4_conv1_grad_bias", 0},
-    {"stage4_4_conv1_grad_weight", 1358954496},
-    {"stage4_4_conv1_grad_input", 1358954496},
-    {"stage4_3_5_grad_input", 0},
-    {"stage4_3_add_grad_input", 0},
-    {"stage4_3_add_grad_input2", 0},
-    {"stage4_3_bn2_grad_scale", 0},
-    {"stage4_3_bn2_grad_input", 0},
-    {"stage4_3_conv2_grad_bias", 0},
-    {"stage4_3_conv2_grad_weight", 1358954496},
-    {"stage4_3_conv2_grad_input", 1358954496},
-    {"stage4_3_2_grad_input", 0},
-    {"stage4_3_bn1_grad_scale", 0},
-    {"stage4_3_bn1_grad_input", 0},
-    {"stage4_3_conv1_grad_bias", 0},
-    {"stage4_3_conv1_grad_weight", 1358954496},
-    {"stage4_3_conv1_grad_input", 1358954496},
-    {"stage4_2_5_grad_input", 0},
-    {"stage4_2_add_grad_input", 0},
-    {"stage4_2_add_grad_input2", 0},
-    {"stage4_2_bn2_grad_scale", 0},
-    {"stage4_2_bn2_grad_input", 0},
-    {"stage4_2_conv2_grad_bias", 0},
-    {"stage4_2_conv2_grad_weight", 1358954496},
-    {"stage4_2_conv2_grad_input", 1358954496},
-    {"stage4_2_2_grad_input", 0},
-    {"stage4_2_bn1_grad_scale", 0},
-    {"stage4_2_bn1_grad_input", 0},
-    {"stage4_2_conv1_grad_bias", 0},
-    {"stage4_2_conv1_grad_weight", 1358954496},
-    {"stage4_2_conv1_grad_input", 1358954496},
-    {"stage4_1_5_grad_input", 0},
-    {"stage4_1_add_grad_input", 0},
-    {"stage4_1_add_grad_input2", 0},
-    {"stage4_1_bn2_grad_scale", 0},
-    {"stage4_1_bn2_grad_input", 0},
-    {"stage4_1_conv2_grad_bias", 0},
-    {"stage4_1_conv2_grad_weight", 1358954496},
-    {"stage4_1_conv2_grad_input", 1358954496},
-    {"stage4_1_2_grad_input", 0},
-    {"stage4_1_bn1_grad_scale", 0},
-    {"stage4_1_bn1_grad_input", 0},
-    {"stage4_1_conv1_grad_bias", 0},
-    {"stage4_1_conv1_grad_weight", 1358954496},
-    {"stage4_1_conv1_grad_input", 1358954496},
-    {"stage4_0_6_grad_input", 0},
-    {"stage4_0_add_grad_input", 0},
-    {"stage4_0_add_grad_input2", 0},
-    {"stage4_0_conv3_grad_bias", 0},
-    {"stage4_0_conv3_grad_weight", 75497472},
-    {"stage4_0_conv3_grad_input", 75497472},
-    {"stage4_0_bn2_grad_scale", 0},
-    {"stage4_0_bn2_grad_input", 0},
-    {"stage4_0_conv2_grad_bias", 0},
-    {"stage4_0_conv2_grad_weight", 1358954496},
-    {"stage4_0_conv2_grad_input", 1358954496},
-    {"stage4_0_2_grad_input", 0},
-    {"stage4_0_bn1_grad_scale", 0},
-    {"stage4_0_bn1_grad_input", 0},
-    {"stage4_0_conv1_grad_bias", 0},
-    {"stage4_0_conv1_grad_weight", 679477248},
-    {"stage4_0_conv1_grad_input", 679477248},
-    {"stage3_3_5_grad_input", 0},
-    {"stage3_3_add_grad_input", 0},
-    {"stage3_3_add_grad_input2", 0},
-    {"stage3_3_bn2_grad_scale", 0},
-    {"stage3_3_bn2_grad_input", 0},
-    {"stage3_3_conv2_grad_bias", 0},
-    {"stage3_3_conv2_grad_weight", 1358954496},
-    {"stage3_3_conv2_grad_input", 1358954496},
-    {"stage3_3_2_grad_input", 0},
-    {"stage3_3_bn1_grad_scale", 0},
-    {"stage3_3_bn1_grad_input", 0},
-    {"stage3_3_conv1_grad_bias", 0},
-    {"stage3_3_conv1_grad_weight", 1358954496},
-    {"stage3_3_conv1_grad_input", 1358954496},
-    {"stage3_2_5_grad_input", 0},
-    {"stage3_2_add_grad_input", 0},
-    {"stage3_2_add_grad_input2", 0},
-    {"stage3_2_bn2_grad_scale", 0},
-    {"stage3_2_bn2_grad_input", 0},
-    {"stage3_2_conv2_grad_bias", 0},
-    {"stage3_2_conv2_grad_weight", 1358954496},
-    {"stage3_2_conv2_grad_input", 1358954496},
-    {"stage3_2_2_grad_input", 0},
-    {"stage3_2_bn1_grad_scale", 0},
-    {"stage3_2_bn1_grad_input", 0},
-    {"stage3_2_conv1_grad_bias", 0},
-    {"stage3_2_conv1_grad_weight", 1358954496},
-    {"stage3_2_conv1_grad_input", 1358954496},
-    {"stage3_1_5_grad_input", 0},
-    {"stage3_1_add_grad_input", 0},
-    {"stage3_1_add_grad_input2", 0},
-    {"stage3_1_bn2_grad_scale", 0},
-    {"stage3_1_bn2_grad_input", 0},
-    {"stage3_1_conv2_grad_bias", 0},
-    {"stage3_1_conv2_grad_weight", 1358954496},
-    {"stage3_1_conv2_grad_input", 1358954496},
-    {"stage3_1_2_grad_input", 0},
-    {"stage3_1_bn1_grad_scale", 0},
-    {"stage3_1_bn1_grad_input", 0},
-    {"stage3_1_conv1_grad_bias", 0},
-    {"stage3_1_conv1_grad_weight", 1358954496},
-    {"stage3_1_conv1_grad_input", 1358954496},
-    {"stage3_0_6_grad_input", 0},
-    {"stage3_0_add_grad_input", 0},
-    {"stage3_0_add_grad_input2", 0},
-    {"stage3_0_conv3_grad_bias", 0},
-    {"stage3_0_conv3_grad_weight", 75497472},
-    {"stage3_0_conv3_grad_input", 75497472},
-    {"stage3_0_bn2_grad_scale", 0},
-    {"stage3_0_bn2_grad_input", 0},
-    {"stage3_0_conv2_grad_bias", 0},
-    {"stage3_0_conv2_grad_weight", 1358954496},
-    {"stage3_0_conv2_grad_input", 1358954496},
-    {"stage3_0_2_grad_input", 0},
-    {"stage3_0_bn1_grad_scale", 0},
-    {"stage3_0_bn1_grad_input", 0},
-    {"stage3_0_conv1_grad_bias", 0},
-    {"stage3_0_conv1_grad_weight", 679477248},
-    {"stage3_0_conv1_grad_input", 679477248},
-    {"stage2_2_5_grad_input", 0},
-    {"stage2_2_add_grad_input", 0},
-    {"stage2_2_add_grad_input2", 0},
-    {"stage2_2_bn2_grad_scale", 0},
-    {"stage2_2_bn2_grad_input", 0},
-    {"stage2_2_conv2_grad_bias", 0},
-    {"stage2_2_conv2_grad_weight", 1358954496},
-    {"stage2_2_conv2_grad_input", 1358954496},
-    {"stage2_2_2_grad_input", 0},
-    {"stage2_2_bn1_grad_scale", 0},
-    {"stage2_2_bn1_grad_input", 0},
-    {"stage2_2_conv1_grad_bias", 0},
-    {"stage2_2_conv1_grad_weight", 1358954496},
-    {"stage2_2_conv1_grad_input", 1358954496},
-    {"stage2_1_5_grad_input", 0},
-    {"stage2_1_add_grad_input", 0},
-    {"stage2_1_add_grad_input2", 0},
-    {"stage2_1_bn2_grad_scale", 0},
-    {"stage2_1_bn2_grad_input", 0},
-    {"stage2_1_conv2_grad_bias", 0},
-    {"stage2_1_conv2_grad_weight", 1358954496},
-    {"stage2_1_conv2_grad_input", 1358954496},
-    {"stage2_1_2_grad_input", 0},
-    {"stage2_1_bn1_grad_scale", 0},
-    {"stage2_1_bn1_grad_input", 0},
-    {"stage2_1_conv1_grad_bias", 0},
-    {"stage2_1_conv1_grad_weight", 1358954496},
-    {"stage2_1_conv1_grad_input", 1358954496},
-    {"stage2_0_5_grad_input", 0},
-    {"stage2_0_add_grad_input", 0},
-    {"stage2_0_add_grad_input2", 0},
-    {"stage2_0_bn2_grad_scale", 0},
-    {"stage2_0_bn2_grad_input", 0},
-    {"stage2_0_conv2_grad_bias", 0},
-    {"stage2_0_conv2_grad_weight", 1358954496},
-    {"stage2_0_conv2_grad_input", 1358954496},
-    {"stage2_0_2_grad_input", 0},
-    {"stage2_0_bn1_grad_scale", 0},
-    {"stage2_0_bn1_grad_input", 0},
-    {"stage2_0_conv1_grad_bias", 0},
-    {"stage2_0_conv1_grad_weight", 1358954496},
-    {"stage2_0_conv1_grad_input", 1358954496},
-    {"stage1_3_grad_input", 0},
-    {"stage1_2_grad_input", 0},
-    {"stage1_1_grad_scale", 0},
-    {"stage1_1_grad_input", 0},
-    {"stage1_0_grad_bias", 0},
-    {"stage1_0_grad_weight", 462422016},
+    {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
+    {"stage1_1_forward_train", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_forward", 0, 2, CNN_FORWARD, {-1}, 18874368, 9437184, 1, 9437184},
+    {"stage1_3_forward", 0, 3, CNN_FORWARD, {-1}, 9437184, 2359296, 1, 2359296},
+    {"stage2_0_conv1_forward", 1358954496, 4, CNN_FORWARD, {-1}, 11796480, 2359296, 1, 2359296},
+    {"stage2_0_bn1_forward_train", 0, 5, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_2_forward", 0, 6, CNN_FORWARD, {-1}, 16515072, 2359296, 1, 2359296},
+    {"stage2_0_conv2_forward", 1358954496, 7, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_bn2_forward_train", 0, 8, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_add_forward", 0, 9, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_5_forward", 0, 10, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_1_conv1_forward", 1358954496, 11, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_1_bn1_forward_train", 0, 12, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_2_forward", 0, 13, CNN_FORWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"stage2_1_conv2_forward", 1358954496, 14, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_bn2_forward_train", 0, 15, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_1_add_forward", 0, 16, CNN_FORWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_1_5_forward", 0, 17, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_2_conv1_forward", 1358954496, 18, CNN_FORWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_2_bn1_forward_train", 0, 19, CNN_FORWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_2_2_forward", 0, 20, CNN_FORWARD, {-1}, 44826624, 2359296, 1, 2359296},
+    {"stage2_2_conv2_forward", 1358954496, 21, CNN_FORWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_2_bn2_forward_train", 0, 22, CNN_FORWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"stage2_2_add_forward", 0, 23, CNN_FORWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage2_2_5_forward", 0, 24, CNN_FORWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"stage3_0_conv1_forward", 679477248, 25, CNN_FORWARD, {-1}, 51904512, 1179648, 1, 1179648},
+    {"stage3_0_bn1_forward_train", 0, 26, CNN_FORWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_0_2_forward", 0, 27, CNN_FORWARD, {-1}, 53084160, 1179648, 1, 1179648},
+    {"stage3_0_conv2_forward", 1358954496, 28, CNN_FORWARD, {-1}, 54263808, 1179648, 1, 1179648},
+    {"stage3_0_bn2_forward_train", 0, 29, CNN_FORWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_0_conv3_forward", 75497472, 30, CNN_FORWARD, {-1}, 50724864, 1179648, 1, 1179648},
+    {"stage3_0_add_forward", 0, 31, CNN_FORWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_0_6_forward", 0, 32, CNN_FORWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"stage3_1_conv1_forward", 1358954496, 33, CNN_FORWARD, {-1}, 50724864, 1179648, 1, 1179648},
+    {"stage3_1_bn1_forward_train", 0, 34, CNN_FORWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_1_2_forward", 0, 35, CNN_FORWARD, {-1}, 56623104, 1179648, 1, 1179648},
+    {"stage3_1_conv2_forward", 1358954496, 36, CNN_FORWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_1_bn2_forward_train", 0, 37, CNN_FORWARD, {-1}, 57802752, 1179648, 1, 1179648},
+    {"stage3_1_add_forward", 0, 38, CNN_FORWARD, {-1}, 58982400, 1179648, 1, 1179648},
+    {"stage3_1_5_forward", 0, 39, CNN_FORWARD, {-1}, 57802752, 1179648, 1, 1179648},
+    {"stage3_2_conv1_forward", 1358954496, 40, CNN_FORWARD, {-1}, 58982400, 1179648, 1, 1179648},
+    {"stage3_2_bn1_forward_train", 0, 41, CNN_FORWARD, {-1}, 60162048, 1179648, 1, 1179648},
+    {"stage3_2_2_forward", 0, 42, CNN_FORWARD, {-1}, 61341696, 1179648, 1, 1179648},
+    {"stage3_2_conv2_forward", 1358954496, 43, CNN_FORWARD, {-1}, 60162048, 1179648, 1, 1179648},
+    {"stage3_2_bn2_forward_train", 0, 44, CNN_FORWARD, {-1}, 62521344, 1179648, 1, 1179648},
+    {"stage3_2_add_forward", 0, 45, CNN_FORWARD, {-1}, 63700992, 1179648, 1, 1179648},
+    {"stage3_2_5_forward", 0, 46, CNN_FORWARD, {-1}, 62521344, 1179648, 1, 1179648},
+    {"stage3_3_conv1_forward", 1358954496, 47, CNN_FORWARD, {-1}, 63700992, 1179648, 1, 1179648},
+    {"stage3_3_bn1_forward_train", 0, 48, CNN_FORWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_3_2_forward", 0, 49, CNN_FORWARD, {-1}, 66060288, 1179648, 1, 1179648},
+    {"stage3_3_conv2_forward", 1358954496, 50, CNN_FORWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_3_bn2_forward_train", 0, 51, CNN_FORWARD, {-1}, 67239936, 1179648, 1, 1179648},
+    {"stage3_3_add_forward", 0, 52, CNN_FORWARD, {-1}, 68419584, 1179648, 1, 1179648},
+    {"stage3_3_5_forward", 0, 53, CNN_FORWARD, {-1}, 67239936, 1179648, 1, 1179648},
+    {"stage4_0_conv1_forward", 679477248, 54, CNN_FORWARD, {-1}, 69599232, 589824, 1, 589824},
+    {"stage4_0_bn1_forward_train", 0, 55, CNN_FORWARD, {-1}, 68419584, 589824, 1, 589824},
+    {"stage4_0_2_forward", 0, 56, CNN_FORWARD, {-1}, 70189056, 589824, 1, 589824},
+    {"stage4_0_conv2_forward", 1358954496, 57, CNN_FORWARD, {-1}, 70778880, 589824, 1, 589824},
+    {"stage4_0_bn2_forward_train", 0, 58, CNN_FORWARD, {-1}, 68419584, 589824, 1, 589824},
+    {"stage4_0_conv3_forward", 75497472, 59, CNN_FORWARD, {-1}, 69009408, 589824, 1, 589824},
+    {"stage4_0_add_forward", 0, 60, CNN_FORWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_0_6_forward", 0, 61, CNN_FORWARD, {-1}, 68419584, 589824, 1, 589824},
+    {"stage4_1_conv1_forward", 1358954496, 62, CNN_FORWARD, {-1}, 69009408, 589824, 1, 589824},
+    {"stage4_1_bn1_forward_train", 0, 63, CNN_FORWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_1_2_forward", 0, 64, CNN_FORWARD, {-1}, 71958528, 589824, 1, 589824},
+    {"stage4_1_conv2_forward", 1358954496, 65, CNN_FORWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_1_bn2_forward_train", 0, 66, CNN_FORWARD, {-1}, 72548352, 589824, 1, 589824},
+    {"stage4_1_add_forward", 0, 67, CNN_FORWARD, {-1}, 73138176, 589824, 1, 589824},
+    {"stage4_1_5_forward", 0, 68, CNN_FORWARD, {-1}, 72548352, 589824, 1, 589824},
+    {"stage4_2_conv1_forward", 1358954496, 69, CNN_FORWARD, {-1}, 73138176, 589824, 1, 589824},
+    {"stage4_2_bn1_forward_train", 0, 70, CNN_FORWARD, {-1}, 73728000, 589824, 1, 589824},
+    {"stage4_2_2_forward", 0, 71, CNN_FORWARD, {-1}, 74317824, 589824, 1, 589824},
+    {"stage4_2_conv2_forward", 1358954496, 72, CNN_FORWARD, {-1}, 73728000, 589824, 1, 589824},
+    {"stage4_2_bn2_forward_train", 0, 73, CNN_FORWARD, {-1}, 74907648, 589824, 1, 589824},
+    {"stage4_2_add_forward", 0, 74, CNN_FORWARD, {-1}, 75497472, 589824, 1, 589824},
+    {"stage4_2_5_forward", 0, 75, CNN_FORWARD, {-1}, 74907648, 589824, 1, 589824},
+    {"stage4_3_conv1_forward", 1358954496, 76, CNN_FORWARD, {-1}, 75497472, 589824, 1, 589824},
+    {"stage4_3_bn1_forward_train", 0, 77, CNN_FORWARD, {-1}, 76087296, 589824, 1, 589824},
+    {"stage4_3_2_forward", 0, 78, CNN_FORWARD, {-1}, 76677120, 589824, 1, 589824},
+    {"stage4_3_conv2_forward", 1358954496, 79, CNN_FORWARD, {-1}, 76087296, 589824, 1, 589824},
+    {"stage4_3_bn2_forward_train", 0, 80, CNN_FORWARD, {-1}, 77266944, 589824, 1, 589824},
+    {"stage4_3_add_forward", 0, 81, CNN_FORWARD, {-1}, 77856768, 589824, 1, 589824},
+    {"stage4_3_5_forward", 0, 82, CNN_FORWARD, {-1}, 77266944, 589824, 1, 589824},
+    {"stage4_4_conv1_forward", 1358954496, 83, CNN_FORWARD, {-1}, 77856768, 589824, 1, 589824},
+    {"stage4_4_bn1_forward_train", 0, 84, CNN_FORWARD, {-1}, 78446592, 589824, 1, 589824},
+    {"stage4_4_2_forward", 0, 85, CNN_FORWARD, {-1}, 79036416, 589824, 1, 589824},
+    {"stage4_4_conv2_forward", 1358954496, 86, CNN_FORWARD, {-1}, 78446592, 589824, 1, 589824},
+    {"stage4_4_bn2_forward_train", 0, 87, CNN_FORWARD, {-1}, 79626240, 589824, 1, 589824},
+    {"stage4_4_add_forward", 0, 88, CNN_FORWARD, {-1}, 80216064, 589824, 1, 589824},
+    {"stage4_4_5_forward", 0, 89, CNN_FORWARD, {-1}, 79626240, 589824, 1, 589824},
+    {"stage4_5_conv1_forward", 1358954496, 90, CNN_FORWARD, {-1}, 80216064, 589824, 1, 589824},
+    {"stage4_5_bn1_forward_train", 0, 91, CNN_FORWARD, {-1}, 80805888, 589824, 1, 589824},
+    {"stage4_5_2_forward", 0, 92, CNN_FORWARD, {-1}, 81395712, 589824, 1, 589824},
+    {"stage4_5_conv2_forward", 1358954496, 93, CNN_FORWARD, {-1}, 80805888, 589824, 1, 589824},
+    {"stage4_5_bn2_forward_train", 0, 94, CNN_FORWARD, {-1}, 81985536, 589824, 1, 589824},
+    {"stage4_5_add_forward", 0, 95, CNN_FORWARD, {-1}, 82575360, 589824, 1, 589824},
+    {"stage4_5_5_forward", 0, 96, CNN_FORWARD, {-1}, 81985536, 589824, 1, 589824},
+    {"stage5_0_conv1_forward", 679477248, 97, CNN_FORWARD, {-1}, 83165184, 294912, 1, 294912},
+    {"stage5_0_bn1_forward_train", 0, 98, CNN_FORWARD, {-1}, 82575360, 294912, 1, 294912},
+    {"stage5_0_2_forward", 0, 99, CNN_FORWARD, {-1}, 83460096, 294912, 1, 294912},
+    {"stage5_0_conv2_forward", 1358954496, 100, CNN_FORWARD, {-1}, 83755008, 294912, 1, 294912},
+    {"stage5_0_bn2_forward_train", 0, 101, CNN_FORWARD, {-1}, 82575360, 294912, 1, 294912},
+    {"stage5_0_conv3_forward", 75497472, 102, CNN_FORWARD, {-1}, 82870272, 294912, 1, 294912},
+    {"stage5_0_add_forward", 0, 103, CNN_FORWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_0_6_forward", 0, 104, CNN_FORWARD, {-1}, 82575360, 294912, 1, 294912},
+    {"stage5_1_conv1_forward", 1358954496, 105, CNN_FORWARD, {-1}, 82870272, 294912, 1, 294912},
+    {"stage5_1_bn1_forward_train", 0, 106, CNN_FORWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_1_2_forward", 0, 107, CNN_FORWARD, {-1}, 84344832, 294912, 1, 294912},
+    {"stage5_1_conv2_forward", 1358954496, 108, CNN_FORWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_1_bn2_forward_train", 0, 109, CNN_FORWARD, {-1}, 84639744, 294912, 1, 294912},
+    {"stage5_1_add_forward", 0, 110, CNN_FORWARD, {-1}, 84934656, 294912, 1, 294912},
+    {"stage5_1_5_forward", 0, 111, CNN_FORWARD, {-1}, 84639744, 294912, 1, 294912},
+    {"stage5_2_conv1_forward", 1358954496, 112, CNN_FORWARD, {-1}, 84934656, 294912, 1, 294912},
+    {"stage5_2_bn1_forward_train", 0, 113, CNN_FORWARD, {-1}, 85229568, 294912, 1, 294912},
+    {"stage5_2_2_forward", 0, 114, CNN_FORWARD, {-1}, 85524480, 294912, 1, 294912},
+    {"stage5_2_conv2_forward", 1358954496, 115, CNN_FORWARD, {-1}, 85229568, 294912, 1, 294912},
+    {"stage5_2_bn2_forward_train", 0, 116, CNN_FORWARD, {-1}, 85819392, 294912, 1, 294912},
+    {"stage5_2_add_forward", 0, 117, CNN_FORWARD, {-1}, 86114304, 294912, 1, 294912},
+    {"stage5_2_5_forward", 0, 118, CNN_FORWARD, {-1}, 85819392, 294912, 1, 294912},
+    {"global_avgpool_5_forward", 0, 119, CNN_FORWARD, {-1}, 86114304, 32768, 1, 32768},
+    {"fc_forward", 327680, 121, CNN_FORWARD, {-1}, 86147072, 640, 1, 640},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 86147712, 640, 1, 640},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 86147072, 640, 1, 640},
+    {"fc_grad_bias", 0, 121, CNN_BACKWARD, {238, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 327680, 121, CNN_BACKWARD, {237, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 327680, 121, CNN_BACKWARD, {-1}, 86409216, 32768, 1, 32768},
+    {"global_avgpool_5_grad_input", 0, 119, CNN_BACKWARD, {-1}, 86114304, 294912, 1, 294912},
+    {"stage5_2_5_grad_input", 0, 118, CNN_BACKWARD, {-1}, 86409216, 294912, 1, 294912},
+    {"stage5_2_add_grad_input", 0, 117, CNN_BACKWARD, {-1}, 85819392, 294912, 1, 294912},
+    {"stage5_2_add_grad_input2", 0, 117, CNN_BACKWARD, {-1}, 86114304, 294912, 1, 294912},
+    {"stage5_2_bn2_grad_scale", 0, 116, CNN_BACKWARD, {232, 233, -1}, 0, 0, 0, 0},
+    {"stage5_2_bn2_grad_input", 0, 116, CNN_BACKWARD, {-1}, 86409216, 294912, 1, 294912},
+    {"stage5_2_conv2_grad_bias", 0, 115, CNN_BACKWARD, {231, -1}, 0, 0, 0, 0},
+    {"stage5_2_conv2_grad_weight", 1358954496, 115, CNN_BACKWARD, {230, -1}, 0, 0, 0, 0},
+    {"stage5_2_conv2_grad_input", 1358954496, 115, CNN_BACKWARD, {-1}, 85229568, 294912, 1, 294912},
+    {"stage5_2_2_grad_input", 0, 114, CNN_BACKWARD, {-1}, 85819392, 294912, 1, 294912},
+    {"stage5_2_bn1_grad_scale", 0, 113, CNN_BACKWARD, {225, 226, -1}, 0, 0, 0, 0},
+    {"stage5_2_bn1_grad_input", 0, 113, CNN_BACKWARD, {-1}, 85229568, 294912, 1, 294912},
+    {"stage5_2_conv1_grad_bias", 0, 112, CNN_BACKWARD, {224, -1}, 0, 0, 0, 0},
+    {"stage5_2_conv1_grad_weight", 1358954496, 112, CNN_BACKWARD, {223, -1}, 0, 0, 0, 0},
+    {"stage5_2_conv1_grad_input", 1358954496, 112, CNN_BACKWARD, {-1}, 86114304, 294912, 1, 294912},
+    {"stage5_1_5_grad_input", 0, 111, CNN_BACKWARD, {-1}, 84934656, 294912, 1, 294912},
+    {"stage5_1_add_grad_input", 0, 110, CNN_BACKWARD, {-1}, 84639744, 294912, 1, 294912},
+    {"stage5_1_add_grad_input2", 0, 110, CNN_BACKWARD, {-1}, 85229568, 294912, 1, 294912},
+    {"stage5_1_bn2_grad_scale", 0, 109, CNN_BACKWARD, {218, 219, -1}, 0, 0, 0, 0},
+    {"stage5_1_bn2_grad_input", 0, 109, CNN_BACKWARD, {-1}, 84934656, 294912, 1, 294912},
+    {"stage5_1_conv2_grad_bias", 0, 108, CNN_BACKWARD, {217, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv2_grad_weight", 1358954496, 108, CNN_BACKWARD, {216, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv2_grad_input", 1358954496, 108, CNN_BACKWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_1_2_grad_input", 0, 107, CNN_BACKWARD, {-1}, 84639744, 294912, 1, 294912},
+    {"stage5_1_bn1_grad_scale", 0, 106, CNN_BACKWARD, {211, 212, -1}, 0, 0, 0, 0},
+    {"stage5_1_bn1_grad_input", 0, 106, CNN_BACKWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_1_conv1_grad_bias", 0, 105, CNN_BACKWARD, {210, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv1_grad_weight", 1358954496, 105, CNN_BACKWARD, {209, -1}, 0, 0, 0, 0},
+    {"stage5_1_conv1_grad_input", 1358954496, 105, CNN_BACKWARD, {-1}, 85229568, 294912, 1, 294912},
+    {"stage5_0_6_grad_input", 0, 104, CNN_BACKWARD, {-1}, 82870272, 294912, 1, 294912},
+    {"stage5_0_add_grad_input", 0, 103, CNN_BACKWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_0_add_grad_input2", 0, 103, CNN_BACKWARD, {-1}, 84344832, 294912, 1, 294912},
+    {"stage5_0_conv3_grad_bias", 0, 102, CNN_BACKWARD, {208, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv3_grad_weight", 75497472, 102, CNN_BACKWARD, {207, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv3_grad_input", 75497472, 102, CNN_BACKWARD, {-1}, 82575360, 589824, 1, 589824},
+    {"stage5_0_bn2_grad_scale", 0, 101, CNN_BACKWARD, {202, 203, -1}, 0, 0, 0, 0},
+    {"stage5_0_bn2_grad_input", 0, 101, CNN_BACKWARD, {-1}, 84344832, 294912, 1, 294912},
+    {"stage5_0_conv2_grad_bias", 0, 100, CNN_BACKWARD, {201, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv2_grad_weight", 1358954496, 100, CNN_BACKWARD, {200, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv2_grad_input", 1358954496, 100, CNN_BACKWARD, {-1}, 83755008, 294912, 1, 294912},
+    {"stage5_0_2_grad_input", 0, 99, CNN_BACKWARD, {-1}, 84049920, 294912, 1, 294912},
+    {"stage5_0_bn1_grad_scale", 0, 98, CNN_BACKWARD, {195, 196, -1}, 0, 0, 0, 0},
+    {"stage5_0_bn1_grad_input", 0, 98, CNN_BACKWARD, {-1}, 83460096, 294912, 1, 294912},
+    {"stage5_0_conv1_grad_bias", 0, 97, CNN_BACKWARD, {194, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv1_grad_weight", 679477248, 97, CNN_BACKWARD, {193, -1}, 0, 0, 0, 0},
+    {"stage5_0_conv1_grad_input", 679477248, 97, CNN_BACKWARD, {-1}, 82575360, 589824, 1, 589824},
+    {"stage4_5_5_grad_input", 0, 96, CNN_BACKWARD, {-1}, 83165184, 589824, 1, 589824},
+    {"stage4_5_add_grad_input", 0, 95, CNN_BACKWARD, {-1}, 81985536, 589824, 1, 589824},
+    {"stage4_5_add_grad_input2", 0, 95, CNN_BACKWARD, {-1}, 82575360, 589824, 1, 589824},
+    {"stage4_5_bn2_grad_scale", 0, 94, CNN_BACKWARD, {188, 189, -1}, 0, 0, 0, 0},
+    {"stage4_5_bn2_grad_input", 0, 94, CNN_BACKWARD, {-1}, 83165184, 589824, 1, 589824},
+    {"stage4_5_conv2_grad_bias", 0, 93, CNN_BACKWARD, {187, -1}, 0, 0, 0, 0},
+    {"stage4_5_conv2_grad_weight", 1358954496, 93, CNN_BACKWARD, {186, -1}, 0, 0, 0, 0},
+    {"stage4_5_conv2_grad_input", 1358954496, 93, CNN_BACKWARD, {-1}, 80805888, 589824, 1, 589824},
+    {"stage4_5_2_grad_input", 0, 92, CNN_BACKWARD, {-1}, 81985536, 589824, 1, 589824},
+    {"stage4_5_bn1_grad_scale", 0, 91, CNN_BACKWARD, {181, 182, -1}, 0, 0, 0, 0},
+    {"stage4_5_bn1_grad_input", 0, 91, CNN_BACKWARD, {-1}, 80805888, 589824, 1, 589824},
+    {"stage4_5_conv1_grad_bias", 0, 90, CNN_BACKWARD, {180, -1}, 0, 0, 0, 0},
+    {"stage4_5_conv1_grad_weight", 1358954496, 90, CNN_BACKWARD, {179, -1}, 0, 0, 0, 0},
+    {"stage4_5_conv1_grad_input", 1358954496, 90, CNN_BACKWARD, {-1}, 82575360, 589824, 1, 589824},
+    {"stage4_4_5_grad_input", 0, 89, CNN_BACKWARD, {-1}, 80216064, 589824, 1, 589824},
+    {"stage4_4_add_grad_input", 0, 88, CNN_BACKWARD, {-1}, 79626240, 589824, 1, 589824},
+    {"stage4_4_add_grad_input2", 0, 88, CNN_BACKWARD, {-1}, 80805888, 589824, 1, 589824},
+    {"stage4_4_bn2_grad_scale", 0, 87, CNN_BACKWARD, {174, 175, -1}, 0, 0, 0, 0},
+    {"stage4_4_bn2_grad_input", 0, 87, CNN_BACKWARD, {-1}, 80216064, 589824, 1, 589824},
+    {"stage4_4_conv2_grad_bias", 0, 86, CNN_BACKWARD, {173, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv2_grad_weight", 1358954496, 86, CNN_BACKWARD, {172, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv2_grad_input", 1358954496, 86, CNN_BACKWARD, {-1}, 78446592, 589824, 1, 589824},
+    {"stage4_4_2_grad_input", 0, 85, CNN_BACKWARD, {-1}, 79626240, 589824, 1, 589824},
+    {"stage4_4_bn1_grad_scale", 0, 84, CNN_BACKWARD, {167, 168, -1}, 0, 0, 0, 0},
+    {"stage4_4_bn1_grad_input", 0, 84, CNN_BACKWARD, {-1}, 78446592, 589824, 1, 589824},
+    {"stage4_4_conv1_grad_bias", 0, 83, CNN_BACKWARD, {166, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv1_grad_weight", 1358954496, 83, CNN_BACKWARD, {165, -1}, 0, 0, 0, 0},
+    {"stage4_4_conv1_grad_input", 1358954496, 83, CNN_BACKWARD, {-1}, 80805888, 589824, 1, 589824},
+    {"stage4_3_5_grad_input", 0, 82, CNN_BACKWARD, {-1}, 77856768, 589824, 1, 589824},
+    {"stage4_3_add_grad_input", 0, 81, CNN_BACKWARD, {-1}, 77266944, 589824, 1, 589824},
+    {"stage4_3_add_grad_input2", 0, 81, CNN_BACKWARD, {-1}, 78446592, 589824, 1, 589824},
+    {"stage4_3_bn2_grad_scale", 0, 80, CNN_BACKWARD, {160, 161, -1}, 0, 0, 0, 0},
+    {"stage4_3_bn2_grad_input", 0, 80, CNN_BACKWARD, {-1}, 77856768, 589824, 1, 589824},
+    {"stage4_3_conv2_grad_bias", 0, 79, CNN_BACKWARD, {159, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv2_grad_weight", 1358954496, 79, CNN_BACKWARD, {158, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv2_grad_input", 1358954496, 79, CNN_BACKWARD, {-1}, 76087296, 589824, 1, 589824},
+    {"stage4_3_2_grad_input", 0, 78, CNN_BACKWARD, {-1}, 77266944, 589824, 1, 589824},
+    {"stage4_3_bn1_grad_scale", 0, 77, CNN_BACKWARD, {153, 154, -1}, 0, 0, 0, 0},
+    {"stage4_3_bn1_grad_input", 0, 77, CNN_BACKWARD, {-1}, 76087296, 589824, 1, 589824},
+    {"stage4_3_conv1_grad_bias", 0, 76, CNN_BACKWARD, {152, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv1_grad_weight", 1358954496, 76, CNN_BACKWARD, {151, -1}, 0, 0, 0, 0},
+    {"stage4_3_conv1_grad_input", 1358954496, 76, CNN_BACKWARD, {-1}, 78446592, 589824, 1, 589824},
+    {"stage4_2_5_grad_input", 0, 75, CNN_BACKWARD, {-1}, 75497472, 589824, 1, 589824},
+    {"stage4_2_add_grad_input", 0, 74, CNN_BACKWARD, {-1}, 74907648, 589824, 1, 589824},
+    {"stage4_2_add_grad_input2", 0, 74, CNN_BACKWARD, {-1}, 76087296, 589824, 1, 589824},
+    {"stage4_2_bn2_grad_scale", 0, 73, CNN_BACKWARD, {146, 147, -1}, 0, 0, 0, 0},
+    {"stage4_2_bn2_grad_input", 0, 73, CNN_BACKWARD, {-1}, 75497472, 589824, 1, 589824},
+    {"stage4_2_conv2_grad_bias", 0, 72, CNN_BACKWARD, {145, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv2_grad_weight", 1358954496, 72, CNN_BACKWARD, {144, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv2_grad_input", 1358954496, 72, CNN_BACKWARD, {-1}, 73728000, 589824, 1, 589824},
+    {"stage4_2_2_grad_input", 0, 71, CNN_BACKWARD, {-1}, 74907648, 589824, 1, 589824},
+    {"stage4_2_bn1_grad_scale", 0, 70, CNN_BACKWARD, {139, 140, -1}, 0, 0, 0, 0},
+    {"stage4_2_bn1_grad_input", 0, 70, CNN_BACKWARD, {-1}, 73728000, 589824, 1, 589824},
+    {"stage4_2_conv1_grad_bias", 0, 69, CNN_BACKWARD, {138, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv1_grad_weight", 1358954496, 69, CNN_BACKWARD, {137, -1}, 0, 0, 0, 0},
+    {"stage4_2_conv1_grad_input", 1358954496, 69, CNN_BACKWARD, {-1}, 76087296, 589824, 1, 589824},
+    {"stage4_1_5_grad_input", 0, 68, CNN_BACKWARD, {-1}, 73138176, 589824, 1, 589824},
+    {"stage4_1_add_grad_input", 0, 67, CNN_BACKWARD, {-1}, 72548352, 589824, 1, 589824},
+    {"stage4_1_add_grad_input2", 0, 67, CNN_BACKWARD, {-1}, 73728000, 589824, 1, 589824},
+    {"stage4_1_bn2_grad_scale", 0, 66, CNN_BACKWARD, {132, 133, -1}, 0, 0, 0, 0},
+    {"stage4_1_bn2_grad_input", 0, 66, CNN_BACKWARD, {-1}, 73138176, 589824, 1, 589824},
+    {"stage4_1_conv2_grad_bias", 0, 65, CNN_BACKWARD, {131, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv2_grad_weight", 1358954496, 65, CNN_BACKWARD, {130, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv2_grad_input", 1358954496, 65, CNN_BACKWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_1_2_grad_input", 0, 64, CNN_BACKWARD, {-1}, 72548352, 589824, 1, 589824},
+    {"stage4_1_bn1_grad_scale", 0, 63, CNN_BACKWARD, {125, 126, -1}, 0, 0, 0, 0},
+    {"stage4_1_bn1_grad_input", 0, 63, CNN_BACKWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_1_conv1_grad_bias", 0, 62, CNN_BACKWARD, {124, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv1_grad_weight", 1358954496, 62, CNN_BACKWARD, {123, -1}, 0, 0, 0, 0},
+    {"stage4_1_conv1_grad_input", 1358954496, 62, CNN_BACKWARD, {-1}, 73728000, 589824, 1, 589824},
+    {"stage4_0_6_grad_input", 0, 61, CNN_BACKWARD, {-1}, 69009408, 589824, 1, 589824},
+    {"stage4_0_add_grad_input", 0, 60, CNN_BACKWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_0_add_grad_input2", 0, 60, CNN_BACKWARD, {-1}, 71958528, 589824, 1, 589824},
+    {"stage4_0_conv3_grad_bias", 0, 59, CNN_BACKWARD, {122, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv3_grad_weight", 75497472, 59, CNN_BACKWARD, {121, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv3_grad_input", 75497472, 59, CNN_BACKWARD, {-1}, 68419584, 1179648, 1, 1179648},
+    {"stage4_0_bn2_grad_scale", 0, 58, CNN_BACKWARD, {116, 117, -1}, 0, 0, 0, 0},
+    {"stage4_0_bn2_grad_input", 0, 58, CNN_BACKWARD, {-1}, 71958528, 589824, 1, 589824},
+    {"stage4_0_conv2_grad_bias", 0, 57, CNN_BACKWARD, {115, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv2_grad_weight", 1358954496, 57, CNN_BACKWARD, {114, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv2_grad_input", 1358954496, 57, CNN_BACKWARD, {-1}, 70778880, 589824, 1, 589824},
+    {"stage4_0_2_grad_input", 0, 56, CNN_BACKWARD, {-1}, 71368704, 589824, 1, 589824},
+    {"stage4_0_bn1_grad_scale", 0, 55, CNN_BACKWARD, {109, 110, -1}, 0, 0, 0, 0},
+    {"stage4_0_bn1_grad_input", 0, 55, CNN_BACKWARD, {-1}, 70189056, 589824, 1, 589824},
+    {"stage4_0_conv1_grad_bias", 0, 54, CNN_BACKWARD, {108, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv1_grad_weight", 679477248, 54, CNN_BACKWARD, {107, -1}, 0, 0, 0, 0},
+    {"stage4_0_conv1_grad_input", 679477248, 54, CNN_BACKWARD, {-1}, 68419584, 1179648, 1, 1179648},
+    {"stage3_3_5_grad_input", 0, 53, CNN_BACKWARD, {-1}, 69599232, 1179648, 1, 1179648},
+    {"stage3_3_add_grad_input", 0, 52, CNN_BACKWARD, {-1}, 67239936, 1179648, 1, 1179648},
+    {"stage3_3_add_grad_input2", 0, 52, CNN_BACKWARD, {-1}, 68419584, 1179648, 1, 1179648},
+    {"stage3_3_bn2_grad_scale", 0, 51, CNN_BACKWARD, {102, 103, -1}, 0, 0, 0, 0},
+    {"stage3_3_bn2_grad_input", 0, 51, CNN_BACKWARD, {-1}, 69599232, 1179648, 1, 1179648},
+    {"stage3_3_conv2_grad_bias", 0, 50, CNN_BACKWARD, {101, -1}, 0, 0, 0, 0},
+    {"stage3_3_conv2_grad_weight", 1358954496, 50, CNN_BACKWARD, {100, -1}, 0, 0, 0, 0},
+    {"stage3_3_conv2_grad_input", 1358954496, 50, CNN_BACKWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_3_2_grad_input", 0, 49, CNN_BACKWARD, {-1}, 67239936, 1179648, 1, 1179648},
+    {"stage3_3_bn1_grad_scale", 0, 48, CNN_BACKWARD, {95, 96, -1}, 0, 0, 0, 0},
+    {"stage3_3_bn1_grad_input", 0, 48, CNN_BACKWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_3_conv1_grad_bias", 0, 47, CNN_BACKWARD, {94, -1}, 0, 0, 0, 0},
+    {"stage3_3_conv1_grad_weight", 1358954496, 47, CNN_BACKWARD, {93, -1}, 0, 0, 0, 0},
+    {"stage3_3_conv1_grad_input", 1358954496, 47, CNN_BACKWARD, {-1}, 68419584, 1179648, 1, 1179648},
+    {"stage3_2_5_grad_input", 0, 46, CNN_BACKWARD, {-1}, 63700992, 1179648, 1, 1179648},
+    {"stage3_2_add_grad_input", 0, 45, CNN_BACKWARD, {-1}, 62521344, 1179648, 1, 1179648},
+    {"stage3_2_add_grad_input2", 0, 45, CNN_BACKWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_2_bn2_grad_scale", 0, 44, CNN_BACKWARD, {88, 89, -1}, 0, 0, 0, 0},
+    {"stage3_2_bn2_grad_input", 0, 44, CNN_BACKWARD, {-1}, 63700992, 1179648, 1, 1179648},
+    {"stage3_2_conv2_grad_bias", 0, 43, CNN_BACKWARD, {87, -1}, 0, 0, 0, 0},
+    {"stage3_2_conv2_grad_weight", 1358954496, 43, CNN_BACKWARD, {86, -1}, 0, 0, 0, 0},
+    {"stage3_2_conv2_grad_input", 1358954496, 43, CNN_BACKWARD, {-1}, 60162048, 1179648, 1, 1179648},
+    {"stage3_2_2_grad_input", 0, 42, CNN_BACKWARD, {-1}, 62521344, 1179648, 1, 1179648},
+    {"stage3_2_bn1_grad_scale", 0, 41, CNN_BACKWARD, {81, 82, -1}, 0, 0, 0, 0},
+    {"stage3_2_bn1_grad_input", 0, 41, CNN_BACKWARD, {-1}, 60162048, 1179648, 1, 1179648},
+    {"stage3_2_conv1_grad_bias", 0, 40, CNN_BACKWARD, {80, -1}, 0, 0, 0, 0},
+    {"stage3_2_conv1_grad_weight", 1358954496, 40, CNN_BACKWARD, {79, -1}, 0, 0, 0, 0},
+    {"stage3_2_conv1_grad_input", 1358954496, 40, CNN_BACKWARD, {-1}, 64880640, 1179648, 1, 1179648},
+    {"stage3_1_5_grad_input", 0, 39, CNN_BACKWARD, {-1}, 58982400, 1179648, 1, 1179648},
+    {"stage3_1_add_grad_input", 0, 38, CNN_BACKWARD, {-1}, 57802752, 1179648, 1, 1179648},
+    {"stage3_1_add_grad_input2", 0, 38, CNN_BACKWARD, {-1}, 60162048, 1179648, 1, 1179648},
+    {"stage3_1_bn2_grad_scale", 0, 37, CNN_BACKWARD, {74, 75, -1}, 0, 0, 0, 0},
+    {"stage3_1_bn2_grad_input", 0, 37, CNN_BACKWARD, {-1}, 58982400, 1179648, 1, 1179648},
+    {"stage3_1_conv2_grad_bias", 0, 36, CNN_BACKWARD, {73, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv2_grad_weight", 1358954496, 36, CNN_BACKWARD, {72, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv2_grad_input", 1358954496, 36, CNN_BACKWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_1_2_grad_input", 0, 35, CNN_BACKWARD, {-1}, 57802752, 1179648, 1, 1179648},
+    {"stage3_1_bn1_grad_scale", 0, 34, CNN_BACKWARD, {67, 68, -1}, 0, 0, 0, 0},
+    {"stage3_1_bn1_grad_input", 0, 34, CNN_BACKWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_1_conv1_grad_bias", 0, 33, CNN_BACKWARD, {66, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv1_grad_weight", 1358954496, 33, CNN_BACKWARD, {65, -1}, 0, 0, 0, 0},
+    {"stage3_1_conv1_grad_input", 1358954496, 33, CNN_BACKWARD, {-1}, 60162048, 1179648, 1, 1179648},
+    {"stage3_0_6_grad_input", 0, 32, CNN_BACKWARD, {-1}, 50724864, 1179648, 1, 1179648},
+    {"stage3_0_add_grad_input", 0, 31, CNN_BACKWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_0_add_grad_input2", 0, 31, CNN_BACKWARD, {-1}, 56623104, 1179648, 1, 1179648},
+    {"stage3_0_conv3_grad_bias", 0, 30, CNN_BACKWARD, {64, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv3_grad_weight", 75497472, 30, CNN_BACKWARD, {63, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv3_grad_input", 75497472, 30, CNN_BACKWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage3_0_bn2_grad_scale", 0, 29, CNN_BACKWARD, {58, 59, -1}, 0, 0, 0, 0},
+    {"stage3_0_bn2_grad_input", 0, 29, CNN_BACKWARD, {-1}, 56623104, 1179648, 1, 1179648},
+    {"stage3_0_conv2_grad_bias", 0, 28, CNN_BACKWARD, {57, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv2_grad_weight", 1358954496, 28, CNN_BACKWARD, {56, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv2_grad_input", 1358954496, 28, CNN_BACKWARD, {-1}, 54263808, 1179648, 1, 1179648},
+    {"stage3_0_2_grad_input", 0, 27, CNN_BACKWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"stage3_0_bn1_grad_scale", 0, 26, CNN_BACKWARD, {51, 52, -1}, 0, 0, 0, 0},
+    {"stage3_0_bn1_grad_input", 0, 26, CNN_BACKWARD, {-1}, 53084160, 1179648, 1, 1179648},
+    {"stage3_0_conv1_grad_bias", 0, 25, CNN_BACKWARD, {50, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv1_grad_weight", 679477248, 25, CNN_BACKWARD, {49, -1}, 0, 0, 0, 0},
+    {"stage3_0_conv1_grad_input", 679477248, 25, CNN_BACKWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage2_2_5_grad_input", 0, 24, CNN_BACKWARD, {-1}, 51904512, 2359296, 1, 2359296},
+    {"stage2_2_add_grad_input", 0, 23, CNN_BACKWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"stage2_2_add_grad_input2", 0, 23, CNN_BACKWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage2_2_bn2_grad_scale", 0, 22, CNN_BACKWARD, {44, 45, -1}, 0, 0, 0, 0},
+    {"stage2_2_bn2_grad_input", 0, 22, CNN_BACKWARD, {-1}, 51904512, 2359296, 1, 2359296},
+    {"stage2_2_conv2_grad_bias", 0, 21, CNN_BACKWARD, {43, -1}, 0, 0, 0, 0},
+    {"stage2_2_conv2_grad_weight", 1358954496, 21, CNN_BACKWARD, {42, -1}, 0, 0, 0, 0},
+    {"stage2_2_conv2_grad_input", 1358954496, 21, CNN_BACKWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_2_2_grad_input", 0, 20, CNN_BACKWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"stage2_2_bn1_grad_scale", 0, 19, CNN_BACKWARD, {37, 38, -1}, 0, 0, 0, 0},
+    {"stage2_2_bn1_grad_input", 0, 19, CNN_BACKWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_2_conv1_grad_bias", 0, 18, CNN_BACKWARD, {36, -1}, 0, 0, 0, 0},
+    {"stage2_2_conv1_grad_weight", 1358954496, 18, CNN_BACKWARD, {35, -1}, 0, 0, 0, 0},
+    {"stage2_2_conv1_grad_input", 1358954496, 18, CNN_BACKWARD, {-1}, 49545216, 2359296, 1, 2359296},
+    {"stage2_1_5_grad_input", 0, 17, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_1_add_grad_input", 0, 16, CNN_BACKWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_1_add_grad_input2", 0, 16, CNN_BACKWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_1_bn2_grad_scale", 0, 15, CNN_BACKWARD, {30, 31, -1}, 0, 0, 0, 0},
+    {"stage2_1_bn2_grad_input", 0, 15, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"stage2_1_conv2_grad_bias", 0, 14, CNN_BACKWARD, {29, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv2_grad_weight", 1358954496, 14, CNN_BACKWARD, {28, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv2_grad_input", 1358954496, 14, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_2_grad_input", 0, 13, CNN_BACKWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"stage2_1_bn1_grad_scale", 0, 12, CNN_BACKWARD, {23, 24, -1}, 0, 0, 0, 0},
+    {"stage2_1_bn1_grad_input", 0, 12, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_1_conv1_grad_bias", 0, 11, CNN_BACKWARD, {22, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv1_grad_weight", 1358954496, 11, CNN_BACKWARD, {21, -1}, 0, 0, 0, 0},
+    {"stage2_1_conv1_grad_input", 1358954496, 11, CNN_BACKWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"stage2_0_5_grad_input", 0, 10, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_add_grad_input", 0, 9, CNN_BACKWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_add_grad_input2", 0, 9, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage2_0_bn2_grad_scale", 0, 8, CNN_BACKWARD, {16, 17, -1}, 0, 0, 0, 0},
+    {"stage2_0_bn2_grad_input", 0, 8, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"stage2_0_conv2_grad_bias", 0, 7, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv2_grad_weight", 1358954496, 7, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv2_grad_input", 1358954496, 7, CNN_BACKWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_2_grad_input", 0, 6, CNN_BACKWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"stage2_0_bn1_grad_scale", 0, 5, CNN_BACKWARD, {9, 10, -1}, 0, 0, 0, 0},
+    {"stage2_0_bn1_grad_input", 0, 5, CNN_BACKWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"stage2_0_conv1_grad_bias", 0, 4, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv1_grad_weight", 1358954496, 4, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"stage2_0_conv1_grad_input", 1358954496, 4, CNN_BACKWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"stage1_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 28311552, 9437184, 1, 9437184},
+    {"stage1_1_grad_scale", 0, 1, CNN_BACKWARD, {2, 3, -1}, 0, 0, 0, 0},
+    {"stage1_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 9437184, 9437184, 1, 9437184},
+    {"stage1_0_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"stage1_0_grad_weight", 462422016, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

@@ -25,6 +25,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -37,13 +46,14 @@ enum { TENSORS = 2 };
 #define ARENA ((size_t)5136)
 
 struct softmax_regression {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[5];                 /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -82,10 +92,12 @@ static void fc_forward(const real X[256][784], const real W[10][784], const real
 }
 
 /* loss                                                                                        softmax_regression.net:6
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 256x10   labels 256   P 256x10   loss 1
  */
-static void loss_forward(const real X[256][10], const int32_t labels[256], real P[256][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[256][10], const int32_t labels[256], real P[256][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 256; n++) {
@@ -99,7 +111,10 @@ static void loss_forward(const real X[256][10], const int32_t labels[256], real 
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 256;
 }
@@ -107,15 +122,15 @@ static void loss_forward(const real X[256][10], const int32_t labels[256], real 
 /* ---- backward ---- */
 
 /* loss                                                                                        softmax_regression.net:6
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 256x10   labels 256   dX 256x10
  */
-static void loss_backward(const real P[256][10], const int32_t labels[256], real dX[256][10])
+static void loss_backward(const cnn_target *target, const real P[256][10], const int32_t labels[256], real dX[256][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 256; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 256;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 256;
 }
 
 /* fc: linear 10                                                                               softmax_regression.net:6
@@ -153,23 +168,64 @@ static void fc_grad_weight(const real X[256][784], const real dY[256][10], real 
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -207,7 +263,8 @@ void softmax_regression_predict(softmax_regression *net, const real *x, real *lo
         memcpy(logits, fc, sizeof(real) * 2560);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real softmax_regression_gradients(softmax_regression *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -216,27 +273,43 @@ real softmax_regression_gradients(softmax_regression *net, const real *x, const 
     void *kept_loss_P = arena + 2560;    /* 256x10, kernels 1 to 2 */
     void *kept_loss_mean = arena + 5120; /* 1, kernels 1 to 5 */
     void *d_fc = arena;                  /* 256x10, kernels 2 to 4 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, fc_forward(input, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(1, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(1, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 2560);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(2, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(2, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(3, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(4, fc_grad_weight(input, d_fc, net->grad.fc_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void softmax_regression_update(softmax_regression *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real softmax_regression_step(softmax_regression *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = softmax_regression_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        softmax_regression_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -282,27 +355,45 @@ void softmax_regression_shape(int input[4], int output[4])
 
 void softmax_regression_get(const softmax_regression *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void softmax_regression_get_grad(const softmax_regression *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void softmax_regression_get_momentum(const softmax_regression *net, int i, real *out)
+void softmax_regression_get_moment(const softmax_regression *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void softmax_regression_set(softmax_regression *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void softmax_regression_set_momentum(softmax_regression *net, int i, const real *in)
+void softmax_regression_set_moment(softmax_regression *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *softmax_regression_flat(softmax_regression *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void softmax_regression_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void softmax_regression_freeze(softmax_regression *net, int i, int frozen)
@@ -321,9 +412,19 @@ void softmax_regression_set_step(softmax_regression *net, uint64_t step)
     net->step = step;
 }
 
-void softmax_regression_profile(softmax_regression *net, cnn_profile *profile)
+void softmax_regression_target(softmax_regression *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void softmax_regression_watch(softmax_regression *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *softmax_regression_arena(const softmax_regression *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -343,16 +444,17 @@ const real *softmax_regression_output(const softmax_regression *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"fc_forward", 2007040},
+    {"fc_forward", 2007040, 1, CNN_FORWARD, {-1}, 0, 2560, 1, 2560},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"fc_forward", 2007040},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 2007040},
+    {"fc_forward", 2007040, 1, CNN_FORWARD, {-1}, 0, 2560, 1, 2560},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 2560, 2560, 1, 2560},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 0, 2560, 1, 2560},
+    {"fc_grad_bias", 0, 1, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 2007040, 1, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

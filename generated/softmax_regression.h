@@ -23,12 +23,18 @@ int        softmax_regression_tensors(void);
 cnn_tensor softmax_regression_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, softmax_regression_tensor(i).count reals. Gradients are those of the last
- * softmax_regression_gradients; momentum is the optimiser's, 0 before the first update. */
+ * softmax_regression_gradients or softmax_regression_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void softmax_regression_get(const softmax_regression *, int i, cnn_real *out);
 void softmax_regression_set(softmax_regression *, int i, const cnn_real *in);
 void softmax_regression_get_grad(const softmax_regression *, int i, cnn_real *out);
-void softmax_regression_get_momentum(const softmax_regression *, int i, cnn_real *out);
-void softmax_regression_set_momentum(softmax_regression *, int i, const cnn_real *in);
+void softmax_regression_get_moment(const softmax_regression *, int order, int i, cnn_real *out);
+void softmax_regression_set_moment(softmax_regression *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *softmax_regression_flat(softmax_regression *, cnn_part part, size_t *count);
+void      softmax_regression_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void softmax_regression_freeze(softmax_regression *, int i, int frozen);
@@ -48,15 +54,23 @@ void softmax_regression_predict(softmax_regression *, const cnn_real *x, cnn_rea
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *softmax_regression_output(const softmax_regression *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real softmax_regression_gradients(softmax_regression *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last softmax_regression_gradients. */
+/* One optimiser step with the gradients that softmax_regression_gradients left. */
 void softmax_regression_update(softmax_regression *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void softmax_regression_profile(softmax_regression *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real softmax_regression_step(softmax_regression *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void softmax_regression_target(softmax_regression *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void softmax_regression_watch(softmax_regression *, const cnn_watch *);
+const cnn_real *softmax_regression_arena(const softmax_regression *);
 
 #ifdef __cplusplus
 }

@@ -86,6 +86,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -200,13 +209,14 @@ enum { TENSORS = 104 };
 #define ARENA ((size_t)82722976)
 
 struct unet {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[167];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -1908,10 +1918,12 @@ static void global_avgpool_17_forward(const real X[16][10][96][96], real Y[16][1
 }
 
 /* loss                                                                                                     unet.net:44
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 16x10   labels 16   P 16x10   loss 1
  */
-static void loss_forward(const real X[16][10], const int32_t labels[16], real P[16][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[16][10], const int32_t labels[16], real P[16][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 16; n++) {
@@ -1925,7 +1937,10 @@ static void loss_forward(const real X[16][10], const int32_t labels[16], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 16;
 }
@@ -1933,15 +1948,15 @@ static void loss_forward(const real X[16][10], const int32_t labels[16], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                     unet.net:44
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 16x10   labels 16   dX 16x10
  */
-static void loss_backward(const real P[16][10], const int32_t labels[16], real dX[16][10])
+static void loss_backward(const cnn_target *target, const real P[16][10], const int32_t labels[16], real dX[16][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 16; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 16;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 16;
 }
 
 /* 17: global_avgpool                                                                                       unet.net:43
@@ -4254,23 +4269,64 @@ static void up1_1_bn_forward_predict(const real X[16][16][96][96], const real sc
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -4559,7 +4615,8 @@ void unet_predict(unet *net, const real *x, real *logits)
         memcpy(logits, global_avgpool_17, sizeof(real) * 160);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real unet_gradients(unet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -4724,6 +4781,7 @@ real unet_gradients(unet *net, const real *x, const int32_t *labels, real *logit
     void *d_down1_0_2 = arena;                                     /* 16x16x96x96, kernels 162 to 163 */
     void *d_down1_0_bn = arena + 2359296;                          /* 16x16x96x96, kernels 163 to 165 */
     void *d_down1_0_conv = arena;                                  /* 16x16x96x96, kernels 165 to 166 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, down1_0_conv_forward(input, net->value.down1_0_conv_weight, down1_0_conv));
@@ -4842,13 +4900,12 @@ real unet_gradients(unet *net, const real *x, const int32_t *labels, real *logit
     RUN(62, up1_1_2_forward(up1_1_bn, up1_1_2));
     RUN(63, score_forward(up1_1_2, net->value.score_weight, net->value.score_bias, score));
     RUN(64, global_avgpool_17_forward(score, global_avgpool_17));
-    RUN(65, loss_forward(global_avgpool_17, labels, kept_loss_P, kept_loss_mean));
+    RUN(65, loss_forward(net->target, global_avgpool_17, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, global_avgpool_17, sizeof(real) * 160);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(66, loss_backward(kept_loss_P, labels, d_flatten_18));
+    BACK(66, loss_backward(net->target, kept_loss_P, labels, d_flatten_18));
     BACK(67, global_avgpool_17_grad_input(d_flatten_18, d_score));
     BACK(68, score_grad_bias(d_score, net->grad.score_bias));
     BACK(69, score_grad_weight(up1_1_2, d_score, net->grad.score_weight));
@@ -5000,15 +5057,31 @@ real unet_gradients(unet *net, const real *x, const int32_t *labels, real *logit
                                     kept_down1_0_bn_inverse_deviation, net->grad.down1_0_bn_weight,
                                     net->grad.down1_0_bn_bias, d_down1_0_bn, d_down1_0_conv));
     BACK(166, down1_0_conv_grad_weight(input, d_down1_0_conv, net->grad.down1_0_conv_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void unet_update(unet *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real unet_step(unet *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = unet_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        unet_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -5114,27 +5187,45 @@ void unet_shape(int input[4], int output[4])
 
 void unet_get(const unet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void unet_get_grad(const unet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void unet_get_momentum(const unet *net, int i, real *out)
+void unet_get_moment(const unet *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void unet_set(unet *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void unet_set_momentum(unet *net, int i, const real *in)
+void unet_set_moment(unet *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *unet_flat(unet *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void unet_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void unet_freeze(unet *net, int i, int frozen)
@@ -5153,9 +5244,19 @@ void unet_set_step(unet *net, uint64_t step)
     net->step = step;
 }
 
-void unet_profile(unet *net, cnn_profile *profile)
+void unet_target(unet *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void unet_watch(unet *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *unet_arena(const unet *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -5236,242 +5337,243 @@ const real *unet_output(const unet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"down1_0_conv_forward", 21233664},
-    {"down1_0_bn_forward_predict", 0},
-    {"down1_0_2_forward", 0},
-    {"down1_1_conv_forward", 339738624},
-    {"down1_1_bn_forward_predict", 0},
-    {"down1_1_2_forward", 0},
-    {"maxpool_1_forward", 0},
-    {"down2_0_conv_forward", 169869312},
-    {"down2_0_bn_forward_predict", 0},
-    {"down2_0_2_forward", 0},
-    {"down2_1_conv_forward", 339738624},
-    {"down2_1_bn_forward_predict", 0},
-    {"down2_1_2_forward", 0},
-    {"maxpool_3_forward", 0},
-    {"down3_0_conv_forward", 169869312},
-    {"down3_0_bn_forward_predict", 0},
-    {"down3_0_2_forward", 0},
-    {"down3_1_conv_forward", 339738624},
-    {"down3_1_bn_forward_predict", 0},
-    {"down3_1_2_forward", 0},
-    {"maxpool_5_forward", 0},
-    {"bottom_0_conv_forward", 169869312},
-    {"bottom_0_bn_forward_predict", 0},
-    {"bottom_0_2_forward", 0},
-    {"bottom_1_conv_forward", 339738624},
-    {"bottom_1_bn_forward_predict", 0},
-    {"bottom_1_2_forward", 0},
-    {"enlarge3_0_forward", 0},
-    {"enlarge3_1_conv_forward", 679477248},
-    {"enlarge3_1_bn_forward_predict", 0},
-    {"enlarge3_1_2_forward", 0},
-    {"concat_8_forward", 0},
-    {"concat_8_forward2", 0},
-    {"up3_0_conv_forward", 679477248},
-    {"up3_0_bn_forward_predict", 0},
-    {"up3_0_2_forward", 0},
-    {"up3_1_conv_forward", 339738624},
-    {"up3_1_bn_forward_predict", 0},
-    {"up3_1_2_forward", 0},
-    {"enlarge2_0_forward", 0},
-    {"enlarge2_1_conv_forward", 679477248},
-    {"enlarge2_1_bn_forward_predict", 0},
-    {"enlarge2_1_2_forward", 0},
-    {"concat_11_forward", 0},
-    {"concat_11_forward2", 0},
-    {"up2_0_conv_forward", 679477248},
-    {"up2_0_bn_forward_predict", 0},
-    {"up2_0_2_forward", 0},
-    {"up2_1_conv_forward", 339738624},
-    {"up2_1_bn_forward_predict", 0},
-    {"up2_1_2_forward", 0},
-    {"enlarge1_0_forward", 0},
-    {"enlarge1_1_conv_forward", 679477248},
-    {"enlarge1_1_bn_forward_predict", 0},
-    {"enlarge1_1_2_forward", 0},
-    {"concat_14_forward", 0},
-    {"concat_14_forward2", 0},
-    {"up1_0_conv_forward", 679477248},
-    {"up1_0_bn_forward_predict", 0},
-    {"up1_0_2_forward", 0},
-    {"up1_1_conv_forward", 339738624},
-    {"up1_1_bn_forward_predict", 0},
-    {"up1_1_2_forward", 0},
-    {"score_forward", 23592960},
-    {"global_avgpool_17_forward", 0},
+    {"down1_0_conv_forward", 21233664, 0, CNN_FORWARD, {-1}, 9437184, 2359296, 1, 2359296},
+    {"down1_0_bn_forward_predict", 0, 1, CNN_FORWARD, {-1}, 11796480, 2359296, 1, 2359296},
+    {"down1_0_2_forward", 0, 2, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"down1_1_conv_forward", 339738624, 3, CNN_FORWARD, {-1}, 16515072, 2359296, 1, 2359296},
+    {"down1_1_bn_forward_predict", 0, 4, CNN_FORWARD, {-1}, 18874368, 2359296, 1, 2359296},
+    {"down1_1_2_forward", 0, 5, CNN_FORWARD, {-1}, 21233664, 2359296, 1, 2359296},
+    {"maxpool_1_forward", 0, 6, CNN_FORWARD, {-1}, 71073792, 589824, 1, 589824},
+    {"down2_0_conv_forward", 169869312, 7, CNN_FORWARD, {-1}, 51019776, 1179648, 1, 1179648},
+    {"down2_0_bn_forward_predict", 0, 8, CNN_FORWARD, {-1}, 52199424, 1179648, 1, 1179648},
+    {"down2_0_2_forward", 0, 9, CNN_FORWARD, {-1}, 53379072, 1179648, 1, 1179648},
+    {"down2_1_conv_forward", 339738624, 10, CNN_FORWARD, {-1}, 54558720, 1179648, 1, 1179648},
+    {"down2_1_bn_forward_predict", 0, 11, CNN_FORWARD, {-1}, 55738368, 1179648, 1, 1179648},
+    {"down2_1_2_forward", 0, 12, CNN_FORWARD, {-1}, 56918016, 1179648, 1, 1179648},
+    {"maxpool_3_forward", 0, 13, CNN_FORWARD, {-1}, 80510976, 294912, 1, 294912},
+    {"down3_0_conv_forward", 169869312, 14, CNN_FORWARD, {-1}, 71663616, 589824, 1, 589824},
+    {"down3_0_bn_forward_predict", 0, 15, CNN_FORWARD, {-1}, 72253440, 589824, 1, 589824},
+    {"down3_0_2_forward", 0, 16, CNN_FORWARD, {-1}, 72843264, 589824, 1, 589824},
+    {"down3_1_conv_forward", 339738624, 17, CNN_FORWARD, {-1}, 73433088, 589824, 1, 589824},
+    {"down3_1_bn_forward_predict", 0, 18, CNN_FORWARD, {-1}, 74022912, 589824, 1, 589824},
+    {"down3_1_2_forward", 0, 19, CNN_FORWARD, {-1}, 74612736, 589824, 1, 589824},
+    {"maxpool_5_forward", 0, 20, CNN_FORWARD, {-1}, 82575360, 147456, 1, 147456},
+    {"bottom_0_conv_forward", 169869312, 21, CNN_FORWARD, {-1}, 80805888, 294912, 1, 294912},
+    {"bottom_0_bn_forward_predict", 0, 22, CNN_FORWARD, {-1}, 81100800, 294912, 1, 294912},
+    {"bottom_0_2_forward", 0, 23, CNN_FORWARD, {-1}, 81395712, 294912, 1, 294912},
+    {"bottom_1_conv_forward", 339738624, 24, CNN_FORWARD, {-1}, 81690624, 294912, 1, 294912},
+    {"bottom_1_bn_forward_predict", 0, 25, CNN_FORWARD, {-1}, 81985536, 294912, 1, 294912},
+    {"bottom_1_2_forward", 0, 26, CNN_FORWARD, {-1}, 82280448, 294912, 1, 294912},
+    {"enlarge3_0_forward", 0, 27, CNN_FORWARD, {-1}, 58097664, 1179648, 1, 1179648},
+    {"enlarge3_1_conv_forward", 679477248, 28, CNN_FORWARD, {-1}, 75202560, 589824, 1, 589824},
+    {"enlarge3_1_bn_forward_predict", 0, 29, CNN_FORWARD, {-1}, 75792384, 589824, 1, 589824},
+    {"enlarge3_1_2_forward", 0, 30, CNN_FORWARD, {-1}, 76382208, 589824, 1, 589824},
+    {"concat_8_forward", 0, 31, CNN_FORWARD, {-1}, 59277312, 1179648, 1, 1179648},
+    {"concat_8_forward2", 0, 31, CNN_FORWARD, {-1}, 59277312, 1179648, 1, 1179648},
+    {"up3_0_conv_forward", 679477248, 32, CNN_FORWARD, {-1}, 76972032, 589824, 1, 589824},
+    {"up3_0_bn_forward_predict", 0, 33, CNN_FORWARD, {-1}, 77561856, 589824, 1, 589824},
+    {"up3_0_2_forward", 0, 34, CNN_FORWARD, {-1}, 78151680, 589824, 1, 589824},
+    {"up3_1_conv_forward", 339738624, 35, CNN_FORWARD, {-1}, 78741504, 589824, 1, 589824},
+    {"up3_1_bn_forward_predict", 0, 36, CNN_FORWARD, {-1}, 79331328, 589824, 1, 589824},
+    {"up3_1_2_forward", 0, 37, CNN_FORWARD, {-1}, 79921152, 589824, 1, 589824},
+    {"enlarge2_0_forward", 0, 38, CNN_FORWARD, {-1}, 23592960, 2359296, 1, 2359296},
+    {"enlarge2_1_conv_forward", 679477248, 39, CNN_FORWARD, {-1}, 60456960, 1179648, 1, 1179648},
+    {"enlarge2_1_bn_forward_predict", 0, 40, CNN_FORWARD, {-1}, 61636608, 1179648, 1, 1179648},
+    {"enlarge2_1_2_forward", 0, 41, CNN_FORWARD, {-1}, 62816256, 1179648, 1, 1179648},
+    {"concat_11_forward", 0, 42, CNN_FORWARD, {-1}, 25952256, 2359296, 1, 2359296},
+    {"concat_11_forward2", 0, 42, CNN_FORWARD, {-1}, 25952256, 2359296, 1, 2359296},
+    {"up2_0_conv_forward", 679477248, 43, CNN_FORWARD, {-1}, 63995904, 1179648, 1, 1179648},
+    {"up2_0_bn_forward_predict", 0, 44, CNN_FORWARD, {-1}, 65175552, 1179648, 1, 1179648},
+    {"up2_0_2_forward", 0, 45, CNN_FORWARD, {-1}, 66355200, 1179648, 1, 1179648},
+    {"up2_1_conv_forward", 339738624, 46, CNN_FORWARD, {-1}, 67534848, 1179648, 1, 1179648},
+    {"up2_1_bn_forward_predict", 0, 47, CNN_FORWARD, {-1}, 68714496, 1179648, 1, 1179648},
+    {"up2_1_2_forward", 0, 48, CNN_FORWARD, {-1}, 69894144, 1179648, 1, 1179648},
+    {"enlarge1_0_forward", 0, 49, CNN_FORWARD, {-1}, 0, 4718592, 1, 4718592},
+    {"enlarge1_1_conv_forward", 679477248, 50, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"enlarge1_1_bn_forward_predict", 0, 51, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"enlarge1_1_2_forward", 0, 52, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"concat_14_forward", 0, 53, CNN_FORWARD, {-1}, 4718592, 4718592, 1, 4718592},
+    {"concat_14_forward2", 0, 53, CNN_FORWARD, {-1}, 4718592, 4718592, 1, 4718592},
+    {"up1_0_conv_forward", 679477248, 54, CNN_FORWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"up1_0_bn_forward_predict", 0, 55, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"up1_0_2_forward", 0, 56, CNN_FORWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"up1_1_conv_forward", 339738624, 57, CNN_FORWARD, {-1}, 42467328, 2359296, 1, 2359296},
+    {"up1_1_bn_forward_predict", 0, 58, CNN_FORWARD, {-1}, 44826624, 2359296, 1, 2359296},
+    {"up1_1_2_forward", 0, 59, CNN_FORWARD, {-1}, 47185920, 2359296, 1, 2359296},
+    {"score_forward", 23592960, 60, CNN_FORWARD, {-1}, 49545216, 1474560, 1, 1474560},
+    {"global_avgpool_17_forward", 0, 61, CNN_FORWARD, {-1}, 82722816, 160, 1, 160},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"down1_0_conv_forward", 21233664},
-    {"down1_0_bn_forward_train", 0},
-    {"down1_0_2_forward", 0},
-    {"down1_1_conv_forward", 339738624},
-    {"down1_1_bn_forward_train", 0},
-    {"down1_1_2_forward", 0},
-    {"maxpool_1_forward", 0},
-    {"down2_0_conv_forward", 169869312},
-    {"down2_0_bn_forward_train", 0},
-    {"down2_0_2_forward", 0},
-    {"down2_1_conv_forward", 339738624},
-    {"down2_1_bn_forward_train", 0},
-    {"down2_1_2_forward", 0},
-    {"maxpool_3_forward", 0},
-    {"down3_0_conv_forward", 169869312},
-    {"down3_0_bn_forward_train", 0},
-    {"down3_0_2_forward", 0},
-    {"down3_1_conv_forward", 339738624},
-    {"down3_1_bn_forward_train", 0},
-    {"down3_1_2_forward", 0},
-    {"maxpool_5_forward", 0},
-    {"bottom_0_conv_forward", 169869312},
-    {"bottom_0_bn_forward_train", 0},
-    {"bottom_0_2_forward", 0},
-    {"bottom_1_conv_forward", 339738624},
-    {"bottom_1_bn_forward_train", 0},
-    {"bottom_1_2_forward", 0},
-    {"enlarge3_0_forward", 0},
-    {"enlarge3_1_conv_forward", 679477248},
-    {"enlarge3_1_bn_forward_train", 0},
-    {"enlarge3_1_2_forward", 0},
-    {"concat_8_forward", 0},
-    {"concat_8_forward2", 0},
-    {"up3_0_conv_forward", 679477248},
-    {"up3_0_bn_forward_train", 0},
-    {"up3_0_2_forward", 0},
-    {"up3_1_conv_forward", 339738624},
-    {"up3_1_bn_forward_train", 0},
-    {"up3_1_2_forward", 0},
-    {"enlarge2_0_forward", 0},
-    {"enlarge2_1_conv_forward", 679477248},
-    {"enlarge2_1_bn_forward_train", 0},
-    {"enlarge2_1_2_forward", 0},
-    {"concat_11_forward", 0},
-    {"concat_11_forward2", 0},
-    {"up2_0_conv_forward", 679477248},
-    {"up2_0_bn_forward_train", 0},
-    {"up2_0_2_forward", 0},
-    {"up2_1_conv_forward", 339738624},
-    {"up2_1_bn_forward_train", 0},
-    {"up2_1_2_forward", 0},
-    {"enlarge1_0_forward", 0},
-    {"enlarge1_1_conv_forward", 679477248},
-    {"enlarge1_1_bn_forward_train", 0},
-    {"enlarge1_1_2_forward", 0},
-    {"concat_14_forward", 0},
-    {"concat_14_forward2", 0},
-    {"up1_0_conv_forward", 679477248},
-    {"up1_0_bn_forward_train", 0},
-    {"up1_0_2_forward", 0},
-    {"up1_1_conv_forward", 339738624},
-    {"up1_1_bn_forward_train", 0},
-    {"up1_1_2_forward", 0},
-    {"score_forward", 23592960},
-    {"global_avgpool_17_forward", 0},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"global_avgpool_17_grad_input", 0},
-    {"score_grad_bias", 0},
-    {"score_grad_weight", 23592960},
-    {"score_grad_input", 23592960},
-    {"up1_1_2_grad_input", 0},
-    {"up1_1_bn_grad_scale", 0},
-    {"up1_1_bn_grad_input", 0},
-    {"up1_1_conv_grad_weight", 339738624},
-    {"up1_1_conv_grad_input", 339738624},
-    {"up1_0_2_grad_input", 0},
-    {"up1_0_bn_grad_scale", 0},
-    {"up1_0_bn_grad_input", 0},
-    {"up1_0_conv_grad_weight", 679477248},
-    {"up1_0_conv_grad_input", 679477248},
-    {"concat_14_grad_input", 0},
-    {"concat_14_grad_input2", 0},
-    {"enlarge1_1_2_grad_input", 0},
-    {"enlarge1_1_bn_grad_scale", 0},
-    {"enlarge1_1_bn_grad_input", 0},
-    {"enlarge1_1_conv_grad_weight", 679477248},
-    {"enlarge1_1_conv_grad_input", 679477248},
-    {"enlarge1_0_grad_input", 0},
-    {"up2_1_2_grad_input", 0},
-    {"up2_1_bn_grad_scale", 0},
-    {"up2_1_bn_grad_input", 0},
-    {"up2_1_conv_grad_weight", 339738624},
-    {"up2_1_conv_grad_input", 339738624},
-    {"up2_0_2_grad_input", 0},
-    {"up2_0_bn_grad_scale", 0},
-    {"up2_0_bn_grad_input", 0},
-    {"up2_0_conv_grad_weight", 679477248},
-    {"up2_0_conv_grad_input", 679477248},
-    {"concat_11_grad_input", 0},
-    {"concat_11_grad_input2", 0},
-    {"enlarge2_1_2_grad_input", 0},
-    {"enlarge2_1_bn_grad_scale", 0},
-    {"enlarge2_1_bn_grad_input", 0},
-    {"enlarge2_1_conv_grad_weight", 679477248},
-    {"enlarge2_1_conv_grad_input", 679477248},
-    {"enlarge2_0_grad_input", 0},
-    {"up3_1_2_grad_input", 0},
-    {"up3_1_bn_grad_scale", 0},
-    {"up3_1_bn_grad_input", 0},
-    {"up3_1_conv_grad_weight", 339738624},
-    {"up3_1_conv_grad_input", 339738624},
-    {"up3_0_2_grad_input", 0},
-    {"up3_0_bn_grad_scale", 0},
-    {"up3_0_bn_grad_input", 0},
-    {"up3_0_conv_grad_weight", 679477248},
-    {"up3_0_conv_grad_input", 679477248},
-    {"concat_8_grad_input", 0},
-    {"concat_8_grad_input2", 0},
-    {"enlarge3_1_2_grad_input", 0},
-    {"enlarge3_1_bn_grad_scale", 0},
-    {"enlarge3_1_bn_grad_input", 0},
-    {"enlarge3_1_conv_grad_weight", 679477248},
-    {"enlarge3_1_conv_grad_input", 679477248},
-    {"enlarge3_0_grad_input", 0},
-    {"bottom_1_2_grad_input", 0},
-    {"bottom_1_bn_grad_scale", 0},
-    {"bottom_1_bn_grad_input", 0},
-    {"bottom_1_conv_grad_weight", 339738624},
-    {"bottom_1_conv_grad_input", 339738624},
-    {"bottom_0_2_grad_input", 0},
-    {"bottom_0_bn_grad_scale", 0},
-    {"bottom_0_bn_grad_input", 0},
-    {"bottom_0_conv_grad_weight", 169869312},
-    {"bottom_0_conv_grad_input", 169869312},
-    {"maxpool_5_grad_input", 0},
-    {"down3_1_2_grad_input", 0},
-    {"down3_1_bn_grad_scale", 0},
-    {"down3_1_bn_grad_input", 0},
-    {"down3_1_conv_grad_weight", 339738624},
-    {"down3_1_conv_grad_input", 339738624},
-    {"down3_0_2_grad_input", 0},
-    {"down3_0_bn_grad_scale", 0},
-    {"down3_0_bn_grad_input", 0},
-    {"down3_0_conv_grad_weight", 169869312},
-    {"down3_0_conv_grad_input", 169869312},
-    {"maxpool_3_grad_input", 0},
-    {"down2_1_2_grad_input", 0},
-    {"down2_1_bn_grad_scale", 0},
-    {"down2_1_bn_grad_input", 0},
-    {"down2_1_conv_grad_weight", 339738624},
-    {"down2_1_conv_grad_input", 339738624},
-    {"down2_0_2_grad_input", 0},
-    {"down2_0_bn_grad_scale", 0},
-    {"down2_0_bn_grad_input", 0},
-    {"down2_0_conv_grad_weight", 169869312},
-    {"down2_0_conv_grad_input", 169869312},
-    {"maxpool_1_grad_input", 0},
-    {"down1_1_2_grad_input", 0},
-    {"down1_1_bn_grad_scale", 0},
-    {"down1_1_bn_grad_input", 0},
-    {"down1_1_conv_grad_weight", 339738624},
-    {"down1_1_conv_grad_input", 339738624},
-    {"down1_0_2_grad_input", 0},
-    {"down1_0_bn_grad_scale", 0},
-    {"down1_0_bn_grad_input", 0},
-    {"down1_0_conv_grad_weight", 21233664},
+    {"down1_0_conv_forward", 21233664, 0, CNN_FORWARD, {-1}, 9437184, 2359296, 1, 2359296},
+    {"down1_0_bn_forward_train", 0, 1, CNN_FORWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"down1_0_2_forward", 0, 2, CNN_FORWARD, {-1}, 11796480, 2359296, 1, 2359296},
+    {"down1_1_conv_forward", 339738624, 3, CNN_FORWARD, {-1}, 14155776, 2359296, 1, 2359296},
+    {"down1_1_bn_forward_train", 0, 4, CNN_FORWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"down1_1_2_forward", 0, 5, CNN_FORWARD, {-1}, 16515072, 2359296, 1, 2359296},
+    {"maxpool_1_forward", 0, 6, CNN_FORWARD, {-1}, 56623104, 589824, 1, 589824},
+    {"down2_0_conv_forward", 169869312, 7, CNN_FORWARD, {-1}, 42467328, 1179648, 1, 1179648},
+    {"down2_0_bn_forward_train", 0, 8, CNN_FORWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"down2_0_2_forward", 0, 9, CNN_FORWARD, {-1}, 43646976, 1179648, 1, 1179648},
+    {"down2_1_conv_forward", 339738624, 10, CNN_FORWARD, {-1}, 44826624, 1179648, 1, 1179648},
+    {"down2_1_bn_forward_train", 0, 11, CNN_FORWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"down2_1_2_forward", 0, 12, CNN_FORWARD, {-1}, 46006272, 1179648, 1, 1179648},
+    {"maxpool_3_forward", 0, 13, CNN_FORWARD, {-1}, 63111168, 294912, 1, 294912},
+    {"down3_0_conv_forward", 169869312, 14, CNN_FORWARD, {-1}, 57212928, 589824, 1, 589824},
+    {"down3_0_bn_forward_train", 0, 15, CNN_FORWARD, {-1}, 0, 589824, 1, 589824},
+    {"down3_0_2_forward", 0, 16, CNN_FORWARD, {-1}, 57802752, 589824, 1, 589824},
+    {"down3_1_conv_forward", 339738624, 17, CNN_FORWARD, {-1}, 58392576, 589824, 1, 589824},
+    {"down3_1_bn_forward_train", 0, 18, CNN_FORWARD, {-1}, 0, 589824, 1, 589824},
+    {"down3_1_2_forward", 0, 19, CNN_FORWARD, {-1}, 58982400, 589824, 1, 589824},
+    {"maxpool_5_forward", 0, 20, CNN_FORWARD, {-1}, 64585728, 147456, 1, 147456},
+    {"bottom_0_conv_forward", 169869312, 21, CNN_FORWARD, {-1}, 63406080, 294912, 1, 294912},
+    {"bottom_0_bn_forward_train", 0, 22, CNN_FORWARD, {-1}, 0, 294912, 1, 294912},
+    {"bottom_0_2_forward", 0, 23, CNN_FORWARD, {-1}, 63700992, 294912, 1, 294912},
+    {"bottom_1_conv_forward", 339738624, 24, CNN_FORWARD, {-1}, 63995904, 294912, 1, 294912},
+    {"bottom_1_bn_forward_train", 0, 25, CNN_FORWARD, {-1}, 0, 294912, 1, 294912},
+    {"bottom_1_2_forward", 0, 26, CNN_FORWARD, {-1}, 64290816, 294912, 1, 294912},
+    {"enlarge3_0_forward", 0, 27, CNN_FORWARD, {-1}, 47185920, 1179648, 1, 1179648},
+    {"enlarge3_1_conv_forward", 679477248, 28, CNN_FORWARD, {-1}, 59572224, 589824, 1, 589824},
+    {"enlarge3_1_bn_forward_train", 0, 29, CNN_FORWARD, {-1}, 0, 589824, 1, 589824},
+    {"enlarge3_1_2_forward", 0, 30, CNN_FORWARD, {-1}, 60162048, 589824, 1, 589824},
+    {"concat_8_forward", 0, 31, CNN_FORWARD, {-1}, 48365568, 1179648, 1, 1179648},
+    {"concat_8_forward2", 0, 31, CNN_FORWARD, {-1}, 48365568, 1179648, 1, 1179648},
+    {"up3_0_conv_forward", 679477248, 32, CNN_FORWARD, {-1}, 60751872, 589824, 1, 589824},
+    {"up3_0_bn_forward_train", 0, 33, CNN_FORWARD, {-1}, 0, 589824, 1, 589824},
+    {"up3_0_2_forward", 0, 34, CNN_FORWARD, {-1}, 61341696, 589824, 1, 589824},
+    {"up3_1_conv_forward", 339738624, 35, CNN_FORWARD, {-1}, 61931520, 589824, 1, 589824},
+    {"up3_1_bn_forward_train", 0, 36, CNN_FORWARD, {-1}, 0, 589824, 1, 589824},
+    {"up3_1_2_forward", 0, 37, CNN_FORWARD, {-1}, 62521344, 589824, 1, 589824},
+    {"enlarge2_0_forward", 0, 38, CNN_FORWARD, {-1}, 18874368, 2359296, 1, 2359296},
+    {"enlarge2_1_conv_forward", 679477248, 39, CNN_FORWARD, {-1}, 49545216, 1179648, 1, 1179648},
+    {"enlarge2_1_bn_forward_train", 0, 40, CNN_FORWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"enlarge2_1_2_forward", 0, 41, CNN_FORWARD, {-1}, 50724864, 1179648, 1, 1179648},
+    {"concat_11_forward", 0, 42, CNN_FORWARD, {-1}, 21233664, 2359296, 1, 2359296},
+    {"concat_11_forward2", 0, 42, CNN_FORWARD, {-1}, 21233664, 2359296, 1, 2359296},
+    {"up2_0_conv_forward", 679477248, 43, CNN_FORWARD, {-1}, 51904512, 1179648, 1, 1179648},
+    {"up2_0_bn_forward_train", 0, 44, CNN_FORWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"up2_0_2_forward", 0, 45, CNN_FORWARD, {-1}, 53084160, 1179648, 1, 1179648},
+    {"up2_1_conv_forward", 339738624, 46, CNN_FORWARD, {-1}, 54263808, 1179648, 1, 1179648},
+    {"up2_1_bn_forward_train", 0, 47, CNN_FORWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"up2_1_2_forward", 0, 48, CNN_FORWARD, {-1}, 55443456, 1179648, 1, 1179648},
+    {"enlarge1_0_forward", 0, 49, CNN_FORWARD, {-1}, 0, 4718592, 1, 4718592},
+    {"enlarge1_1_conv_forward", 679477248, 50, CNN_FORWARD, {-1}, 23592960, 2359296, 1, 2359296},
+    {"enlarge1_1_bn_forward_train", 0, 51, CNN_FORWARD, {-1}, 4718592, 2359296, 1, 2359296},
+    {"enlarge1_1_2_forward", 0, 52, CNN_FORWARD, {-1}, 25952256, 2359296, 1, 2359296},
+    {"concat_14_forward", 0, 53, CNN_FORWARD, {-1}, 4718592, 4718592, 1, 4718592},
+    {"concat_14_forward2", 0, 53, CNN_FORWARD, {-1}, 4718592, 4718592, 1, 4718592},
+    {"up1_0_conv_forward", 679477248, 54, CNN_FORWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"up1_0_bn_forward_train", 0, 55, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"up1_0_2_forward", 0, 56, CNN_FORWARD, {-1}, 33030144, 2359296, 1, 2359296},
+    {"up1_1_conv_forward", 339738624, 57, CNN_FORWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"up1_1_bn_forward_train", 0, 58, CNN_FORWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"up1_1_2_forward", 0, 59, CNN_FORWARD, {-1}, 37748736, 2359296, 1, 2359296},
+    {"score_forward", 23592960, 60, CNN_FORWARD, {-1}, 35389440, 1474560, 1, 1474560},
+    {"global_avgpool_17_forward", 0, 61, CNN_FORWARD, {-1}, 36864000, 160, 1, 160},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 35389440, 160, 1, 160},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 35389600, 160, 1, 160},
+    {"global_avgpool_17_grad_input", 0, 61, CNN_BACKWARD, {-1}, 40108032, 1474560, 1, 1474560},
+    {"score_grad_bias", 0, 60, CNN_BACKWARD, {103, -1}, 0, 0, 0, 0},
+    {"score_grad_weight", 23592960, 60, CNN_BACKWARD, {102, -1}, 0, 0, 0, 0},
+    {"score_grad_input", 23592960, 60, CNN_BACKWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"up1_1_2_grad_input", 0, 59, CNN_BACKWARD, {-1}, 40108032, 2359296, 1, 2359296},
+    {"up1_1_bn_grad_scale", 0, 58, CNN_BACKWARD, {97, 98, -1}, 0, 0, 0, 0},
+    {"up1_1_bn_grad_input", 0, 58, CNN_BACKWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"up1_1_conv_grad_weight", 339738624, 57, CNN_BACKWARD, {96, -1}, 0, 0, 0, 0},
+    {"up1_1_conv_grad_input", 339738624, 57, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"up1_0_2_grad_input", 0, 56, CNN_BACKWARD, {-1}, 35389440, 2359296, 1, 2359296},
+    {"up1_0_bn_grad_scale", 0, 55, CNN_BACKWARD, {91, 92, -1}, 0, 0, 0, 0},
+    {"up1_0_bn_grad_input", 0, 55, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"up1_0_conv_grad_weight", 679477248, 54, CNN_BACKWARD, {90, -1}, 0, 0, 0, 0},
+    {"up1_0_conv_grad_input", 679477248, 54, CNN_BACKWARD, {-1}, 4718592, 4718592, 1, 4718592},
+    {"concat_14_grad_input", 0, 53, CNN_BACKWARD, {-1}, 28311552, 2359296, 1, 2359296},
+    {"concat_14_grad_input2", 0, 53, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"enlarge1_1_2_grad_input", 0, 52, CNN_BACKWARD, {-1}, 4718592, 2359296, 1, 2359296},
+    {"enlarge1_1_bn_grad_scale", 0, 51, CNN_BACKWARD, {85, 86, -1}, 0, 0, 0, 0},
+    {"enlarge1_1_bn_grad_input", 0, 51, CNN_BACKWARD, {-1}, 7077888, 2359296, 1, 2359296},
+    {"enlarge1_1_conv_grad_weight", 679477248, 50, CNN_BACKWARD, {84, -1}, 0, 0, 0, 0},
+    {"enlarge1_1_conv_grad_input", 679477248, 50, CNN_BACKWARD, {-1}, 0, 4718592, 1, 4718592},
+    {"enlarge1_0_grad_input", 0, 49, CNN_BACKWARD, {-1}, 4718592, 1179648, 1, 1179648},
+    {"up2_1_2_grad_input", 0, 48, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"up2_1_bn_grad_scale", 0, 47, CNN_BACKWARD, {79, 80, -1}, 0, 0, 0, 0},
+    {"up2_1_bn_grad_input", 0, 47, CNN_BACKWARD, {-1}, 1179648, 1179648, 1, 1179648},
+    {"up2_1_conv_grad_weight", 339738624, 46, CNN_BACKWARD, {78, -1}, 0, 0, 0, 0},
+    {"up2_1_conv_grad_input", 339738624, 46, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"up2_0_2_grad_input", 0, 45, CNN_BACKWARD, {-1}, 1179648, 1179648, 1, 1179648},
+    {"up2_0_bn_grad_scale", 0, 44, CNN_BACKWARD, {73, 74, -1}, 0, 0, 0, 0},
+    {"up2_0_bn_grad_input", 0, 44, CNN_BACKWARD, {-1}, 2359296, 1179648, 1, 1179648},
+    {"up2_0_conv_grad_weight", 679477248, 43, CNN_BACKWARD, {72, -1}, 0, 0, 0, 0},
+    {"up2_0_conv_grad_input", 679477248, 43, CNN_BACKWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"concat_11_grad_input", 0, 42, CNN_BACKWARD, {-1}, 2359296, 1179648, 1, 1179648},
+    {"concat_11_grad_input2", 0, 42, CNN_BACKWARD, {-1}, 3538944, 1179648, 1, 1179648},
+    {"enlarge2_1_2_grad_input", 0, 41, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"enlarge2_1_bn_grad_scale", 0, 40, CNN_BACKWARD, {67, 68, -1}, 0, 0, 0, 0},
+    {"enlarge2_1_bn_grad_input", 0, 40, CNN_BACKWARD, {-1}, 2359296, 1179648, 1, 1179648},
+    {"enlarge2_1_conv_grad_weight", 679477248, 39, CNN_BACKWARD, {66, -1}, 0, 0, 0, 0},
+    {"enlarge2_1_conv_grad_input", 679477248, 39, CNN_BACKWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"enlarge2_0_grad_input", 0, 38, CNN_BACKWARD, {-1}, 2359296, 589824, 1, 589824},
+    {"up3_1_2_grad_input", 0, 37, CNN_BACKWARD, {-1}, 0, 589824, 1, 589824},
+    {"up3_1_bn_grad_scale", 0, 36, CNN_BACKWARD, {61, 62, -1}, 0, 0, 0, 0},
+    {"up3_1_bn_grad_input", 0, 36, CNN_BACKWARD, {-1}, 589824, 589824, 1, 589824},
+    {"up3_1_conv_grad_weight", 339738624, 35, CNN_BACKWARD, {60, -1}, 0, 0, 0, 0},
+    {"up3_1_conv_grad_input", 339738624, 35, CNN_BACKWARD, {-1}, 0, 589824, 1, 589824},
+    {"up3_0_2_grad_input", 0, 34, CNN_BACKWARD, {-1}, 589824, 589824, 1, 589824},
+    {"up3_0_bn_grad_scale", 0, 33, CNN_BACKWARD, {55, 56, -1}, 0, 0, 0, 0},
+    {"up3_0_bn_grad_input", 0, 33, CNN_BACKWARD, {-1}, 1179648, 589824, 1, 589824},
+    {"up3_0_conv_grad_weight", 679477248, 32, CNN_BACKWARD, {54, -1}, 0, 0, 0, 0},
+    {"up3_0_conv_grad_input", 679477248, 32, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"concat_8_grad_input", 0, 31, CNN_BACKWARD, {-1}, 1179648, 589824, 1, 589824},
+    {"concat_8_grad_input2", 0, 31, CNN_BACKWARD, {-1}, 1769472, 589824, 1, 589824},
+    {"enlarge3_1_2_grad_input", 0, 30, CNN_BACKWARD, {-1}, 0, 589824, 1, 589824},
+    {"enlarge3_1_bn_grad_scale", 0, 29, CNN_BACKWARD, {49, 50, -1}, 0, 0, 0, 0},
+    {"enlarge3_1_bn_grad_input", 0, 29, CNN_BACKWARD, {-1}, 1179648, 589824, 1, 589824},
+    {"enlarge3_1_conv_grad_weight", 679477248, 28, CNN_BACKWARD, {48, -1}, 0, 0, 0, 0},
+    {"enlarge3_1_conv_grad_input", 679477248, 28, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"enlarge3_0_grad_input", 0, 27, CNN_BACKWARD, {-1}, 1179648, 294912, 1, 294912},
+    {"bottom_1_2_grad_input", 0, 26, CNN_BACKWARD, {-1}, 0, 294912, 1, 294912},
+    {"bottom_1_bn_grad_scale", 0, 25, CNN_BACKWARD, {43, 44, -1}, 0, 0, 0, 0},
+    {"bottom_1_bn_grad_input", 0, 25, CNN_BACKWARD, {-1}, 294912, 294912, 1, 294912},
+    {"bottom_1_conv_grad_weight", 339738624, 24, CNN_BACKWARD, {42, -1}, 0, 0, 0, 0},
+    {"bottom_1_conv_grad_input", 339738624, 24, CNN_BACKWARD, {-1}, 0, 294912, 1, 294912},
+    {"bottom_0_2_grad_input", 0, 23, CNN_BACKWARD, {-1}, 294912, 294912, 1, 294912},
+    {"bottom_0_bn_grad_scale", 0, 22, CNN_BACKWARD, {37, 38, -1}, 0, 0, 0, 0},
+    {"bottom_0_bn_grad_input", 0, 22, CNN_BACKWARD, {-1}, 0, 294912, 1, 294912},
+    {"bottom_0_conv_grad_weight", 169869312, 21, CNN_BACKWARD, {36, -1}, 0, 0, 0, 0},
+    {"bottom_0_conv_grad_input", 169869312, 21, CNN_BACKWARD, {-1}, 294912, 147456, 1, 147456},
+    {"maxpool_5_grad_input", 0, 20, CNN_BACKWARD, {-1}, 1769472, 589824, 1, 589824},
+    {"down3_1_2_grad_input", 0, 19, CNN_BACKWARD, {-1}, 0, 589824, 1, 589824},
+    {"down3_1_bn_grad_scale", 0, 18, CNN_BACKWARD, {31, 32, -1}, 0, 0, 0, 0},
+    {"down3_1_bn_grad_input", 0, 18, CNN_BACKWARD, {-1}, 589824, 589824, 1, 589824},
+    {"down3_1_conv_grad_weight", 339738624, 17, CNN_BACKWARD, {30, -1}, 0, 0, 0, 0},
+    {"down3_1_conv_grad_input", 339738624, 17, CNN_BACKWARD, {-1}, 0, 589824, 1, 589824},
+    {"down3_0_2_grad_input", 0, 16, CNN_BACKWARD, {-1}, 589824, 589824, 1, 589824},
+    {"down3_0_bn_grad_scale", 0, 15, CNN_BACKWARD, {25, 26, -1}, 0, 0, 0, 0},
+    {"down3_0_bn_grad_input", 0, 15, CNN_BACKWARD, {-1}, 0, 589824, 1, 589824},
+    {"down3_0_conv_grad_weight", 169869312, 14, CNN_BACKWARD, {24, -1}, 0, 0, 0, 0},
+    {"down3_0_conv_grad_input", 169869312, 14, CNN_BACKWARD, {-1}, 589824, 294912, 1, 294912},
+    {"maxpool_3_grad_input", 0, 13, CNN_BACKWARD, {-1}, 3538944, 1179648, 1, 1179648},
+    {"down2_1_2_grad_input", 0, 12, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"down2_1_bn_grad_scale", 0, 11, CNN_BACKWARD, {19, 20, -1}, 0, 0, 0, 0},
+    {"down2_1_bn_grad_input", 0, 11, CNN_BACKWARD, {-1}, 1179648, 1179648, 1, 1179648},
+    {"down2_1_conv_grad_weight", 339738624, 10, CNN_BACKWARD, {18, -1}, 0, 0, 0, 0},
+    {"down2_1_conv_grad_input", 339738624, 10, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"down2_0_2_grad_input", 0, 9, CNN_BACKWARD, {-1}, 1179648, 1179648, 1, 1179648},
+    {"down2_0_bn_grad_scale", 0, 8, CNN_BACKWARD, {13, 14, -1}, 0, 0, 0, 0},
+    {"down2_0_bn_grad_input", 0, 8, CNN_BACKWARD, {-1}, 0, 1179648, 1, 1179648},
+    {"down2_0_conv_grad_weight", 169869312, 7, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"down2_0_conv_grad_input", 169869312, 7, CNN_BACKWARD, {-1}, 1179648, 589824, 1, 589824},
+    {"maxpool_1_grad_input", 0, 6, CNN_BACKWARD, {-1}, 30670848, 2359296, 1, 2359296},
+    {"down1_1_2_grad_input", 0, 5, CNN_BACKWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"down1_1_bn_grad_scale", 0, 4, CNN_BACKWARD, {7, 8, -1}, 0, 0, 0, 0},
+    {"down1_1_bn_grad_input", 0, 4, CNN_BACKWARD, {-1}, 2359296, 2359296, 1, 2359296},
+    {"down1_1_conv_grad_weight", 339738624, 3, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"down1_1_conv_grad_input", 339738624, 3, CNN_BACKWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"down1_0_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 2359296, 2359296, 1, 2359296},
+    {"down1_0_bn_grad_scale", 0, 1, CNN_BACKWARD, {1, 2, -1}, 0, 0, 0, 0},
+    {"down1_0_bn_grad_input", 0, 1, CNN_BACKWARD, {-1}, 0, 2359296, 1, 2359296},
+    {"down1_0_conv_grad_weight", 21233664, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

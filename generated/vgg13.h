@@ -22,12 +22,18 @@ int        vgg13_tensors(void);
 cnn_tensor vgg13_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg13_tensor(i).count reals. Gradients are those of the last
- * vgg13_gradients; momentum is the optimiser's, 0 before the first update. */
+ * vgg13_gradients or vgg13_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void vgg13_get(const vgg13 *, int i, cnn_real *out);
 void vgg13_set(vgg13 *, int i, const cnn_real *in);
 void vgg13_get_grad(const vgg13 *, int i, cnn_real *out);
-void vgg13_get_momentum(const vgg13 *, int i, cnn_real *out);
-void vgg13_set_momentum(vgg13 *, int i, const cnn_real *in);
+void vgg13_get_moment(const vgg13 *, int order, int i, cnn_real *out);
+void vgg13_set_moment(vgg13 *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *vgg13_flat(vgg13 *, cnn_part part, size_t *count);
+void      vgg13_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void vgg13_freeze(vgg13 *, int i, int frozen);
@@ -47,15 +53,23 @@ void vgg13_predict(vgg13 *, const cnn_real *x, cnn_real *logits);
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *vgg13_output(const vgg13 *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real vgg13_gradients(vgg13 *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last vgg13_gradients. */
+/* One optimiser step with the gradients that vgg13_gradients left. */
 void vgg13_update(vgg13 *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void vgg13_profile(vgg13 *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real vgg13_step(vgg13 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void vgg13_target(vgg13 *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void vgg13_watch(vgg13 *, const cnn_watch *);
+const cnn_real *vgg13_arena(const vgg13 *);
 
 #ifdef __cplusplus
 }

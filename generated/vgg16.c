@@ -62,6 +62,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -104,13 +113,14 @@ enum { TENSORS = 32 };
 #define ARENA ((size_t)458268832)
 
 struct vgg16 {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[109];               /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -877,10 +887,12 @@ static void fc3_forward(const real X[16][4096], const real W[10][4096], const re
 }
 
 /* loss                                                                                                    vgg16.net:23
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 16x10   labels 16   P 16x10   loss 1
  */
-static void loss_forward(const real X[16][10], const int32_t labels[16], real P[16][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[16][10], const int32_t labels[16], real P[16][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 16; n++) {
@@ -894,7 +906,10 @@ static void loss_forward(const real X[16][10], const int32_t labels[16], real P[
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 16;
 }
@@ -902,15 +917,15 @@ static void loss_forward(const real X[16][10], const int32_t labels[16], real P[
 /* ---- backward ---- */
 
 /* loss                                                                                                    vgg16.net:23
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 16x10   labels 16   dX 16x10
  */
-static void loss_backward(const real P[16][10], const int32_t labels[16], real dX[16][10])
+static void loss_backward(const cnn_target *target, const real P[16][10], const int32_t labels[16], real dX[16][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 16; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 16;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 16;
 }
 
 /* fc3: linear 10                                                                                          vgg16.net:23
@@ -2244,23 +2259,64 @@ static void stage1_conv1_grad_weight(const real X[16][1][224][224], const real d
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -2435,7 +2491,8 @@ void vgg16_predict(vgg16 *net, const real *x, real *logits)
         memcpy(logits, fc3, sizeof(real) * 160);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real vgg16_gradients(vgg16 *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -2520,6 +2577,7 @@ real vgg16_gradients(vgg16 *net, const real *x, const int32_t *labels, real *log
     void *d_stage1_conv2 = arena + 154140672;     /* 16x64x224x224, kernels 102 to 105 */
     void *d_stage1_1 = arena;                     /* 16x64x224x224, kernels 105 to 106 */
     void *d_stage1_conv1 = arena + 102760448;     /* 16x64x224x224, kernels 106 to 108 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, stage1_conv1_forward(input, net->value.stage1_conv1_weight, net->value.stage1_conv1_bias, stage1_conv1));
@@ -2560,13 +2618,12 @@ real vgg16_gradients(vgg16 *net, const real *x, const int32_t *labels, real *log
     RUN(35, relu_10_forward(fc2, relu_10));
     RUN(36, dropout_11_forward_train(net->seed, net->step, relu_10, kept_dropout_11_mask, dropout_11));
     RUN(37, fc3_forward(dropout_11, net->value.fc3_weight, net->value.fc3_bias, fc3));
-    RUN(38, loss_forward(fc3, labels, kept_loss_P, kept_loss_mean));
+    RUN(38, loss_forward(net->target, fc3, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc3, sizeof(real) * 160);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(39, loss_backward(kept_loss_P, labels, d_fc3));
+    BACK(39, loss_backward(net->target, kept_loss_P, labels, d_fc3));
     BACK(40, fc3_grad_bias(d_fc3, net->grad.fc3_bias));
     BACK(41, fc3_grad_weight(dropout_11, d_fc3, net->grad.fc3_weight));
     BACK(42, fc3_grad_input(net->value.fc3_weight, d_fc3, d_dropout_11));
@@ -2636,15 +2693,31 @@ real vgg16_gradients(vgg16 *net, const real *x, const int32_t *labels, real *log
     BACK(106, stage1_1_grad_input(stage1_1, d_stage1_1, d_stage1_conv1));
     BACK(107, stage1_conv1_grad_bias(d_stage1_conv1, net->grad.stage1_conv1_bias));
     BACK(108, stage1_conv1_grad_weight(input, d_stage1_conv1, net->grad.stage1_conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void vgg16_update(vgg16 *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real vgg16_step(vgg16 *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = vgg16_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        vgg16_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -2730,27 +2803,45 @@ void vgg16_shape(int input[4], int output[4])
 
 void vgg16_get(const vgg16 *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void vgg16_get_grad(const vgg16 *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void vgg16_get_momentum(const vgg16 *net, int i, real *out)
+void vgg16_get_moment(const vgg16 *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void vgg16_set(vgg16 *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void vgg16_set_momentum(vgg16 *net, int i, const real *in)
+void vgg16_set_moment(vgg16 *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *vgg16_flat(vgg16 *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void vgg16_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void vgg16_freeze(vgg16 *net, int i, int frozen)
@@ -2769,9 +2860,19 @@ void vgg16_set_step(vgg16 *net, uint64_t step)
     net->step = step;
 }
 
-void vgg16_profile(vgg16 *net, cnn_profile *profile)
+void vgg16_target(vgg16 *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void vgg16_watch(vgg16 *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *vgg16_arena(const vgg16 *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -2828,155 +2929,156 @@ const real *vgg16_output(const vgg16 *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"stage1_conv1_forward", 462422016},
-    {"stage1_1_forward", 0},
-    {"stage1_conv2_forward", 29595009024},
-    {"stage1_3_forward", 0},
-    {"stage1_4_forward", 0},
-    {"stage2_conv1_forward", 14797504512},
-    {"stage2_1_forward", 0},
-    {"stage2_conv2_forward", 29595009024},
-    {"stage2_3_forward", 0},
-    {"stage2_4_forward", 0},
-    {"stage3_conv1_forward", 14797504512},
-    {"stage3_1_forward", 0},
-    {"stage3_conv2_forward", 29595009024},
-    {"stage3_3_forward", 0},
-    {"stage3_conv3_forward", 29595009024},
-    {"stage3_5_forward", 0},
-    {"stage3_6_forward", 0},
-    {"stage4_conv1_forward", 14797504512},
-    {"stage4_1_forward", 0},
-    {"stage4_conv2_forward", 29595009024},
-    {"stage4_3_forward", 0},
-    {"stage4_conv3_forward", 29595009024},
-    {"stage4_5_forward", 0},
-    {"stage4_6_forward", 0},
-    {"stage5_conv1_forward", 7398752256},
-    {"stage5_1_forward", 0},
-    {"stage5_conv2_forward", 7398752256},
-    {"stage5_3_forward", 0},
-    {"stage5_conv3_forward", 7398752256},
-    {"stage5_5_forward", 0},
-    {"stage5_6_forward", 0},
-    {"fc1_forward", 1644167168},
-    {"relu_7_forward", 0},
-    {"fc2_forward", 268435456},
-    {"relu_10_forward", 0},
-    {"fc3_forward", 655360},
+    {"stage1_conv1_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 51380224, 1, 51380224},
+    {"stage1_1_forward", 0, 1, CNN_FORWARD, {-1}, 51380224, 51380224, 1, 51380224},
+    {"stage1_conv2_forward", 29595009024, 2, CNN_FORWARD, {-1}, 102760448, 51380224, 1, 51380224},
+    {"stage1_3_forward", 0, 3, CNN_FORWARD, {-1}, 154140672, 51380224, 1, 51380224},
+    {"stage1_4_forward", 0, 4, CNN_FORWARD, {-1}, 308281344, 12845056, 1, 12845056},
+    {"stage2_conv1_forward", 14797504512, 5, CNN_FORWARD, {-1}, 205520896, 25690112, 1, 25690112},
+    {"stage2_1_forward", 0, 6, CNN_FORWARD, {-1}, 231211008, 25690112, 1, 25690112},
+    {"stage2_conv2_forward", 29595009024, 7, CNN_FORWARD, {-1}, 256901120, 25690112, 1, 25690112},
+    {"stage2_3_forward", 0, 8, CNN_FORWARD, {-1}, 282591232, 25690112, 1, 25690112},
+    {"stage2_4_forward", 0, 9, CNN_FORWARD, {-1}, 398196736, 6422528, 1, 6422528},
+    {"stage3_conv1_forward", 14797504512, 10, CNN_FORWARD, {-1}, 321126400, 12845056, 1, 12845056},
+    {"stage3_1_forward", 0, 11, CNN_FORWARD, {-1}, 333971456, 12845056, 1, 12845056},
+    {"stage3_conv2_forward", 29595009024, 12, CNN_FORWARD, {-1}, 346816512, 12845056, 1, 12845056},
+    {"stage3_3_forward", 0, 13, CNN_FORWARD, {-1}, 359661568, 12845056, 1, 12845056},
+    {"stage3_conv3_forward", 29595009024, 14, CNN_FORWARD, {-1}, 372506624, 12845056, 1, 12845056},
+    {"stage3_5_forward", 0, 15, CNN_FORWARD, {-1}, 385351680, 12845056, 1, 12845056},
+    {"stage3_6_forward", 0, 16, CNN_FORWARD, {-1}, 443154432, 3211264, 1, 3211264},
+    {"stage4_conv1_forward", 14797504512, 17, CNN_FORWARD, {-1}, 404619264, 6422528, 1, 6422528},
+    {"stage4_1_forward", 0, 18, CNN_FORWARD, {-1}, 411041792, 6422528, 1, 6422528},
+    {"stage4_conv2_forward", 29595009024, 19, CNN_FORWARD, {-1}, 417464320, 6422528, 1, 6422528},
+    {"stage4_3_forward", 0, 20, CNN_FORWARD, {-1}, 423886848, 6422528, 1, 6422528},
+    {"stage4_conv3_forward", 29595009024, 21, CNN_FORWARD, {-1}, 430309376, 6422528, 1, 6422528},
+    {"stage4_5_forward", 0, 22, CNN_FORWARD, {-1}, 436731904, 6422528, 1, 6422528},
+    {"stage4_6_forward", 0, 23, CNN_FORWARD, {-1}, 446365696, 1605632, 1, 1605632},
+    {"stage5_conv1_forward", 7398752256, 24, CNN_FORWARD, {-1}, 447971328, 1605632, 1, 1605632},
+    {"stage5_1_forward", 0, 25, CNN_FORWARD, {-1}, 449576960, 1605632, 1, 1605632},
+    {"stage5_conv2_forward", 7398752256, 26, CNN_FORWARD, {-1}, 451182592, 1605632, 1, 1605632},
+    {"stage5_3_forward", 0, 27, CNN_FORWARD, {-1}, 452788224, 1605632, 1, 1605632},
+    {"stage5_conv3_forward", 7398752256, 28, CNN_FORWARD, {-1}, 454393856, 1605632, 1, 1605632},
+    {"stage5_5_forward", 0, 29, CNN_FORWARD, {-1}, 455999488, 1605632, 1, 1605632},
+    {"stage5_6_forward", 0, 30, CNN_FORWARD, {-1}, 457605120, 401408, 1, 401408},
+    {"fc1_forward", 1644167168, 32, CNN_FORWARD, {-1}, 458006528, 65536, 1, 65536},
+    {"relu_7_forward", 0, 33, CNN_FORWARD, {-1}, 458072064, 65536, 1, 65536},
+    {"fc2_forward", 268435456, 35, CNN_FORWARD, {-1}, 458137600, 65536, 1, 65536},
+    {"relu_10_forward", 0, 36, CNN_FORWARD, {-1}, 458203136, 65536, 1, 65536},
+    {"fc3_forward", 655360, 38, CNN_FORWARD, {-1}, 458268672, 160, 1, 160},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"stage1_conv1_forward", 462422016},
-    {"stage1_1_forward", 0},
-    {"stage1_conv2_forward", 29595009024},
-    {"stage1_3_forward", 0},
-    {"stage1_4_forward", 0},
-    {"stage2_conv1_forward", 14797504512},
-    {"stage2_1_forward", 0},
-    {"stage2_conv2_forward", 29595009024},
-    {"stage2_3_forward", 0},
-    {"stage2_4_forward", 0},
-    {"stage3_conv1_forward", 14797504512},
-    {"stage3_1_forward", 0},
-    {"stage3_conv2_forward", 29595009024},
-    {"stage3_3_forward", 0},
-    {"stage3_conv3_forward", 29595009024},
-    {"stage3_5_forward", 0},
-    {"stage3_6_forward", 0},
-    {"stage4_conv1_forward", 14797504512},
-    {"stage4_1_forward", 0},
-    {"stage4_conv2_forward", 29595009024},
-    {"stage4_3_forward", 0},
-    {"stage4_conv3_forward", 29595009024},
-    {"stage4_5_forward", 0},
-    {"stage4_6_forward", 0},
-    {"stage5_conv1_forward", 7398752256},
-    {"stage5_1_forward", 0},
-    {"stage5_conv2_forward", 7398752256},
-    {"stage5_3_forward", 0},
-    {"stage5_conv3_forward", 7398752256},
-    {"stage5_5_forward", 0},
-    {"stage5_6_forward", 0},
-    {"fc1_forward", 1644167168},
-    {"relu_7_forward", 0},
-    {"dropout_8_forward_train", 0},
-    {"fc2_forward", 268435456},
-    {"relu_10_forward", 0},
-    {"dropout_11_forward_train", 0},
-    {"fc3_forward", 655360},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc3_grad_bias", 0},
-    {"fc3_grad_weight", 655360},
-    {"fc3_grad_input", 655360},
-    {"dropout_11_grad_input", 0},
-    {"relu_10_grad_input", 0},
-    {"fc2_grad_bias", 0},
-    {"fc2_grad_weight", 268435456},
-    {"fc2_grad_input", 268435456},
-    {"dropout_8_grad_input", 0},
-    {"relu_7_grad_input", 0},
-    {"fc1_grad_bias", 0},
-    {"fc1_grad_weight", 1644167168},
-    {"fc1_grad_input", 1644167168},
-    {"stage5_6_grad_input", 0},
-    {"stage5_5_grad_input", 0},
-    {"stage5_conv3_grad_bias", 0},
-    {"stage5_conv3_grad_weight", 7398752256},
-    {"stage5_conv3_grad_input", 7398752256},
-    {"stage5_3_grad_input", 0},
-    {"stage5_conv2_grad_bias", 0},
-    {"stage5_conv2_grad_weight", 7398752256},
-    {"stage5_conv2_grad_input", 7398752256},
-    {"stage5_1_grad_input", 0},
-    {"stage5_conv1_grad_bias", 0},
-    {"stage5_conv1_grad_weight", 7398752256},
-    {"stage5_conv1_grad_input", 7398752256},
-    {"stage4_6_grad_input", 0},
-    {"stage4_5_grad_input", 0},
-    {"stage4_conv3_grad_bias", 0},
-    {"stage4_conv3_grad_weight", 29595009024},
-    {"stage4_conv3_grad_input", 29595009024},
-    {"stage4_3_grad_input", 0},
-    {"stage4_conv2_grad_bias", 0},
-    {"stage4_conv2_grad_weight", 29595009024},
-    {"stage4_conv2_grad_input", 29595009024},
-    {"stage4_1_grad_input", 0},
-    {"stage4_conv1_grad_bias", 0},
-    {"stage4_conv1_grad_weight", 14797504512},
-    {"stage4_conv1_grad_input", 14797504512},
-    {"stage3_6_grad_input", 0},
-    {"stage3_5_grad_input", 0},
-    {"stage3_conv3_grad_bias", 0},
-    {"stage3_conv3_grad_weight", 29595009024},
-    {"stage3_conv3_grad_input", 29595009024},
-    {"stage3_3_grad_input", 0},
-    {"stage3_conv2_grad_bias", 0},
-    {"stage3_conv2_grad_weight", 29595009024},
-    {"stage3_conv2_grad_input", 29595009024},
-    {"stage3_1_grad_input", 0},
-    {"stage3_conv1_grad_bias", 0},
-    {"stage3_conv1_grad_weight", 14797504512},
-    {"stage3_conv1_grad_input", 14797504512},
-    {"stage2_4_grad_input", 0},
-    {"stage2_3_grad_input", 0},
-    {"stage2_conv2_grad_bias", 0},
-    {"stage2_conv2_grad_weight", 29595009024},
-    {"stage2_conv2_grad_input", 29595009024},
-    {"stage2_1_grad_input", 0},
-    {"stage2_conv1_grad_bias", 0},
-    {"stage2_conv1_grad_weight", 14797504512},
-    {"stage2_conv1_grad_input", 14797504512},
-    {"stage1_4_grad_input", 0},
-    {"stage1_3_grad_input", 0},
-    {"stage1_conv2_grad_bias", 0},
-    {"stage1_conv2_grad_weight", 29595009024},
-    {"stage1_conv2_grad_input", 29595009024},
-    {"stage1_1_grad_input", 0},
-    {"stage1_conv1_grad_bias", 0},
-    {"stage1_conv1_grad_weight", 462422016},
+    {"stage1_conv1_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 51380224, 1, 51380224},
+    {"stage1_1_forward", 0, 1, CNN_FORWARD, {-1}, 51380224, 51380224, 1, 51380224},
+    {"stage1_conv2_forward", 29595009024, 2, CNN_FORWARD, {-1}, 0, 51380224, 1, 51380224},
+    {"stage1_3_forward", 0, 3, CNN_FORWARD, {-1}, 102760448, 51380224, 1, 51380224},
+    {"stage1_4_forward", 0, 4, CNN_FORWARD, {-1}, 205520896, 12845056, 1, 12845056},
+    {"stage2_conv1_forward", 14797504512, 5, CNN_FORWARD, {-1}, 0, 25690112, 1, 25690112},
+    {"stage2_1_forward", 0, 6, CNN_FORWARD, {-1}, 25690112, 25690112, 1, 25690112},
+    {"stage2_conv2_forward", 29595009024, 7, CNN_FORWARD, {-1}, 0, 25690112, 1, 25690112},
+    {"stage2_3_forward", 0, 8, CNN_FORWARD, {-1}, 154140672, 25690112, 1, 25690112},
+    {"stage2_4_forward", 0, 9, CNN_FORWARD, {-1}, 231211008, 6422528, 1, 6422528},
+    {"stage3_conv1_forward", 14797504512, 10, CNN_FORWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage3_1_forward", 0, 11, CNN_FORWARD, {-1}, 12845056, 12845056, 1, 12845056},
+    {"stage3_conv2_forward", 29595009024, 12, CNN_FORWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage3_3_forward", 0, 13, CNN_FORWARD, {-1}, 179830784, 12845056, 1, 12845056},
+    {"stage3_conv3_forward", 29595009024, 14, CNN_FORWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage3_5_forward", 0, 15, CNN_FORWARD, {-1}, 192675840, 12845056, 1, 12845056},
+    {"stage3_6_forward", 0, 16, CNN_FORWARD, {-1}, 244056064, 3211264, 1, 3211264},
+    {"stage4_conv1_forward", 14797504512, 17, CNN_FORWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage4_1_forward", 0, 18, CNN_FORWARD, {-1}, 6422528, 6422528, 1, 6422528},
+    {"stage4_conv2_forward", 29595009024, 19, CNN_FORWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage4_3_forward", 0, 20, CNN_FORWARD, {-1}, 218365952, 6422528, 1, 6422528},
+    {"stage4_conv3_forward", 29595009024, 21, CNN_FORWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage4_5_forward", 0, 22, CNN_FORWARD, {-1}, 224788480, 6422528, 1, 6422528},
+    {"stage4_6_forward", 0, 23, CNN_FORWARD, {-1}, 0, 1605632, 1, 1605632},
+    {"stage5_conv1_forward", 7398752256, 24, CNN_FORWARD, {-1}, 1605632, 1605632, 1, 1605632},
+    {"stage5_1_forward", 0, 25, CNN_FORWARD, {-1}, 3211264, 1605632, 1, 1605632},
+    {"stage5_conv2_forward", 7398752256, 26, CNN_FORWARD, {-1}, 1605632, 1605632, 1, 1605632},
+    {"stage5_3_forward", 0, 27, CNN_FORWARD, {-1}, 4816896, 1605632, 1, 1605632},
+    {"stage5_conv3_forward", 7398752256, 28, CNN_FORWARD, {-1}, 1605632, 1605632, 1, 1605632},
+    {"stage5_5_forward", 0, 29, CNN_FORWARD, {-1}, 237633536, 1605632, 1, 1605632},
+    {"stage5_6_forward", 0, 30, CNN_FORWARD, {-1}, 1605632, 401408, 1, 401408},
+    {"fc1_forward", 1644167168, 32, CNN_FORWARD, {-1}, 2007040, 65536, 1, 65536},
+    {"relu_7_forward", 0, 33, CNN_FORWARD, {-1}, 2072576, 65536, 1, 65536},
+    {"dropout_8_forward_train", 0, 34, CNN_FORWARD, {-1}, 2007040, 65536, 1, 65536},
+    {"fc2_forward", 268435456, 35, CNN_FORWARD, {-1}, 2138112, 65536, 1, 65536},
+    {"relu_10_forward", 0, 36, CNN_FORWARD, {-1}, 2203648, 65536, 1, 65536},
+    {"dropout_11_forward_train", 0, 37, CNN_FORWARD, {-1}, 2138112, 65536, 1, 65536},
+    {"fc3_forward", 655360, 38, CNN_FORWARD, {-1}, 2269184, 160, 1, 160},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 2269344, 160, 1, 160},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 2269184, 160, 1, 160},
+    {"fc3_grad_bias", 0, 38, CNN_BACKWARD, {31, -1}, 0, 0, 0, 0},
+    {"fc3_grad_weight", 655360, 38, CNN_BACKWARD, {30, -1}, 0, 0, 0, 0},
+    {"fc3_grad_input", 655360, 38, CNN_BACKWARD, {-1}, 2138112, 65536, 1, 65536},
+    {"dropout_11_grad_input", 0, 37, CNN_BACKWARD, {-1}, 2269184, 65536, 1, 65536},
+    {"relu_10_grad_input", 0, 36, CNN_BACKWARD, {-1}, 2138112, 65536, 1, 65536},
+    {"fc2_grad_bias", 0, 35, CNN_BACKWARD, {29, -1}, 0, 0, 0, 0},
+    {"fc2_grad_weight", 268435456, 35, CNN_BACKWARD, {28, -1}, 0, 0, 0, 0},
+    {"fc2_grad_input", 268435456, 35, CNN_BACKWARD, {-1}, 2007040, 65536, 1, 65536},
+    {"dropout_8_grad_input", 0, 34, CNN_BACKWARD, {-1}, 2138112, 65536, 1, 65536},
+    {"relu_7_grad_input", 0, 33, CNN_BACKWARD, {-1}, 2007040, 65536, 1, 65536},
+    {"fc1_grad_bias", 0, 32, CNN_BACKWARD, {27, -1}, 0, 0, 0, 0},
+    {"fc1_grad_weight", 1644167168, 32, CNN_BACKWARD, {26, -1}, 0, 0, 0, 0},
+    {"fc1_grad_input", 1644167168, 32, CNN_BACKWARD, {-1}, 239239168, 401408, 1, 401408},
+    {"stage5_6_grad_input", 0, 30, CNN_BACKWARD, {-1}, 1605632, 1605632, 1, 1605632},
+    {"stage5_5_grad_input", 0, 29, CNN_BACKWARD, {-1}, 239239168, 1605632, 1, 1605632},
+    {"stage5_conv3_grad_bias", 0, 28, CNN_BACKWARD, {25, -1}, 0, 0, 0, 0},
+    {"stage5_conv3_grad_weight", 7398752256, 28, CNN_BACKWARD, {24, -1}, 0, 0, 0, 0},
+    {"stage5_conv3_grad_input", 7398752256, 28, CNN_BACKWARD, {-1}, 1605632, 1605632, 1, 1605632},
+    {"stage5_3_grad_input", 0, 27, CNN_BACKWARD, {-1}, 237633536, 1605632, 1, 1605632},
+    {"stage5_conv2_grad_bias", 0, 26, CNN_BACKWARD, {23, -1}, 0, 0, 0, 0},
+    {"stage5_conv2_grad_weight", 7398752256, 26, CNN_BACKWARD, {22, -1}, 0, 0, 0, 0},
+    {"stage5_conv2_grad_input", 7398752256, 26, CNN_BACKWARD, {-1}, 1605632, 1605632, 1, 1605632},
+    {"stage5_1_grad_input", 0, 25, CNN_BACKWARD, {-1}, 4816896, 1605632, 1, 1605632},
+    {"stage5_conv1_grad_bias", 0, 24, CNN_BACKWARD, {21, -1}, 0, 0, 0, 0},
+    {"stage5_conv1_grad_weight", 7398752256, 24, CNN_BACKWARD, {20, -1}, 0, 0, 0, 0},
+    {"stage5_conv1_grad_input", 7398752256, 24, CNN_BACKWARD, {-1}, 237633536, 1605632, 1, 1605632},
+    {"stage4_6_grad_input", 0, 23, CNN_BACKWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage4_5_grad_input", 0, 22, CNN_BACKWARD, {-1}, 237633536, 6422528, 1, 6422528},
+    {"stage4_conv3_grad_bias", 0, 21, CNN_BACKWARD, {19, -1}, 0, 0, 0, 0},
+    {"stage4_conv3_grad_weight", 29595009024, 21, CNN_BACKWARD, {18, -1}, 0, 0, 0, 0},
+    {"stage4_conv3_grad_input", 29595009024, 21, CNN_BACKWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage4_3_grad_input", 0, 20, CNN_BACKWARD, {-1}, 224788480, 6422528, 1, 6422528},
+    {"stage4_conv2_grad_bias", 0, 19, CNN_BACKWARD, {17, -1}, 0, 0, 0, 0},
+    {"stage4_conv2_grad_weight", 29595009024, 19, CNN_BACKWARD, {16, -1}, 0, 0, 0, 0},
+    {"stage4_conv2_grad_input", 29595009024, 19, CNN_BACKWARD, {-1}, 0, 6422528, 1, 6422528},
+    {"stage4_1_grad_input", 0, 18, CNN_BACKWARD, {-1}, 218365952, 6422528, 1, 6422528},
+    {"stage4_conv1_grad_bias", 0, 17, CNN_BACKWARD, {15, -1}, 0, 0, 0, 0},
+    {"stage4_conv1_grad_weight", 14797504512, 17, CNN_BACKWARD, {14, -1}, 0, 0, 0, 0},
+    {"stage4_conv1_grad_input", 14797504512, 17, CNN_BACKWARD, {-1}, 224788480, 3211264, 1, 3211264},
+    {"stage3_6_grad_input", 0, 16, CNN_BACKWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage3_5_grad_input", 0, 15, CNN_BACKWARD, {-1}, 218365952, 12845056, 1, 12845056},
+    {"stage3_conv3_grad_bias", 0, 14, CNN_BACKWARD, {13, -1}, 0, 0, 0, 0},
+    {"stage3_conv3_grad_weight", 29595009024, 14, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"stage3_conv3_grad_input", 29595009024, 14, CNN_BACKWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage3_3_grad_input", 0, 13, CNN_BACKWARD, {-1}, 192675840, 12845056, 1, 12845056},
+    {"stage3_conv2_grad_bias", 0, 12, CNN_BACKWARD, {11, -1}, 0, 0, 0, 0},
+    {"stage3_conv2_grad_weight", 29595009024, 12, CNN_BACKWARD, {10, -1}, 0, 0, 0, 0},
+    {"stage3_conv2_grad_input", 29595009024, 12, CNN_BACKWARD, {-1}, 0, 12845056, 1, 12845056},
+    {"stage3_1_grad_input", 0, 11, CNN_BACKWARD, {-1}, 179830784, 12845056, 1, 12845056},
+    {"stage3_conv1_grad_bias", 0, 10, CNN_BACKWARD, {9, -1}, 0, 0, 0, 0},
+    {"stage3_conv1_grad_weight", 14797504512, 10, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"stage3_conv1_grad_input", 14797504512, 10, CNN_BACKWARD, {-1}, 192675840, 6422528, 1, 6422528},
+    {"stage2_4_grad_input", 0, 9, CNN_BACKWARD, {-1}, 0, 25690112, 1, 25690112},
+    {"stage2_3_grad_input", 0, 8, CNN_BACKWARD, {-1}, 179830784, 25690112, 1, 25690112},
+    {"stage2_conv2_grad_bias", 0, 7, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"stage2_conv2_grad_weight", 29595009024, 7, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"stage2_conv2_grad_input", 29595009024, 7, CNN_BACKWARD, {-1}, 0, 25690112, 1, 25690112},
+    {"stage2_1_grad_input", 0, 6, CNN_BACKWARD, {-1}, 154140672, 25690112, 1, 25690112},
+    {"stage2_conv1_grad_bias", 0, 5, CNN_BACKWARD, {5, -1}, 0, 0, 0, 0},
+    {"stage2_conv1_grad_weight", 14797504512, 5, CNN_BACKWARD, {4, -1}, 0, 0, 0, 0},
+    {"stage2_conv1_grad_input", 14797504512, 5, CNN_BACKWARD, {-1}, 179830784, 12845056, 1, 12845056},
+    {"stage1_4_grad_input", 0, 4, CNN_BACKWARD, {-1}, 0, 51380224, 1, 51380224},
+    {"stage1_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 154140672, 51380224, 1, 51380224},
+    {"stage1_conv2_grad_bias", 0, 2, CNN_BACKWARD, {3, -1}, 0, 0, 0, 0},
+    {"stage1_conv2_grad_weight", 29595009024, 2, CNN_BACKWARD, {2, -1}, 0, 0, 0, 0},
+    {"stage1_conv2_grad_input", 29595009024, 2, CNN_BACKWARD, {-1}, 0, 51380224, 1, 51380224},
+    {"stage1_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 102760448, 51380224, 1, 51380224},
+    {"stage1_conv1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"stage1_conv1_grad_weight", 462422016, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

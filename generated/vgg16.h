@@ -22,12 +22,18 @@ int        vgg16_tensors(void);
 cnn_tensor vgg16_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg16_tensor(i).count reals. Gradients are those of the last
- * vgg16_gradients; momentum is the optimiser's, 0 before the first update. */
+ * vgg16_gradients or vgg16_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void vgg16_get(const vgg16 *, int i, cnn_real *out);
 void vgg16_set(vgg16 *, int i, const cnn_real *in);
 void vgg16_get_grad(const vgg16 *, int i, cnn_real *out);
-void vgg16_get_momentum(const vgg16 *, int i, cnn_real *out);
-void vgg16_set_momentum(vgg16 *, int i, const cnn_real *in);
+void vgg16_get_moment(const vgg16 *, int order, int i, cnn_real *out);
+void vgg16_set_moment(vgg16 *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *vgg16_flat(vgg16 *, cnn_part part, size_t *count);
+void      vgg16_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void vgg16_freeze(vgg16 *, int i, int frozen);
@@ -47,15 +53,23 @@ void vgg16_predict(vgg16 *, const cnn_real *x, cnn_real *logits);
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *vgg16_output(const vgg16 *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real vgg16_gradients(vgg16 *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last vgg16_gradients. */
+/* One optimiser step with the gradients that vgg16_gradients left. */
 void vgg16_update(vgg16 *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void vgg16_profile(vgg16 *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real vgg16_step(vgg16 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void vgg16_target(vgg16 *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void vgg16_watch(vgg16 *, const cnn_watch *);
+const cnn_real *vgg16_arena(const vgg16 *);
 
 #ifdef __cplusplus
 }

@@ -22,12 +22,18 @@ int        vgg19_tensors(void);
 cnn_tensor vgg19_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg19_tensor(i).count reals. Gradients are those of the last
- * vgg19_gradients; momentum is the optimiser's, 0 before the first update. */
+ * vgg19_gradients or vgg19_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
+ * update. */
 void vgg19_get(const vgg19 *, int i, cnn_real *out);
 void vgg19_set(vgg19 *, int i, const cnn_real *in);
 void vgg19_get_grad(const vgg19 *, int i, cnn_real *out);
-void vgg19_get_momentum(const vgg19 *, int i, cnn_real *out);
-void vgg19_set_momentum(vgg19 *, int i, const cnn_real *in);
+void vgg19_get_moment(const vgg19 *, int order, int i, cnn_real *out);
+void vgg19_set_moment(vgg19 *, int order, int i, const cnn_real *in);
+
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
+ * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+cnn_real *vgg19_flat(vgg19 *, cnn_part part, size_t *count);
+void      vgg19_span(int i, size_t *first, size_t *count);
 
 /* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
 void vgg19_freeze(vgg19 *, int i, int frozen);
@@ -47,15 +53,23 @@ void vgg19_predict(vgg19 *, const cnn_real *x, cnn_real *logits);
  * kept: at -O2 only --keep-layers does. */
 const cnn_real *vgg19_output(const vgg19 *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter.
- * labels: N classes in [0, number of classes). logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
+ * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
+ * logits: as above, may be NULL. */
 cnn_real vgg19_gradients(vgg19 *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
-/* One optimiser step with the gradients of the last vgg19_gradients. */
+/* One optimiser step with the gradients that vgg19_gradients left. */
 void vgg19_update(vgg19 *, const cnn_update *);
 
-/* Times every kernel from now on into profile->seconds (cnn.h); NULL switches it off. */
-void vgg19_profile(vgg19 *, cnn_profile *profile);
+/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+cnn_real vgg19_step(vgg19 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
+
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+void vgg19_target(vgg19 *, const cnn_target *);
+
+/* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */
+void vgg19_watch(vgg19 *, const cnn_watch *);
+const cnn_real *vgg19_arena(const vgg19 *);
 
 #ifdef __cplusplus
 }

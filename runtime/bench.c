@@ -1,6 +1,6 @@
 /* bench.c - `bench`: how long a step takes, and where the time goes.
  *
- * A training step is gradients and update; --predict times prediction. Pictures are random. The floating-point
+ * A training step is NAME_step: gradients and update; --predict times prediction. Pictures are random. The floating-point
  * operations are those of the convolutions and matrix products, two for each multiply-add, that the kernels of the
  * step count.
  */
@@ -26,21 +26,19 @@ static int slowest_first(const void *a, const void *b)
     return by_seconds(&((const Row *)b)->seconds, &((const Row *)a)->seconds);
 }
 
-/* One step; adds what the update takes to *update. The seconds of the whole. */
+/* One step; adds what comes after its last kernel to *update. The seconds of the whole. */
 static double step(cnn_session *s, cnn_profile *profile, double *update)
 {
     const cnn_options *o = &s->options;
-    cnn_update rule = {1e-3f, (float)o->momentum, (float)o->weight_decay, o->nesterov};
+    const cnn_update rule = cnn_session_update(s, 1e-3);
     double begin = profile->last = cnn_seconds();
     if (o->predict) {
         s->network->predict(s->net, s->x, s->logits);
         return cnn_seconds() - begin;
     }
-    s->network->gradients(s->net, s->x, s->labels, s->logits);
-    double between = cnn_seconds();
-    s->network->update(s->net, &rule);
+    s->network->step(s->net, s->x, s->labels, s->logits, &rule);
     double end = cnn_seconds();
-    *update += end - between;
+    *update += end - profile->last;
     return end - begin;
 }
 
@@ -101,18 +99,19 @@ int cnn_bench(cnn_session *s)
     if (ready) {
         double update = 0, macs = 0;
         cnn_profile profile = {seconds, 0};
+        const cnn_watch watch = cnn_profile_watch(&profile);
         for (int i = 0; i < WARM_UP; i++)
             step(s, &profile, &update);
         update = 0;
         if (o->profile)
-            s->network->profile(s->net, &profile);
+            s->network->watch(s->net, &watch);
         cnn_progress progress = cnn_progress_begin("bench", 0, steps, s->batch);
         for (int i = 0; i < steps; i++) {
             times[i] = step(s, &profile, &update);
             cnn_progress_show(&progress, i + 1, "");
         }
         cnn_progress_end(&progress);
-        s->network->profile(s->net, NULL);
+        s->network->watch(s->net, NULL);
 
         for (int i = 0; i < count; i++) {
             rows[i] = (Row){kernels[i].name, seconds[i] / steps, kernels[i].macs};

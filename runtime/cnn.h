@@ -28,12 +28,54 @@ typedef struct {
     int         integer;        /* 1: an int64 in PyTorch (num_batches_tracked)                 */
 } cnn_tensor;
 
-/* One step of stochastic gradient descent, as torch.optim.SGD computes it:
- *   g = dW + weight_decay * W;  V = momentum * V + g;  W -= lr * (nesterov ? g + momentum * V : V)                  */
+/* ---- update.c: optimisers ---------------------------------------------------------------------------------------- */
+
+typedef enum { CNN_SGD, CNN_ADAM, CNN_ADAMW, CNN_RMSPROP } cnn_optimizer;
+
+/* One step of an optimiser, computed as torch.optim does. Of each tensor W and its gradient dW, V and S are the first and
+ * second moment, 0 at the beginning, and t is the number of this step, from 1:
+ *   SGD      (Sutskever et al. 2013, section 2)
+ *            g = dW + weight_decay * W;  V = momentum * V + g;  W -= lr * (nesterov ? g + momentum * V : V)
+ *   Adam     (Kingma and Ba 2015, algorithm 1)
+ *            g = dW + weight_decay * W;  V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *            W -= lr / (1 - beta1^t) * V / (sqrt(S) / sqrt(1 - beta2^t) + epsilon)
+ *   AdamW    (Loshchilov and Hutter 2019, algorithm 2)
+ *            the same with g = dW, after W -= lr * weight_decay * W
+ *   RMSprop  (Tieleman and Hinton 2012, lecture 6.5)
+ *            g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *            V = momentum * V + g / (sqrt(S) + epsilon);  W -= lr * V
+ * lr_scale[i] and decay_scale[i] are factors of lr and weight_decay for tensor i in state_dict order; NULL: all 1. */
 typedef struct {
     float lr, momentum, weight_decay;
-    int   nesterov;             /* 0 or 1 */
+    int   nesterov;             /* 0 or 1: SGD's                                                */
+    cnn_optimizer optimizer;    /* 0: SGD                                                       */
+    float beta1, beta2, epsilon;            /* Adam, AdamW, and RMSprop's epsilon; epsilon is above 0 */
+    float alpha;                /* RMSprop's smoothing                                          */
+    const float *lr_scale, *decay_scale;
 } cnn_update;
+
+/* The same for one tensor at one step: what a generated update computes with. */
+typedef struct {
+    int      nesterov;
+    cnn_real lr, momentum, weight_decay;    /* weight_decay: the one in g                       */
+    cnn_real keep;              /* AdamW: what weight decay leaves of W, 1 - lr * weight_decay; else 1 */
+    cnn_real beta1, beta2, epsilon, alpha;
+    cnn_real first_share, second_share;     /* of V and S after t steps from 0: 1 - beta1^t, sqrt(1 - beta2^t) */
+} cnn_rule;
+
+/* `step`: updates done before. The shares are computed in double. */
+cnn_rule cnn_rule_of(const cnn_update *, uint64_t step, int tensor);
+
+/* The parts of a network's state, each one array (NAME_flat). */
+typedef enum { CNN_VALUES, CNN_GRADIENTS, CNN_FIRST, CNN_SECOND } cnn_part;
+
+/* ---- targets ----------------------------------------------------------------------------------------------------- */
+
+/* What the loss compares a picture's probabilities p with, beyond its label: label smoothing (Szegedy et al. 2016, section
+ * 7) and mixup (Zhang et al. 2018). With K classes and s = smoothing,
+ *   q[k] = (1 - s) * (share * (k == label) + (1 - share) * (k == other)) + s / K;   loss = -mean over pictures sum_k q log p
+ * other[n] is a second label of picture n, share[n] in [0, 1] the share of its first one; NULL, both: the label alone. */
+typedef struct { float smoothing; const int32_t *other; const float *share; } cnn_target;
 
 /* A layer of the network, for `info` and for looking at what predict computed. */
 typedef struct {
@@ -45,15 +87,27 @@ typedef struct {
     size_t      offset;         /* of its output in what NAME_predict leaves behind, in reals   */
 } cnn_layer;
 
-/* A kernel of a step program, for `bench --profile`. */
+/* ---- kernels, and watching them ---------------------------------------------------------------------------------- */
+
+typedef enum { CNN_FORWARD, CNN_LOSS, CNN_BACKWARD } cnn_pass;
+
+/* A kernel of NAME_predict or NAME_gradients. What it computed can be looked at in the arena while a watch that waits is
+ * called after it: `times` pieces of `count` reals, `pitch` reals apart, of which the first lies `offset` reals from the
+ * arena's start (several pieces: some channels of a concatenation, a piece a picture). They are in the code's own layout,
+ * zeros included. count 0: it computed no reals, or only gradients of parameters. */
 typedef struct {
     const char *name;           /* "conv1_grad_weight"                                          */
     double      macs;           /* multiply-adds for the whole batch; 0: none worth counting    */
+    int         layer;          /* number in the list of layers; -1: the loss, or how the pictures are laid out */
+    cnn_pass    pass;           /* CNN_LOSS: the loss, forward and backward                     */
+    int         gradient[4];    /* tensors whose gradients are complete after it; -1 ends       */
+    size_t      offset, count, times, pitch;
 } cnn_kernel;
 
-/* Times kernels when switched on: a generated step calls cnn_lap after kernel i. NULL: nothing is timed. */
-typedef struct { double *seconds; double last; } cnn_profile;
-void cnn_lap(cnn_profile *, int kernel);
+/* Called while predict or gradients run: after kernel i is complete in all threads, one thread calls after(context, i).
+ * waits 1: the other threads wait until it returns, to look at what was computed; 0: they go on. Kernels that rest
+ * (NAME_freeze) are left out. `after` must not call functions of the network but accessors that only read. */
+typedef struct { void (*after)(void *context, int kernel); void *context; int waits; } cnn_watch;
 
 /* ---- layout.c: how fast code keeps a tensor ---------------------------------------------------------------------- */
 

@@ -41,6 +41,9 @@ typedef struct {
 int  cnn_session_open(cnn_session *);
 void cnn_session_close(cnn_session *);
 
+/* The optimiser that the options ask for, with this learning rate. */
+cnn_update cnn_session_update(const cnn_session *, double lr);
+
 /* Makes x of normal deviates and labels of classes, both set by options.seed: work for bench and gradcheck. 1, or 0 after
  * cnn_error. */
 int  cnn_session_random_batch(cnn_session *);
@@ -158,6 +161,10 @@ void cnn_progress_show(cnn_progress *, long done, const char *figures);
 void cnn_progress_end(cnn_progress *);
 
 double cnn_seconds(void);
+
+/* Seconds that each kernel took so far, `last` the end of the one before; and the watch that adds to them. */
+typedef struct { double *seconds, last; } cnn_profile;
+cnn_watch cnn_profile_watch(cnn_profile *);
 
 /* Writes an array of shape[0..rank) as numpy's .npy, format 1.0, C order, little-endian. 1, or 0 after cnn_error. */
 int cnn_npy_write(const char *path, const cnn_real *values, int rank, const int *shape);

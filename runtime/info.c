@@ -92,7 +92,7 @@ int cnn_info(cnn_session *s)
     printf("network     %s, from %s, by cnnc %s\n", f->name, f->source, f->version);
     printf("input       %s, %zu bits a number\n", text, 8 * sizeof(cnn_real));
     printf("classes     %d\n", output[1] * output[2] * output[3]);
-    printf("parameters  %zu learnt, %.2f MiB, and as much again for gradients and for momentum\n", trainable,
+    printf("parameters  %zu learnt, %.2f MiB, and as much again for gradients and for each moment\n", trainable,
            (double)f->parameter_bytes / 1048576);
     printf("arena       %.2f MiB\n", (double)f->arena_bytes / 1048576);
     printf("step        %.1f MFLOP, in %d kernels and an update\n", 2e-6 * macs, f->gradients_count);

@@ -1,8 +1,7 @@
-/* profile.c - the clock, and the time that each kernel of a step takes.
+/* profile.c - the clock, and the time that each kernel of a step takes: a watch (cnn.h) that waits for nobody.
  *
- * A generated step calls cnn_lap after each of its kernels. Whoever starts a step sets `last` to cnn_seconds() first.
+ * Whoever starts a step sets `last` to cnn_seconds() first.
  */
-#include "cnn.h"
 #include "command.h"
 
 #include <time.h>
@@ -15,12 +14,16 @@ double cnn_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Adds the time since the previous lap to kernel `kernel`. */
-void cnn_lap(cnn_profile *p, int kernel)
+/* Adds the time since the kernel before to kernel `kernel`. */
+static void add_time(void *context, int kernel)
 {
-    if (p == NULL)
-        return;
+    cnn_profile *p = context;
     double now = cnn_seconds();
     p->seconds[kernel] += now - p->last;
     p->last = now;
+}
+
+cnn_watch cnn_profile_watch(cnn_profile *p)
+{
+    return (cnn_watch){.after = add_time, .context = p};
 }

@@ -11,7 +11,7 @@
  *
  * Saving a network and the momentum of its parameters, and loading it:
  *     cnn_stored items[2 * n];       for each tensor i: { "", tensor(i), network->get, network->set, net, i },
- *                                    and if trainable:  { "momentum.", tensor(i), get_momentum, set_momentum, net, i }
+ *                                    and if trainable:  { "momentum.", tensor(i), get_first, set_first, session, i }
  *     cnn_safetensors_write(path, items, count, (cnn_metadata[]){{"epoch", "3"}, {"step", "702"}}, 2);
  *
  *     cnn_safetensors *file = cnn_safetensors_open(path);

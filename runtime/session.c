@@ -43,6 +43,13 @@ void cnn_session_close(cnn_session *s)
     cnn_safetensors_close(s->state);
 }
 
+cnn_update cnn_session_update(const cnn_session *s, double lr)
+{
+    const cnn_options *o = &s->options;
+    return (cnn_update){.lr = (float)lr, .momentum = (float)o->momentum, .weight_decay = (float)o->weight_decay,
+                        .nesterov = o->nesterov};
+}
+
 int cnn_session_random_batch(cnn_session *s)
 {
     enum { PICTURES = 0x70696374, LABELS = 0x6c61626c };     /* streams far from those of a network's tensors */
@@ -229,6 +236,18 @@ cnn_stored *cnn_session_weights(cnn_session *s, int *count)
     return items;
 }
 
+static void get_first(const void *session, int i, cnn_real *out)
+{
+    const cnn_session *s = session;
+    s->network->get_moment(s->net, 1, i, out);
+}
+
+static void set_first(void *session, int i, const cnn_real *in)
+{
+    const cnn_session *s = session;
+    s->network->set_moment(s->net, 1, i, in);
+}
+
 cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
 {
     const cnn_network *network = s->network;
@@ -238,8 +257,7 @@ cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
         cnn_error("there is not enough memory");
     for (int i = 0; items && i < network->tensors(); i++)
         if (network->tensor(i).trainable)
-            items[(*count)++] = (cnn_stored){
-                "momentum.", network->tensor(i), network->get_momentum, network->set_momentum, s->net, i};
+            items[(*count)++] = (cnn_stored){"momentum.", network->tensor(i), get_first, set_first, s, i};
     return items;
 }
 

@@ -188,7 +188,7 @@ static int train_batches(Run *run, const char *label)
 {
     cnn_session *s = run->s;
     const cnn_options *o = &s->options;
-    cnn_update rule = {(float)o->lr, (float)o->momentum, (float)o->weight_decay, o->nesterov};
+    const cnn_update rule = cnn_session_update(s, o->lr);
     cnn_position *at = &run->at;
     const double waited = cnn_loader_waited(run->loader), seconds = at->seconds;
     const long begun = at->batch;
@@ -201,13 +201,12 @@ static int train_batches(Run *run, const char *label)
             cnn_loader_report(run->loader);
             return 0;
         }
-        double loss = (double)s->network->gradients(s->net, batch->x, batch->labels, s->logits);
+        double loss = (double)s->network->step(s->net, batch->x, batch->labels, s->logits, &rule);
         if (!isfinite(loss)) {
             cnn_progress_end(&progress);
             report_not_finite(run, loss);
             return 0;
         }
-        s->network->update(s->net, &rule);
         for (int n = 0; n < s->batch; n++)
             at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) ==
                            batch->labels[n];

@@ -56,16 +56,21 @@ typedef struct {
     void       (*get)(const void *, int i, cnn_real *out);
     void       (*set)(void *, int i, const cnn_real *in);
     void       (*get_grad)(const void *, int i, cnn_real *out);
-    void       (*get_momentum)(const void *, int i, cnn_real *out);
-    void       (*set_momentum)(void *, int i, const cnn_real *in);
+    void       (*get_moment)(const void *, int order, int i, cnn_real *out);
+    void       (*set_moment)(void *, int order, int i, const cnn_real *in);
+    cnn_real  *(*flat)(void *, cnn_part part, size_t *count);
+    void       (*span)(int i, size_t *first, size_t *count);
     void       (*freeze)(void *, int i, int frozen);
     uint64_t   (*get_step)(const void *);       /* updates done so far: dropout masks depend on it                 */
     void       (*set_step)(void *, uint64_t step);
     void       (*predict)(void *, const cnn_real *x, cnn_real *logits);
     cnn_real   (*gradients)(void *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
     void       (*update)(void *, const cnn_update *);
+    cnn_real   (*step)(void *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
     const cnn_real *(*output)(const void *, int layer); /* of layers[layer] after predict, until the next call     */
-    void       (*profile)(void *, cnn_profile *);
+    const cnn_real *(*arena)(const void *);             /* where kernels[i].offset counts from                     */
+    void       (*target)(void *, const cnn_target *);
+    void       (*watch)(void *, const cnn_watch *);
     const cnn_decoder *const *decoders;         /* NULL at the end                                                 */
 } cnn_network;
 
@@ -78,8 +83,11 @@ int cnn_main(int argc, char **argv, const cnn_network *network);
     static void trainer_get(const void *net, int i, cnn_real *out)      { NAME##_get(net, i, out); }                   \
     static void trainer_set(void *net, int i, const cnn_real *in)       { NAME##_set(net, i, in); }                    \
     static void trainer_get_grad(const void *net, int i, cnn_real *out) { NAME##_get_grad(net, i, out); }              \
-    static void trainer_get_momentum(const void *net, int i, cnn_real *out) { NAME##_get_momentum(net, i, out); }      \
-    static void trainer_set_momentum(void *net, int i, const cnn_real *in)  { NAME##_set_momentum(net, i, in); }       \
+    static void trainer_get_moment(const void *net, int order, int i, cnn_real *out)                                   \
+    { NAME##_get_moment(net, order, i, out); }                                                                         \
+    static void trainer_set_moment(void *net, int order, int i, const cnn_real *in)                                    \
+    { NAME##_set_moment(net, order, i, in); }                                                                          \
+    static cnn_real *trainer_flat(void *net, cnn_part part, size_t *count) { return NAME##_flat(net, part, count); }   \
     static void trainer_freeze(void *net, int i, int frozen)      { NAME##_freeze(net, i, frozen); }                   \
     static uint64_t trainer_get_step(const void *net)             { return NAME##_get_step(net); }                     \
     static void trainer_set_step(void *net, uint64_t step)        { NAME##_set_step(net, step); }                      \
@@ -87,16 +95,21 @@ int cnn_main(int argc, char **argv, const cnn_network *network);
     static cnn_real trainer_gradients(void *net, const cnn_real *x, const int32_t *labels, cnn_real *logits)           \
     { return NAME##_gradients(net, x, labels, logits); }                                                               \
     static void trainer_update(void *net, const cnn_update *u)    { NAME##_update(net, u); }                           \
+    static cnn_real trainer_step(void *net, const cnn_real *x, const int32_t *labels, cnn_real *logits,                \
+                                 const cnn_update *u)                                                                  \
+    { return NAME##_step(net, x, labels, logits, u); }                                                                 \
     static const cnn_real *trainer_output(const void *net, int layer) { return NAME##_output(net, layer); }            \
-    static void trainer_profile(void *net, cnn_profile *profile)  { NAME##_profile(net, profile); }                    \
+    static const cnn_real *trainer_arena(const void *net)         { return NAME##_arena(net); }                        \
+    static void trainer_target(void *net, const cnn_target *target) { NAME##_target(net, target); }                    \
+    static void trainer_watch(void *net, const cnn_watch *watch)  { NAME##_watch(net, watch); }                        \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
         static const cnn_decoder *const decoders[] = {CNN_JPEG_DECODER CNN_PNG_DECODER NULL};                          \
         static const cnn_network network = {                                                                           \
             &FACTS, trainer_create, trainer_destroy, NAME##_tensors, NAME##_tensor, NAME##_shape, trainer_get,         \
-            trainer_set, trainer_get_grad, trainer_get_momentum, trainer_set_momentum, trainer_freeze,                 \
-            trainer_get_step, trainer_set_step, trainer_predict, trainer_gradients, trainer_update, trainer_output,    \
-            trainer_profile, decoders};                                                                                       \
+            trainer_set, trainer_get_grad, trainer_get_moment, trainer_set_moment, trainer_flat, NAME##_span,          \
+            trainer_freeze, trainer_get_step, trainer_set_step, trainer_predict, trainer_gradients, trainer_update,    \
+            trainer_step, trainer_output, trainer_arena, trainer_target, trainer_watch, decoders};                     \
         return cnn_main(argc, argv, &network);                                                                         \
     }
 

@@ -14,11 +14,12 @@
 enum { N = FAKE_BATCH, D = FAKE_INPUT, H = FAKE_HIDDEN, K = FAKE_CLASSES, TENSORS = 6, LARGEST = H * D };
 
 struct fake {
-    cnn_real     value[TENSORS][LARGEST], grad[TENSORS][LARGEST], velocity[TENSORS][LARGEST];
+    cnn_real     value[TENSORS][LARGEST], grad[TENSORS][LARGEST], first[TENSORS][LARGEST], second[TENSORS][LARGEST];
     cnn_real     hidden[N * H], kept[N * H], logits[N * K], dlogits[N * K];     /* kept = hidden after dropout */
     int          frozen[TENSORS];
     uint64_t     seed, step;
-    cnn_profile *profile;
+    const cnn_target *target;
+    const cnn_watch  *watch;
 };
 
 static const cnn_tensor tensors[TENSORS] = {
@@ -29,10 +30,17 @@ static const cnn_layer layers[] = {
     {"0", "linear 12, relu", 2, {N, H}, N * H, H * D + H, (double)N *H *D, 0},
     {"2", "linear 10", 2, {N, K}, N * K, K * H + K, (double)N *K *H, 0},
 };
-static const cnn_kernel predict_kernels[] = {{"0_forward", (double)N *H *D}, {"2_forward", (double)N *K *H}};
+/* What they computed counts from `hidden`: hidden, kept, logits and dlogits lie one behind the other. */
+static const cnn_kernel predict_kernels[] = {
+    {"0_forward", (double)N *H *D, 0, CNN_FORWARD, {-1}, 0, N * H, 1, N * H},
+    {"2_forward", (double)N *K *H, 1, CNN_FORWARD, {-1}, 2 * N * H, N * K, 1, N * K},
+};
 static const cnn_kernel gradients_kernels[] = {
-    {"0_forward", (double)N *H *D},      {"2_forward", (double)N *K *H}, {"loss", 0},
-    {"2_backward", 2 * (double)N *K *H}, {"0_backward", (double)N *H *D},
+    {"0_forward", (double)N *H *D, 0, CNN_FORWARD, {-1}, 0, N * H, 1, N * H},
+    {"2_forward", (double)N *K *H, 1, CNN_FORWARD, {-1}, 2 * N * H, N * K, 1, N * K},
+    {"loss", 0, -1, CNN_LOSS, {-1}, 2 * N * H + N * K, N * K, 1, N * K},
+    {"2_backward", 2 * (double)N *K *H, 1, CNN_BACKWARD, {3, 4, -1}, 0, 0, 0, 0},
+    {"0_backward", (double)N *H *D, 0, CNN_BACKWARD, {0, 1, -1}, 0, 0, 0, 0},
 };
 
 const cnn_facts fake_facts = {
@@ -76,12 +84,35 @@ static void copy(cnn_real *out, const cnn_real *in, int i) { memcpy(out, in, ten
 void fake_get(const fake *net, int i, cnn_real *out) { copy(out, net->value[i], i); }
 void fake_set(fake *net, int i, const cnn_real *in) { copy(net->value[i], in, i); }
 void fake_get_grad(const fake *net, int i, cnn_real *out) { copy(out, net->grad[i], i); }
-void fake_get_momentum(const fake *net, int i, cnn_real *out) { copy(out, net->velocity[i], i); }
-void fake_set_momentum(fake *net, int i, const cnn_real *in) { copy(net->velocity[i], in, i); }
+void fake_get_moment(const fake *net, int order, int i, cnn_real *out)
+{
+    copy(out, order == 1 ? net->first[i] : net->second[i], i);
+}
+
+void fake_set_moment(fake *net, int order, int i, const cnn_real *in)
+{
+    copy(order == 1 ? net->first[i] : net->second[i], in, i);
+}
+
+cnn_real *fake_flat(fake *net, cnn_part part, size_t *count)
+{
+    cnn_real *const parts[] = {net->value[0], net->grad[0], net->first[0], net->second[0]};
+    *count = TENSORS * LARGEST;
+    return parts[part];
+}
+
+void fake_span(int i, size_t *first, size_t *count)
+{
+    *first = (size_t)i * LARGEST;
+    *count = tensors[i].count;
+}
+
 void fake_freeze(fake *net, int i, int frozen) { net->frozen[i] = frozen; }
 uint64_t fake_get_step(const fake *net) { return net->step; }
 void fake_set_step(fake *net, uint64_t step) { net->step = step; }
-void fake_profile(fake *net, cnn_profile *profile) { net->profile = profile; }
+void fake_target(fake *net, const cnn_target *target) { net->target = target; }
+void fake_watch(fake *net, const cnn_watch *watch) { net->watch = watch; }
+const cnn_real *fake_arena(const fake *net) { return net->hidden; }
 const cnn_real *fake_output(const fake *net, int layer) { return layer == 0 ? net->hidden : net->logits; }
 
 /* Y[n,k] = b[k] + sum_c W[k,c] X[n,c] */
@@ -96,6 +127,13 @@ static void linear(int outputs, int inputs, const cnn_real *W, const cnn_real *b
         }
 }
 
+/* Kernel i is complete. */
+static void tell(const fake *net, int i)
+{
+    if (net->watch)
+        net->watch->after(net->watch->context, i);
+}
+
 static void forward(fake *net, const cnn_real *x, int training)
 {
     linear(H, D, net->value[0], net->value[1], x, net->hidden);
@@ -105,15 +143,24 @@ static void forward(fake *net, const cnn_real *x, int training)
         int drop = training && cnn_uniform(net->seed, 99, net->step, (uint32_t)i) < 0.125f;
         net->kept[i] = drop ? 0 : training ? net->hidden[i] / (cnn_real)0.875 : net->hidden[i];
     }
-    cnn_lap(net->profile, 0);
+    tell(net, 0);
     linear(K, H, net->value[3], net->value[4], net->kept, net->logits);
-    cnn_lap(net->profile, 1);
+    tell(net, 1);
 }
 
 void fake_predict(fake *net, const cnn_real *x, cnn_real *logits)
 {
     forward(net, x, 0);
     memcpy(logits, net->logits, sizeof net->logits);
+}
+
+/* q[n,k] of cnn_target. */
+static cnn_real wanted(const cnn_target *t, int n, int k, int label)
+{
+    cnn_real share = t && t->other ? t->share[n] : 1, hit = share * (k == label);
+    if (t && t->other)
+        hit += (1 - share) * (k == t->other[n]);
+    return t ? (1 - (cnn_real)t->smoothing) * hit + (cnn_real)t->smoothing / K : hit;
 }
 
 cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn_real *logits)
@@ -128,7 +175,7 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
     }
     net->value[5][0] += 1;
 
-    /* loss = mean_n(log sum_k exp(l[n,k]) - l[n,label]);  dl = (softmax(l) - onehot) / N */
+    /* loss = mean_n(log sum_k exp(l[n,k]) - sum_k q[n,k] l[n,k]);  dl = (softmax(l) - q) / N */
     cnn_real loss = 0;
     for (int n = 0; n < N; n++) {
         const cnn_real *l = net->logits + n * K;
@@ -137,11 +184,14 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
             largest = l[k] > largest ? l[k] : largest;
         for (int k = 0; k < K; k++)
             sum += (cnn_real)exp(l[k] - largest);
-        loss += ((cnn_real)log(sum) + largest - l[labels[n]]) / N;
-        for (int k = 0; k < K; k++)
-            net->dlogits[n * K + k] = ((cnn_real)exp(l[k] - largest) / sum - (k == labels[n])) / N;
+        loss += ((cnn_real)log(sum) + largest) / N;
+        for (int k = 0; k < K; k++) {
+            cnn_real q = wanted(net->target, n, k, labels[n]);
+            loss -= q * l[k] / N;
+            net->dlogits[n * K + k] = ((cnn_real)exp(l[k] - largest) / sum - q) / N;
+        }
     }
-    cnn_lap(net->profile, 2);
+    tell(net, 2);
 
     /* dW2 = dl^T kept;  db2 = sum dl;  dhidden = dl W2 where relu and dropout let it through;  dW1, db1 likewise */
     cnn_real dhidden[N * H];
@@ -157,14 +207,14 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
         }
     for (int i = 0; i < N * K; i++)
         net->grad[4][i % K] += net->dlogits[i];
-    cnn_lap(net->profile, 3);
+    tell(net, 3);
     for (int n = 0; n < N; n++)
         for (int h = 0; h < H; h++) {
             net->grad[1][h] += dhidden[n * H + h];
             for (int c = 0; c < D; c++)
                 net->grad[0][h * D + c] += dhidden[n * H + h] * x[n * D + c];
         }
-    cnn_lap(net->profile, 4);
+    tell(net, 4);
 
     if (broken("FAKE_WRONG"))
         for (int i = 0; i < K * H; i++)
@@ -198,15 +248,40 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
     return loss;
 }
 
+/* One element, by the formulas of cnn.h. */
+static void update_element(cnn_optimizer optimizer, const cnn_rule *r, cnn_real dW, cnn_real *W, cnn_real *V, cnn_real *S)
+{
+    cnn_real g = dW + r->weight_decay * *W;
+    if (optimizer == CNN_SGD) {
+        *V = r->momentum * *V + g;
+        *W -= r->lr * (r->nesterov ? g + r->momentum * *V : *V);
+    } else if (optimizer == CNN_RMSPROP) {
+        *S = r->alpha * *S + (1 - r->alpha) * g * g;
+        *V = r->momentum * *V + g / ((cnn_real)sqrt(*S) + r->epsilon);
+        *W -= r->lr * *V;
+    } else {
+        *V = r->beta1 * *V + (1 - r->beta1) * g;
+        *S = r->beta2 * *S + (1 - r->beta2) * g * g;
+        *W = r->keep * *W - r->lr / r->first_share * *V / ((cnn_real)sqrt(*S) / r->second_share + r->epsilon);
+    }
+}
+
 void fake_update(fake *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        for (size_t j = 0; tensors[i].trainable && !net->frozen[i] && j < tensors[i].count; j++) {
-            cnn_real g = net->grad[i][j] + u->weight_decay * net->value[i][j];
-            net->velocity[i][j] = u->momentum * net->velocity[i][j] + g;
-            net->value[i][j] -= u->lr * (u->nesterov ? g + u->momentum * net->velocity[i][j] : net->velocity[i][j]);
-        }
+    for (int i = 0; i < TENSORS; i++) {
+        cnn_rule rule = cnn_rule_of(u, net->step, i);
+        for (size_t j = 0; tensors[i].trainable && !net->frozen[i] && j < tensors[i].count; j++)
+            update_element(u->optimizer, &rule, net->grad[i][j], &net->value[i][j], &net->first[i][j], &net->second[i][j]);
+    }
     net->step++;
+}
+
+cnn_real fake_step(fake *net, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *u)
+{
+    cnn_real loss = fake_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        fake_update(net, u);
+    return loss;
 }
 
 #ifdef CNN_MAIN

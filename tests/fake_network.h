@@ -36,15 +36,20 @@ void       fake_shape(int input[4], int output[4]);
 void       fake_get(const fake *, int i, cnn_real *out);
 void       fake_set(fake *, int i, const cnn_real *in);
 void       fake_get_grad(const fake *, int i, cnn_real *out);
-void       fake_get_momentum(const fake *, int i, cnn_real *out);
-void       fake_set_momentum(fake *, int i, const cnn_real *in);
+void       fake_get_moment(const fake *, int order, int i, cnn_real *out);
+void       fake_set_moment(fake *, int order, int i, const cnn_real *in);
+cnn_real  *fake_flat(fake *, cnn_part part, size_t *count);
+void       fake_span(int i, size_t *first, size_t *count);
 void       fake_freeze(fake *, int i, int frozen);
 uint64_t   fake_get_step(const fake *);
 void       fake_set_step(fake *, uint64_t step);
 void       fake_predict(fake *, const cnn_real *x, cnn_real *logits);
 cnn_real   fake_gradients(fake *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 void       fake_update(fake *, const cnn_update *);
+cnn_real   fake_step(fake *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 const cnn_real *fake_output(const fake *, int layer);
-void       fake_profile(fake *, cnn_profile *);
+const cnn_real *fake_arena(const fake *);
+void       fake_target(fake *, const cnn_target *);
+void       fake_watch(fake *, const cnn_watch *);
 
 #endif

@@ -119,8 +119,9 @@ Loaded load_network(const char *library, const char *name, bool is_double, uint6
     void (*shape)(int[4], int[4]);
     struct { const char *verb; void *slot; } needed[] = {
         {"new", &l.create}, {"free", &l.destroy}, {"tensors", &l.tensors}, {"tensor", &l.tensor}, {"shape", &shape},
-        {"get", &l.get}, {"set", &l.set}, {"get_grad", &l.get_grad}, {"get_momentum", &l.get_momentum},
-        {"freeze", &l.freeze}, {"predict", &l.predict}, {"gradients", &l.gradients}, {"update", &l.update}};
+        {"get", &l.get}, {"set", &l.set}, {"get_grad", &l.get_grad}, {"get_moment", &l.get_moment}, {"flat", &l.flat},
+        {"span", &l.span}, {"freeze", &l.freeze}, {"predict", &l.predict}, {"gradients", &l.gradients},
+        {"update", &l.update}, {"step", &l.step}, {"target", &l.target}, {"watch", &l.watch}};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         void *address = symbol(&l, name, needed[i].verb);
         cr_assert(address, "%s has no %s_%s", library, name, needed[i].verb);
@@ -168,15 +169,29 @@ static void from_real(const Loaded *l, const void *real, double *values, size_t 
         values[i] = l->is_double ? ((const double *)real)[i] : (double)((const float *)real)[i];
 }
 
+/* The doubles of `real`, which is freed. */
+static double *in_doubles(const Loaded *l, void *real, size_t count)
+{
+    double *values = malloc(sizeof *values * count);
+    from_real(l, real, values, count);
+    free(real);
+    return values;
+}
+
 double *fetch(const Loaded *l, void (*get)(const void *, int, void *), int i)
 {
     size_t count = l->tensor(i).count;
     void *real = malloc(sizeof(double) * count);
-    double *values = malloc(sizeof *values * count);
     get(l->net, i, real);
-    from_real(l, real, values, count);
-    free(real);
-    return values;
+    return in_doubles(l, real, count);
+}
+
+double *fetch_moment(const Loaded *l, int order, int i)
+{
+    size_t count = l->tensor(i).count;
+    void *real = malloc(sizeof(double) * count);
+    l->get_moment(l->net, order, i, real);
+    return in_doubles(l, real, count);
 }
 
 void store(Loaded *l, int i, const double *values)
@@ -207,6 +222,19 @@ double run_gradients(Loaded *l, const double *x, const int32_t *labels, double *
         from_real(l, out, logits, product(l->output));
     free(real);
     free(out);
+    return loss;
+}
+
+double run_step(Loaded *l, const double *x, const int32_t *labels, const cnn_update *u)
+{
+    void *real = to_real(l, x, product(l->input));
+    float (*in_float)(void *, const void *, const int32_t *, void *, const cnn_update *);
+    double (*in_double)(void *, const void *, const int32_t *, void *, const cnn_update *);
+    memcpy(&in_float, &l->step, sizeof in_float);
+    memcpy(&in_double, &l->step, sizeof in_double);
+    double loss = l->is_double ? in_double(l->net, real, labels, NULL, u)
+                               : (double)in_float(l->net, real, labels, NULL, u);
+    free(real);
     return loss;
 }
 

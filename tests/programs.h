@@ -33,11 +33,16 @@ typedef struct {
     void      (*get)(const void *, int i, void *out);
     void      (*set)(void *, int i, const void *in);
     void      (*get_grad)(const void *, int i, void *out);
-    void      (*get_momentum)(const void *, int i, void *out);
+    void      (*get_moment)(const void *, int order, int i, void *out);
+    void     *(*flat)(void *, cnn_part part, size_t *count);
+    void      (*span)(int i, size_t *first, size_t *count);
     void      (*freeze)(void *, int i, int frozen);
     void      (*predict)(void *, const void *x, void *logits);
     void       *gradients;                      /* returns float or double */
     void      (*update)(void *, const cnn_update *);
+    void       *step;                           /* returns float or double */
+    void      (*target)(void *, const cnn_target *);
+    void      (*watch)(void *, const cnn_watch *);
     void      (*poison)(void *);                /* NULL but in libraries made for it */
 } Loaded;
 
@@ -47,11 +52,13 @@ void    compile_library(const char *file, const char *flags, const char *library
 Loaded  load_network(const char *library, const char *name, bool is_double, uint64_t seed);
 void    unload_network(Loaded *);
 
-/* Tensor i through one of the three getters, tensor(i).count values owned by the caller. */
+/* Tensor i through get or get_grad, or its moment; tensor(i).count values owned by the caller. */
 double *fetch(const Loaded *, void (*get)(const void *, int, void *), int i);
+double *fetch_moment(const Loaded *, int order, int i);
 void    store(Loaded *, int i, const double *values);
 void    run_predict(Loaded *, const double *x, double *logits);
 double  run_gradients(Loaded *, const double *x, const int32_t *labels, double *logits);        /* NULL: no logits */
+double  run_step(Loaded *, const double *x, const int32_t *labels, const cnn_update *);
 
 /* Pictures and labels of step s as tests/golden/make.py computes them; owned by the caller. */
 double  *reference_pictures(const Loaded *, int step);

@@ -62,13 +62,14 @@ static void expect_tensor(Comparison *c, const Line *l, const double *values, si
     cr_expect(*at == '\n', "%s.ref has more values than the network: %s %s", c->name, l->section, l->tensor);
 }
 
+/* `get` NULL: the first moment. */
 static void expect_gotten(Comparison *c, const Line *l, void (*get)(const void *, int, void *), const char *tensor)
 {
     for (int i = 0; i < c->net.tensors(); i++) {
         cnn_tensor t = c->net.tensor(i);
         if (strcmp(t.name, tensor) != 0)
             continue;
-        double *values = fetch(&c->net, get, i);
+        double *values = get ? fetch(&c->net, get, i) : fetch_moment(&c->net, 1, i);
         expect_tensor(c, l, values, t.count);
         free(values);
         return;
@@ -151,7 +152,7 @@ void follow(Comparison *c, const char *reference)
         else if (strncmp(l.tensor, "grad.", 5) == 0)
             expect_gotten(c, &l, net->get_grad, l.tensor + 5);
         else
-            expect_gotten(c, &l, strcmp(section, "momentum") == 0 ? net->get_momentum : net->get, l.tensor);
+            expect_gotten(c, &l, strcmp(section, "momentum") == 0 ? NULL : net->get, l.tensor);
     }
     cr_expect(strcmp(section, "finish") == 0, "%s.ref ends with '%s'", c->name, section);
     free(logits);

@@ -159,7 +159,7 @@ Test(aarch64, a_network_in_double)
     run_or_fail(folder, "mkdir slow && $cnnc -O0 fast.net -o slow/fast.c && clang-19 -std=gnu11 -DREAL=double -O1 -fopenmp "
                         "-I$include -Islow main.c slow/fast.c $include/../libcnn-double.a -lm -o slow/fast");
     snprintf(command, sizeof command, "$cnnc --target aarch64 fast.net && %s -D_GNU_SOURCE -DREAL=double -Wno-unknown-pragmas "
-             "-I$include -I$runtime main.c fast.c $runtime/random.c $runtime/layout.c $runtime/profile.c -lm -o fast", cross);
+             "-I$include -I$runtime main.c fast.c $runtime/random.c $runtime/layout.c $runtime/update.c -lm -o fast", cross);
     run_or_fail(folder, command);
     Outcome here = run_command("%s/slow/fast", folder), there = run_command("qemu-aarch64 %s/fast", folder);
     cr_assert(here.status == 0 && there.status == 0, "status %d and %d\n%s", here.status, there.status, there.err);

@@ -59,12 +59,14 @@ static void free_answers(Answers *all)
     free(all->items);
 }
 
+/* Through `get`, or (NULL) the first moments. */
 static void add_tensors(Answers *all, Loaded *net, int step, const char *what,
                         void (*get)(const void *, int, void *), int trainable)
 {
     for (int i = 0; i < net->tensors(); i++)
         if (trainable < 0 || net->tensor(i).trainable == trainable)
-            add_answer(all, step, what, net->tensor(i).name, fetch(net, get, i), net->tensor(i).count);
+            add_answer(all, step, what, net->tensor(i).name, get ? fetch(net, get, i) : fetch_moment(net, 1, i),
+                       net->tensor(i).count);
 }
 
 static void add_prediction(Answers *all, Loaded *net, int step, const double *x)
@@ -106,7 +108,7 @@ static Answers run_network(const char *library, bool is_double)
         free(labels);
     }
     double *x = reference_pictures(&net, 0);
-    add_tensors(&all, &net, STEPS, "momentum", net.get_momentum, 1);
+    add_tensors(&all, &net, STEPS, "momentum", NULL, 1);
     add_tensors(&all, &net, STEPS, "value", net.get, 1);
     add_prediction(&all, &net, STEPS, x);
     free(x);

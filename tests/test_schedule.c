@@ -114,7 +114,7 @@ Test(schedule, a_rule_that_speaks_of_nothing_is_an_error)
         {"c1.forward=lanes", "no algorithm 'lanes' for it"},
         {"fc.forward=winograd", "no algorithm 'winograd' for it\n  = help: there are lanes, dot and textbook"},
         {"'*.forward=depthwise'", "'depthwise' fits the sizes of no layer"},
-        {"c1.forwards=direct", "'forwards' is no pass of c1\n  = help: there are forward, grad_weight, grad_input and "},
+        {"c1.forwards=direct", "'forwards' is no pass of c1\n  = help: there are forward, grad_weight, grad_input, sgd_update, "},
         {"'*.folding=direct'", "'folding' is no pass of any layer"},
         {"c11.forward=direct", "no layer 'c11' that computes\n  = help: did you mean 'c1'?"},
         {"nothing.like.it=direct", "no layer 'nothing.like' that computes\n  = help: --dump=schedule lists"},

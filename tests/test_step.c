@@ -116,7 +116,8 @@ static void check_update(const Program *p)
     for (int i = 0; i < p->graph->layers.count; i++)
         for (int j = 0; j < p->graph->layers.items[i]->param_count; j++)
             learnt += p->graph->layers.items[i]->param[j].trainable;
-    cr_expect(p->kernels.count == learnt, "%s: %d updates for %d learnt tensors", p->graph->name, p->kernels.count, learnt);
+    cr_expect(p->kernels.count == UPDATE_RULES * learnt, "%s: %d updates for %d learnt tensors", p->graph->name,
+              p->kernels.count, learnt);
 }
 
 Test(step, the_update_touches_what_learns_and_no_buffer) { for_every_network(PROGRAM_UPDATE, check_update); }

@@ -50,7 +50,8 @@ static void expect_digest(Comparison *c, const char *reference)
     char *line = line_of(reference, "digest"), *at = strchr(line, ':') + 1;
     for (int t = 0; t < c->net.tensors(); t++) {
         cnn_tensor info = c->net.tensor(t);
-        double *values = fetch(&c->net, info.trainable ? c->net.get_momentum : c->net.get, t), sum = 0, squares = 1e-6;
+        double *values = info.trainable ? fetch_moment(&c->net, 1, t) : fetch(&c->net, c->net.get, t);
+        double sum = 0, squares = 1e-6;
         for (size_t i = 0; i < info.count; i++) {
             sum += values[i] * reference_unit(i, 2000 + (uint32_t)t);
             squares += values[i] * values[i];

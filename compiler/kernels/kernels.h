@@ -61,7 +61,7 @@ extern const FastKernel *const flatten_forward_families[], *const flatten_grad_i
 extern const FastKernel *const dropout_forward_families[], *const dropout_grad_input_families[];
 extern const FastKernel *const loss_forward_families[], *const loss_backward_families[];
 extern const FastKernel *const softmax_forward_families[], *const softmax_grad_input_families[];
-extern const FastKernel *const sgd_families[];
+extern const FastKernel *const sgd_families[], *const adam_families[], *const rmsprop_families[];     /* update.c */
 
 extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
 extern const FastKernel few_forward, few_grad_input, few_grad_weight;        /* few_channels.c, few_grad_weight.c */
@@ -146,10 +146,9 @@ void block(Emitter *);          /* { ... }: names declared inside end with it   
 /* A function that every kernel with the same need calls: the same text is written once, before the kernels. `body` holds
  * its statements (part_body(e) begins one with e's bindings); `parameters` is a template, "const real X[4][16], int n".
  * Returns the function's name, `name` or, where another part has it, with a number behind. It is not inlined: a part is a
- * phase of a kernel, a block of tiles, not a few instructions. An inlined_part is: one whose results stay in registers. */
+ * phase of a kernel, a block of tiles, not a few instructions. */
 Emitter    *part_body(Emitter *e);
 const char *shared_part(Emitter *e, const char *name, const char *comment, const char *parameters, Emitter *body);
-const char *inlined_part(Emitter *e, const char *name, const char *comment, const char *parameters, Emitter *body);
 
 /* Stores the vector expression `value` as output pixel (n, block, i, j) of operand Y or dX (`role`), after all that
  * kernel->fuses asks for, and after adding what is there where kernel->adds. */

@@ -89,6 +89,7 @@ static void plan_loss(Program *p, Kernel *k)
 static void loss_forward_body(Emitter *e, const Kernel *kernel)
 {
     Classes c = let_classes(e, kernel, "X");
+    let_int(e, "K", kernel->layer->output.dim[0]);
     if (c.left)
         declare_lane_numbers(e, kernel);
     parallel(e);
@@ -97,7 +98,13 @@ static void loss_forward_body(Emitter *e, const Kernel *kernel)
         loop_between(e, "kb", "0", "$KB");
             line(e, "store(&P[n][kb * L], load(&P[n][kb * L]) / splat(sum));");
         end(e, 1);
-        line(e, "losses[n] = real_log(sum) + largest - X[n][labels[n]];");
+        line(e, "real expected = X[n][labels[n]];");
+        when(e, "target");
+            line(e, "expected = 0;");
+            loop(e, "k", kernel->layer->output.dim[0]);
+                line(e, "expected += wanted(target, labels, n, k, $K) * X[n][k];");
+        end(e, 2);
+        line(e, "losses[n] = real_log(sum) + largest - expected;");
     end(e, 1);
     comment(e, "one thread, in the order of the images");
     parallel(e);
@@ -119,12 +126,17 @@ static void plan_rows(Program *p, Kernel *k)
 static void loss_backward_body(Emitter *e, const Kernel *kernel)
 {
     let_classes(e, kernel, "P");
+    let_int(e, "K", kernel->layer->output.dim[0]);
     declare_lane_numbers(e, kernel);
     parallel(e);
     loop_between(e, "n", "0", "$N");
         loop_between(e, "kb", "0", "$KB");
-            line(e, "const vec hit = choose(lane + splat(kb * L) == splat(labels[n]), splat(1), zero);");
-            store_pixel(e, kernel, "dX", "(load(&P[n][kb * L]) - hit) / splat($N)", "n", "kb", "0", "0");
+            line(e, "vec q = choose(lane + splat(kb * L) == splat(labels[n]), splat(1), zero);");
+            when(e, "target");
+                loop_between(e, "l", "0", "L");
+                    line(e, "q[l] = kb * L + l < $K ? wanted(target, labels, n, kb * L + l, $K) : 0;");
+            end(e, 2);
+            store_pixel(e, kernel, "dX", "(load(&P[n][kb * L]) - q) / splat($N)", "n", "kb", "0", "0");
     end(e, 2);
 }
 

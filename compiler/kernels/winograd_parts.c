@@ -79,9 +79,9 @@ const char *join_part(Emitter *e, int side)
     unrolled(b, "r", side);
         line(b, "winograd_output$of_side(m[r], y[r]);");
     end(b, 1);
-    return inlined_part(e, substitute(b, "winograd_join$of_side"),
-                        substitute(b, "y = A' Z A: the ${side}x$side pixels of a tile."),
-                        substitute(b, "const real *Z, int plane, vec y[$side][$side]"), b);
+    return shared_part(e, substitute(b, "winograd_join$of_side"),
+                       substitute(b, "y = A' Z A: the ${side}x$side pixels of a tile."),
+                       substitute(b, "const real *Z, int plane, vec y[$side][$side]"), b);
 }
 
 static const char filters_parameters[] = "const real *W, real *U, int plane, int row";

@@ -9,12 +9,12 @@
 static void update_body(Emitter *e, const Kernel *kernel)
 {
     (void)kernel;
-    line(e, "const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;");
+    line(e, "const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;");
     parallel(e);
     line(e, "for (size_t i = 0; i < count; i++) {");
     line(e, "    real g = dW[i] + weight_decay * W[i];");
     line(e, "    V[i] = momentum * V[i] + g;");
-    line(e, "    W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);");
+    line(e, "    W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);");
     line(e, "}");
 }
 

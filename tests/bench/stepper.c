@@ -22,8 +22,7 @@ typedef struct {
     float     *pictures, *logits;
     int32_t   *labels;
     void     (*predict)(void *, const float *, float *);
-    float    (*gradients)(void *, const float *, const int32_t *, float *);
-    void     (*update)(void *, const cnn_update *);
+    float    (*train_step)(void *, const float *, const int32_t *, float *, const cnn_update *);
 } Stepper;
 
 static void fail(const char *what, const char *which)
@@ -88,8 +87,7 @@ static Stepper begin(char **argv)
     void *(*create)(uint64_t) = (void *(*)(uint64_t))function(&s, "new");
     ((void (*)(int *, int *))function(&s, "shape"))(s.input, s.output);
     s.predict = (void (*)(void *, const float *, float *))function(&s, "predict");
-    s.gradients = (float (*)(void *, const float *, const int32_t *, float *))function(&s, "gradients");
-    s.update = (void (*)(void *, const cnn_update *))function(&s, "update");
+    s.train_step = (float (*)(void *, const float *, const int32_t *, float *, const cnn_update *))function(&s, "step");
     s.net = create(1);
     size_t pictures = (size_t)s.input[0] * (size_t)s.input[1] * (size_t)s.input[2] * (size_t)s.input[3];
     size_t logits = (size_t)s.output[0] * (size_t)s.output[1];
@@ -119,8 +117,7 @@ static double step(const Stepper *s)
     static const cnn_update rule = {.lr = 0.01f, .momentum = 0.9f, .weight_decay = 1e-4f};
     double start = now();
     if (s->train) {
-        s->gradients(s->net, s->pictures, s->labels, s->logits);
-        s->update(s->net, &rule);
+        s->train_step(s->net, s->pictures, s->labels, s->logits, &rule);
     } else {
         s->predict(s->net, s->pictures, s->logits);
     }

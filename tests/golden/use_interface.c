@@ -72,13 +72,13 @@ static void check_copies(residual_net *net)
         for (size_t k = 0; k < count; k++)
             in[k] = (cnn_real)i + (cnn_real)k / 1024;
         residual_net_set(net, i, in);
-        residual_net_set_momentum(net, i, in);
+        residual_net_set_moment(net, 1 + i % 2, i, in);
     }
     for (int i = 0; i < residual_net_tensors(); i++) {
         size_t count = residual_net_tensor(i).count;
         residual_net_get(net, i, out);
         CHECK(out[0] == (cnn_real)i && out[count - 1] == (cnn_real)i + (cnn_real)(count - 1) / 1024);
-        residual_net_get_momentum(net, i, in);
+        residual_net_get_moment(net, 1 + i % 2, i, in);
         CHECK(memcmp(in, out, sizeof *in * count) == 0);
     }
 }

@@ -53,7 +53,9 @@ class Tensor(ctypes.Structure):
 class Update(ctypes.Structure):
     """cnn_update of runtime/cnn.h"""
     _fields_ = [("lr", ctypes.c_float), ("momentum", ctypes.c_float), ("weight_decay", ctypes.c_float),
-                ("nesterov", ctypes.c_int)]
+                ("nesterov", ctypes.c_int), ("optimizer", ctypes.c_int), ("beta1", ctypes.c_float),
+                ("beta2", ctypes.c_float), ("epsilon", ctypes.c_float), ("alpha", ctypes.c_float),
+                ("lr_scale", ctypes.c_void_p), ("decay_scale", ctypes.c_void_p)]
 
 
 # ---- PyTorch's side -----------------------------------------------------------------------------------------------
@@ -150,11 +152,11 @@ class Loaded:
     def state_dict(self):
         return [(t.name.decode(), tuple(t.shape[:t.rank])) for t in self.tensors]
 
-    def get(self, verb, name):
+    def get(self, verb, name, *order):
         i = next(i for i, t in enumerate(self.tensors) if t.name.decode() == name)
         t = self.tensors[i]
         out = np.full(tuple(t.shape[:t.rank]), np.nan, self.real)
-        self.function(verb)(self.net, i, out.ctypes.data_as(ctypes.c_void_p))
+        self.function(verb)(self.net, *order, i, out.ctypes.data_as(ctypes.c_void_p))
         return out.astype(np.float64)
 
     def set(self, i, values):
@@ -200,7 +202,7 @@ def follow(loaded, network, keys):
         if name.startswith("grad."):
             answers[now, name] = loaded.get("get_grad", name[5:])
         elif (now, name) not in answers:
-            answers[now, name] = loaded.get("get_momentum" if now == "momentum" else "get", name)
+            answers[now, name] = loaded.get("get_moment", name, 1) if now == "momentum" else loaded.get("get", name)
     return answers
 
 

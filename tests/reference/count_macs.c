@@ -16,10 +16,10 @@ static const cnn_kernel *kernels;
 static long long counted_at;
 static int padded, counting, wrong;
 
-/* In place of the runtime's: called after each kernel. */
-void cnn_lap(cnn_profile *profile, int kernel)
+/* After each kernel. */
+static void check_count(void *context, int kernel)
 {
-    (void)profile;
+    (void)context;
     double done = (double)(macs - counted_at), declared = kernels[kernel].macs;
     counted_at = macs;
     counting += done > 0;
@@ -32,7 +32,7 @@ void cnn_lap(cnn_profile *profile, int kernel)
 int cnn_main(int argc, char **argv, const cnn_network *network)
 {
     int input[4], output[4];
-    cnn_profile profile = {0};
+    const cnn_watch watch = {.after = check_count};
     padded = argc > 1 && strcmp(argv[1], "padded") == 0;
     network->shape(input, output);
     size_t count = 1;
@@ -43,7 +43,7 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
     void *net = network->create(1);
     if (x == NULL || labels == NULL || net == NULL)
         return 1;
-    network->profile(net, &profile);
+    network->watch(net, &watch);
     kernels = network->facts->predict;
     network->predict(net, x, NULL);
     kernels = network->facts->gradients;

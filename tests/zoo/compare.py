@@ -121,7 +121,7 @@ def ours(net, size, keys):
         elif name.startswith("grad."):
             yield now, name, net.get("get_grad", name[5:])
         else:
-            yield now, name, net.get("get_momentum" if now == "momentum" else "get", name)
+            yield now, name, net.get("get_moment", name, 1) if now == "momentum" else net.get("get", name)
 
 
 def compile_network(case, size, cnnc, folder, level="-O0"):

@@ -38,6 +38,15 @@ static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
 static inline real real_tanh(real x) { return sizeof x == sizeof(float) ? tanhf((float)x) : tanh(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -57,13 +66,14 @@ enum { TENSORS = 9 };
 #define ARENA ((size_t)3424)
 
 struct branches {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[41];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -361,10 +371,12 @@ static void fc_forward(const real X[2][48], const real W[3][48], const real b[3]
 }
 
 /* loss                                                                                                 branches.net:17
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 2x3   labels 2   P 2x3   loss 1
  */
-static void loss_forward(const real X[2][3], const int32_t labels[2], real P[2][3], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[2][3], const int32_t labels[2], real P[2][3],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 2; n++) {
@@ -378,7 +390,10 @@ static void loss_forward(const real X[2][3], const int32_t labels[2], real P[2][
         }
         for (int k = 0; k < 3; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 3; k++)
+            expected += wanted(target, labels, n, k, 3) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 2;
 }
@@ -386,15 +401,15 @@ static void loss_forward(const real X[2][3], const int32_t labels[2], real P[2][
 /* ---- backward ---- */
 
 /* loss                                                                                                 branches.net:17
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 2x3   labels 2   dX 2x3
  */
-static void loss_backward(const real P[2][3], const int32_t labels[2], real dX[2][3])
+static void loss_backward(const cnn_target *target, const real P[2][3], const int32_t labels[2], real dX[2][3])
 {
 #pragma omp parallel for
     for (int n = 0; n < 2; n++)
         for (int k = 0; k < 3; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 2;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 3)) / 2;
 }
 
 /* fc: linear 3                                                                                         branches.net:17
@@ -825,23 +840,64 @@ static void stem_grad_weight(const real X[2][2][6][7], const real dY[2][4][6][7]
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -925,7 +981,8 @@ void branches_predict(branches *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 6);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real branches_gradients(branches *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -959,6 +1016,7 @@ real branches_gradients(branches *net, const real *x, const int32_t *labels, rea
     void *d_maxpool_4 = arena;                 /* 2x4x6x7, kernels 32 to 33 */
     void *d_one = arena;                       /* 2x3x6x7, kernels 34 to 37 */
     void *d_stem = arena;                      /* 2x4x6x7, kernels 38 to 40 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, stem_forward(input, net->value.stem_weight, net->value.stem_bias, stem));
@@ -976,13 +1034,12 @@ real branches_gradients(branches *net, const real *x, const int32_t *labels, rea
     RUN(12, avgpool_9_forward(add_8, avgpool_9));
     RUN(13, dropout_10_forward_train(net->seed, net->step, avgpool_9, kept_dropout_10_mask, dropout_10));
     RUN(14, fc_forward(dropout_10, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(15, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(15, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 6);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(16, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(16, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(17, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(18, fc_grad_weight(dropout_10, d_fc, net->grad.fc_weight));
     BACK(19, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_11));
@@ -1007,15 +1064,31 @@ real branches_gradients(branches *net, const real *x, const int32_t *labels, rea
     BACK(38, relu_1_grad_input(relu_1, d_relu_1, d_stem));
     BACK(39, stem_grad_bias(d_stem, net->grad.stem_bias));
     BACK(40, stem_grad_weight(input, d_stem, net->grad.stem_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void branches_update(branches *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real branches_step(branches *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = branches_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        branches_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -1068,27 +1141,45 @@ void branches_shape(int input[4], int output[4])
 
 void branches_get(const branches *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void branches_get_grad(const branches *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void branches_get_momentum(const branches *net, int i, real *out)
+void branches_get_moment(const branches *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void branches_set(branches *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void branches_set_momentum(branches *net, int i, const real *in)
+void branches_set_moment(branches *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *branches_flat(branches *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void branches_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void branches_freeze(branches *net, int i, int frozen)
@@ -1107,9 +1198,19 @@ void branches_set_step(branches *net, uint64_t step)
     net->step = step;
 }
 
-void branches_profile(branches *net, cnn_profile *profile)
+void branches_target(branches *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void branches_watch(branches *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *branches_arena(const branches *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -1141,65 +1242,66 @@ const real *branches_output(const branches *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"stem_forward", 6048},
-    {"relu_1_forward", 0},
-    {"one_forward", 1008},
-    {"leaky_relu_3_forward", 0},
-    {"maxpool_4_forward", 0},
-    {"pooled_forward", 2016},
-    {"tanh_6_forward", 0},
-    {"concat_forward", 0},
-    {"concat_forward2", 0},
-    {"concat_forward3", 0},
-    {"mix_forward", 27216},
-    {"add_8_forward", 0},
-    {"avgpool_9_forward", 0},
-    {"fc_forward", 288},
+    {"stem_forward", 6048, 0, CNN_FORWARD, {-1}, 768, 336, 1, 336},
+    {"relu_1_forward", 0, 1, CNN_FORWARD, {-1}, 1104, 336, 1, 336},
+    {"one_forward", 1008, 2, CNN_FORWARD, {-1}, 2448, 252, 1, 252},
+    {"leaky_relu_3_forward", 0, 3, CNN_FORWARD, {-1}, 2704, 252, 1, 252},
+    {"maxpool_4_forward", 0, 4, CNN_FORWARD, {-1}, 1440, 336, 1, 336},
+    {"pooled_forward", 2016, 5, CNN_FORWARD, {-1}, 2960, 168, 1, 168},
+    {"tanh_6_forward", 0, 6, CNN_FORWARD, {-1}, 3136, 168, 1, 168},
+    {"concat_forward", 0, 7, CNN_FORWARD, {-1}, 0, 756, 1, 756},
+    {"concat_forward2", 0, 7, CNN_FORWARD, {-1}, 0, 756, 1, 756},
+    {"concat_forward3", 0, 7, CNN_FORWARD, {-1}, 0, 756, 1, 756},
+    {"mix_forward", 27216, 8, CNN_FORWARD, {-1}, 1776, 336, 1, 336},
+    {"add_8_forward", 0, 9, CNN_FORWARD, {-1}, 2112, 336, 1, 336},
+    {"avgpool_9_forward", 0, 10, CNN_FORWARD, {-1}, 3312, 96, 1, 96},
+    {"fc_forward", 288, 13, CNN_FORWARD, {-1}, 3408, 6, 1, 6},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"stem_forward", 6048},
-    {"relu_1_forward", 0},
-    {"one_forward", 1008},
-    {"leaky_relu_3_forward", 0},
-    {"maxpool_4_forward", 0},
-    {"pooled_forward", 2016},
-    {"tanh_6_forward", 0},
-    {"concat_forward", 0},
-    {"concat_forward2", 0},
-    {"concat_forward3", 0},
-    {"mix_forward", 27216},
-    {"add_8_forward", 0},
-    {"avgpool_9_forward", 0},
-    {"dropout_10_forward_train", 0},
-    {"fc_forward", 288},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 288},
-    {"fc_grad_input", 288},
-    {"dropout_10_grad_input", 0},
-    {"avgpool_9_grad_input", 0},
-    {"add_8_grad_input", 0},
-    {"add_8_grad_input2", 0},
-    {"mix_grad_bias", 0},
-    {"mix_grad_weight", 27216},
-    {"mix_grad_input", 27216},
-    {"concat_grad_input", 0},
-    {"concat_grad_input2", 0},
-    {"concat_grad_input3", 0},
-    {"tanh_6_grad_input", 0},
-    {"pooled_grad_weight", 2016},
-    {"pooled_grad_input", 2016},
-    {"maxpool_4_grad_input", 0},
-    {"leaky_relu_3_grad_input", 0},
-    {"one_grad_bias", 0},
-    {"one_grad_weight", 1008},
-    {"one_grad_input", 1008},
-    {"relu_1_grad_input", 0},
-    {"stem_grad_bias", 0},
-    {"stem_grad_weight", 6048},
+    {"stem_forward", 6048, 0, CNN_FORWARD, {-1}, 0, 336, 1, 336},
+    {"relu_1_forward", 0, 1, CNN_FORWARD, {-1}, 768, 336, 1, 336},
+    {"one_forward", 1008, 2, CNN_FORWARD, {-1}, 0, 252, 1, 252},
+    {"leaky_relu_3_forward", 0, 3, CNN_FORWARD, {-1}, 2448, 252, 1, 252},
+    {"maxpool_4_forward", 0, 4, CNN_FORWARD, {-1}, 1104, 336, 1, 336},
+    {"pooled_forward", 2016, 5, CNN_FORWARD, {-1}, 0, 168, 1, 168},
+    {"tanh_6_forward", 0, 6, CNN_FORWARD, {-1}, 2704, 168, 1, 168},
+    {"concat_forward", 0, 7, CNN_FORWARD, {-1}, 0, 756, 1, 756},
+    {"concat_forward2", 0, 7, CNN_FORWARD, {-1}, 0, 756, 1, 756},
+    {"concat_forward3", 0, 7, CNN_FORWARD, {-1}, 0, 756, 1, 756},
+    {"mix_forward", 27216, 8, CNN_FORWARD, {-1}, 1440, 336, 1, 336},
+    {"add_8_forward", 0, 9, CNN_FORWARD, {-1}, 1776, 336, 1, 336},
+    {"avgpool_9_forward", 0, 10, CNN_FORWARD, {-1}, 1440, 96, 1, 96},
+    {"dropout_10_forward_train", 0, 11, CNN_FORWARD, {-1}, 1536, 96, 1, 96},
+    {"fc_forward", 288, 13, CNN_FORWARD, {-1}, 1440, 6, 1, 6},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 1456, 6, 1, 6},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 1664, 6, 1, 6},
+    {"fc_grad_bias", 0, 13, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 288, 13, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 288, 13, CNN_BACKWARD, {-1}, 1440, 96, 1, 96},
+    {"dropout_10_grad_input", 0, 11, CNN_BACKWARD, {-1}, 1776, 96, 1, 96},
+    {"avgpool_9_grad_input", 0, 10, CNN_BACKWARD, {-1}, 1440, 336, 1, 336},
+    {"add_8_grad_input", 0, 9, CNN_BACKWARD, {-1}, 1776, 336, 1, 336},
+    {"add_8_grad_input2", 0, 9, CNN_BACKWARD, {-1}, 2112, 336, 1, 336},
+    {"mix_grad_bias", 0, 8, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"mix_grad_weight", 27216, 8, CNN_BACKWARD, {5, -1}, 0, 0, 0, 0},
+    {"mix_grad_input", 27216, 8, CNN_BACKWARD, {-1}, 0, 756, 1, 756},
+    {"concat_grad_input", 0, 7, CNN_BACKWARD, {-1}, 2112, 336, 1, 336},
+    {"concat_grad_input2", 0, 7, CNN_BACKWARD, {-1}, 1440, 252, 1, 252},
+    {"concat_grad_input3", 0, 7, CNN_BACKWARD, {-1}, 1696, 168, 1, 168},
+    {"tanh_6_grad_input", 0, 6, CNN_BACKWARD, {-1}, 336, 168, 1, 168},
+    {"pooled_grad_weight", 2016, 5, CNN_BACKWARD, {4, -1}, 0, 0, 0, 0},
+    {"pooled_grad_input", 2016, 5, CNN_BACKWARD, {-1}, 0, 336, 1, 336},
+    {"maxpool_4_grad_input", 0, 4, CNN_BACKWARD, {-1}, 2112, 336, 1, 336},
+    {"leaky_relu_3_grad_input", 0, 3, CNN_BACKWARD, {-1}, 0, 252, 1, 252},
+    {"one_grad_bias", 0, 2, CNN_BACKWARD, {3, -1}, 0, 0, 0, 0},
+    {"one_grad_weight", 1008, 2, CNN_BACKWARD, {2, -1}, 0, 0, 0, 0},
+    {"one_grad_input", 1008, 2, CNN_BACKWARD, {-1}, 2112, 336, 1, 336},
+    {"relu_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 0, 336, 1, 336},
+    {"stem_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"stem_grad_weight", 6048, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

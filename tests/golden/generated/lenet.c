@@ -35,6 +35,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -55,13 +64,14 @@ enum { TENSORS = 10 };
 #define ARENA ((size_t)29232)
 
 struct lenet {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[33];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -280,10 +290,12 @@ static void fc3_forward(const real X[2][84], const real W[10][84], const real b[
 }
 
 /* loss                                                                                                    lenet.net:16
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 2x10   labels 2   P 2x10   loss 1
  */
-static void loss_forward(const real X[2][10], const int32_t labels[2], real P[2][10], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[2][10], const int32_t labels[2], real P[2][10],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 2; n++) {
@@ -297,7 +309,10 @@ static void loss_forward(const real X[2][10], const int32_t labels[2], real P[2]
         }
         for (int k = 0; k < 10; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 10; k++)
+            expected += wanted(target, labels, n, k, 10) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 2;
 }
@@ -305,15 +320,15 @@ static void loss_forward(const real X[2][10], const int32_t labels[2], real P[2]
 /* ---- backward ---- */
 
 /* loss                                                                                                    lenet.net:16
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 2x10   labels 2   dX 2x10
  */
-static void loss_backward(const real P[2][10], const int32_t labels[2], real dX[2][10])
+static void loss_backward(const cnn_target *target, const real P[2][10], const int32_t labels[2], real dX[2][10])
 {
 #pragma omp parallel for
     for (int n = 0; n < 2; n++)
         for (int k = 0; k < 10; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 2;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 10)) / 2;
 }
 
 /* fc3: linear 10                                                                                          lenet.net:16
@@ -654,23 +669,64 @@ static void conv1_grad_weight(const real X[2][1][28][28], const real dY[2][6][28
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -746,7 +802,8 @@ void lenet_predict(lenet *net, const real *x, real *logits)
         memcpy(logits, fc3, sizeof(real) * 20);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real lenet_gradients(lenet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -775,6 +832,7 @@ real lenet_gradients(lenet *net, const real *x, const int32_t *labels, real *log
     void *d_avgpool_2 = arena + 22016;    /* 2x6x14x14, kernels 28 to 29 */
     void *d_sigmoid_1 = arena;            /* 2x6x28x28, kernels 29 to 30 */
     void *d_conv1 = arena + 18816;        /* 2x6x28x28, kernels 30 to 32 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, conv1_forward(input, net->value.conv1_weight, net->value.conv1_bias, conv1));
@@ -788,13 +846,12 @@ real lenet_gradients(lenet *net, const real *x, const int32_t *labels, real *log
     RUN(8, fc2_forward(sigmoid_8, net->value.fc2_weight, net->value.fc2_bias, fc2));
     RUN(9, sigmoid_10_forward(fc2, sigmoid_10));
     RUN(10, fc3_forward(sigmoid_10, net->value.fc3_weight, net->value.fc3_bias, fc3));
-    RUN(11, loss_forward(fc3, labels, kept_loss_P, kept_loss_mean));
+    RUN(11, loss_forward(net->target, fc3, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc3, sizeof(real) * 20);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(12, loss_backward(kept_loss_P, labels, d_fc3));
+    BACK(12, loss_backward(net->target, kept_loss_P, labels, d_fc3));
     BACK(13, fc3_grad_bias(d_fc3, net->grad.fc3_bias));
     BACK(14, fc3_grad_weight(sigmoid_10, d_fc3, net->grad.fc3_weight));
     BACK(15, fc3_grad_input(net->value.fc3_weight, d_fc3, d_sigmoid_10));
@@ -815,15 +872,31 @@ real lenet_gradients(lenet *net, const real *x, const int32_t *labels, real *log
     BACK(30, sigmoid_1_grad_input(sigmoid_1, d_sigmoid_1, d_conv1));
     BACK(31, conv1_grad_bias(d_conv1, net->grad.conv1_bias));
     BACK(32, conv1_grad_weight(input, d_conv1, net->grad.conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void lenet_update(lenet *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real lenet_step(lenet *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = lenet_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        lenet_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -877,27 +950,45 @@ void lenet_shape(int input[4], int output[4])
 
 void lenet_get(const lenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void lenet_get_grad(const lenet *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void lenet_get_momentum(const lenet *net, int i, real *out)
+void lenet_get_moment(const lenet *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void lenet_set(lenet *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void lenet_set_momentum(lenet *net, int i, const real *in)
+void lenet_set_moment(lenet *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *lenet_flat(lenet *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void lenet_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void lenet_freeze(lenet *net, int i, int frozen)
@@ -916,9 +1007,19 @@ void lenet_set_step(lenet *net, uint64_t step)
     net->step = step;
 }
 
-void lenet_profile(lenet *net, cnn_profile *profile)
+void lenet_target(lenet *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void lenet_watch(lenet *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *lenet_arena(const lenet *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -948,54 +1049,55 @@ const real *lenet_output(const lenet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"conv1_forward", 235200},
-    {"sigmoid_1_forward", 0},
-    {"avgpool_2_forward", 0},
-    {"conv2_forward", 480000},
-    {"sigmoid_4_forward", 0},
-    {"avgpool_5_forward", 0},
-    {"fc1_forward", 96000},
-    {"sigmoid_8_forward", 0},
-    {"fc2_forward", 20160},
-    {"sigmoid_10_forward", 0},
-    {"fc3_forward", 1680},
+    {"conv1_forward", 235200, 0, CNN_FORWARD, {-1}, 0, 9408, 1, 9408},
+    {"sigmoid_1_forward", 0, 1, CNN_FORWARD, {-1}, 9408, 9408, 1, 9408},
+    {"avgpool_2_forward", 0, 2, CNN_FORWARD, {-1}, 25216, 2352, 1, 2352},
+    {"conv2_forward", 480000, 3, CNN_FORWARD, {-1}, 18816, 3200, 1, 3200},
+    {"sigmoid_4_forward", 0, 4, CNN_FORWARD, {-1}, 22016, 3200, 1, 3200},
+    {"avgpool_5_forward", 0, 5, CNN_FORWARD, {-1}, 27568, 800, 1, 800},
+    {"fc1_forward", 96000, 7, CNN_FORWARD, {-1}, 28368, 240, 1, 240},
+    {"sigmoid_8_forward", 0, 8, CNN_FORWARD, {-1}, 28608, 240, 1, 240},
+    {"fc2_forward", 20160, 9, CNN_FORWARD, {-1}, 28848, 168, 1, 168},
+    {"sigmoid_10_forward", 0, 10, CNN_FORWARD, {-1}, 29024, 168, 1, 168},
+    {"fc3_forward", 1680, 11, CNN_FORWARD, {-1}, 29200, 20, 1, 20},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"conv1_forward", 235200},
-    {"sigmoid_1_forward", 0},
-    {"avgpool_2_forward", 0},
-    {"conv2_forward", 480000},
-    {"sigmoid_4_forward", 0},
-    {"avgpool_5_forward", 0},
-    {"fc1_forward", 96000},
-    {"sigmoid_8_forward", 0},
-    {"fc2_forward", 20160},
-    {"sigmoid_10_forward", 0},
-    {"fc3_forward", 1680},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc3_grad_bias", 0},
-    {"fc3_grad_weight", 1680},
-    {"fc3_grad_input", 1680},
-    {"sigmoid_10_grad_input", 0},
-    {"fc2_grad_bias", 0},
-    {"fc2_grad_weight", 20160},
-    {"fc2_grad_input", 20160},
-    {"sigmoid_8_grad_input", 0},
-    {"fc1_grad_bias", 0},
-    {"fc1_grad_weight", 96000},
-    {"fc1_grad_input", 96000},
-    {"avgpool_5_grad_input", 0},
-    {"sigmoid_4_grad_input", 0},
-    {"conv2_grad_bias", 0},
-    {"conv2_grad_weight", 480000},
-    {"conv2_grad_input", 480000},
-    {"avgpool_2_grad_input", 0},
-    {"sigmoid_1_grad_input", 0},
-    {"conv1_grad_bias", 0},
-    {"conv1_grad_weight", 235200},
+    {"conv1_forward", 235200, 0, CNN_FORWARD, {-1}, 0, 9408, 1, 9408},
+    {"sigmoid_1_forward", 0, 1, CNN_FORWARD, {-1}, 9408, 9408, 1, 9408},
+    {"avgpool_2_forward", 0, 2, CNN_FORWARD, {-1}, 6400, 2352, 1, 2352},
+    {"conv2_forward", 480000, 3, CNN_FORWARD, {-1}, 0, 3200, 1, 3200},
+    {"sigmoid_4_forward", 0, 4, CNN_FORWARD, {-1}, 3200, 3200, 1, 3200},
+    {"avgpool_5_forward", 0, 5, CNN_FORWARD, {-1}, 0, 800, 1, 800},
+    {"fc1_forward", 96000, 7, CNN_FORWARD, {-1}, 800, 240, 1, 240},
+    {"sigmoid_8_forward", 0, 8, CNN_FORWARD, {-1}, 1040, 240, 1, 240},
+    {"fc2_forward", 20160, 9, CNN_FORWARD, {-1}, 800, 168, 1, 168},
+    {"sigmoid_10_forward", 0, 10, CNN_FORWARD, {-1}, 1280, 168, 1, 168},
+    {"fc3_forward", 1680, 11, CNN_FORWARD, {-1}, 800, 20, 1, 20},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 832, 20, 1, 20},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 976, 20, 1, 20},
+    {"fc3_grad_bias", 0, 11, CNN_BACKWARD, {9, -1}, 0, 0, 0, 0},
+    {"fc3_grad_weight", 1680, 11, CNN_BACKWARD, {8, -1}, 0, 0, 0, 0},
+    {"fc3_grad_input", 1680, 11, CNN_BACKWARD, {-1}, 800, 168, 1, 168},
+    {"sigmoid_10_grad_input", 0, 10, CNN_BACKWARD, {-1}, 1456, 168, 1, 168},
+    {"fc2_grad_bias", 0, 9, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"fc2_grad_weight", 20160, 9, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"fc2_grad_input", 20160, 9, CNN_BACKWARD, {-1}, 800, 240, 1, 240},
+    {"sigmoid_8_grad_input", 0, 8, CNN_BACKWARD, {-1}, 1280, 240, 1, 240},
+    {"fc1_grad_bias", 0, 7, CNN_BACKWARD, {5, -1}, 0, 0, 0, 0},
+    {"fc1_grad_weight", 96000, 7, CNN_BACKWARD, {4, -1}, 0, 0, 0, 0},
+    {"fc1_grad_input", 96000, 7, CNN_BACKWARD, {-1}, 18816, 800, 1, 800},
+    {"avgpool_5_grad_input", 0, 5, CNN_BACKWARD, {-1}, 0, 3200, 1, 3200},
+    {"sigmoid_4_grad_input", 0, 4, CNN_BACKWARD, {-1}, 18816, 3200, 1, 3200},
+    {"conv2_grad_bias", 0, 3, CNN_BACKWARD, {3, -1}, 0, 0, 0, 0},
+    {"conv2_grad_weight", 480000, 3, CNN_BACKWARD, {2, -1}, 0, 0, 0, 0},
+    {"conv2_grad_input", 480000, 3, CNN_BACKWARD, {-1}, 22016, 2352, 1, 2352},
+    {"avgpool_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 0, 9408, 1, 9408},
+    {"sigmoid_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 18816, 9408, 1, 9408},
+    {"conv1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"conv1_grad_weight", 235200, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

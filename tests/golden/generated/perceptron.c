@@ -26,6 +26,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -44,13 +53,14 @@ enum { TENSORS = 8 };
 #define ARENA ((size_t)128)
 
 struct perceptron {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[13];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -160,10 +170,12 @@ static void fc2_forward(const real X[3][5], const real W[3][5], real Y[3][3])
 }
 
 /* loss                                                                                                perceptron.net:7
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 3x3   labels 3   P 3x3   loss 1
  */
-static void loss_forward(const real X[3][3], const int32_t labels[3], real P[3][3], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[3][3], const int32_t labels[3], real P[3][3],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 3; n++) {
@@ -177,7 +189,10 @@ static void loss_forward(const real X[3][3], const int32_t labels[3], real P[3][
         }
         for (int k = 0; k < 3; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 3; k++)
+            expected += wanted(target, labels, n, k, 3) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 3;
 }
@@ -185,15 +200,15 @@ static void loss_forward(const real X[3][3], const int32_t labels[3], real P[3][
 /* ---- backward ---- */
 
 /* loss                                                                                                perceptron.net:7
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 3x3   labels 3   dX 3x3
  */
-static void loss_backward(const real P[3][3], const int32_t labels[3], real dX[3][3])
+static void loss_backward(const cnn_target *target, const real P[3][3], const int32_t labels[3], real dX[3][3])
 {
 #pragma omp parallel for
     for (int n = 0; n < 3; n++)
         for (int k = 0; k < 3; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 3;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 3)) / 3;
 }
 
 /* fc2: linear 3, no bias                                                                              perceptron.net:7
@@ -332,23 +347,64 @@ static void batchnorm_1_forward_predict(const real X[3][5], const real scale[5],
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -399,7 +455,8 @@ void perceptron_predict(perceptron *net, const real *x, real *logits)
         memcpy(logits, fc2, sizeof(real) * 9);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real perceptron_gradients(perceptron *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -416,6 +473,7 @@ real perceptron_gradients(perceptron *net, const real *x, const int32_t *labels,
     void *d_silu_2 = arena + 64;                           /* 3x5, kernels 7 to 8 */
     void *d_batchnorm_1 = arena + 80;                      /* 3x5, kernels 8 to 10 */
     void *d_fc1 = arena + 48;                              /* 3x5, kernels 10 to 12 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, fc1_forward(input, net->value.fc1_weight, net->value.fc1_bias, fc1));
@@ -425,13 +483,12 @@ real perceptron_gradients(perceptron *net, const real *x, const int32_t *labels,
                                      kept_batchnorm_1_inverse_deviation, batchnorm_1));
     RUN(2, silu_2_forward(batchnorm_1, silu_2));
     RUN(3, fc2_forward(silu_2, net->value.fc2_weight, fc2));
-    RUN(4, loss_forward(fc2, labels, kept_loss_P, kept_loss_mean));
+    RUN(4, loss_forward(net->target, fc2, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc2, sizeof(real) * 9);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(5, loss_backward(kept_loss_P, labels, d_fc2));
+    BACK(5, loss_backward(net->target, kept_loss_P, labels, d_fc2));
     BACK(6, fc2_grad_weight(silu_2, d_fc2, net->grad.fc2_weight));
     BACK(7, fc2_grad_input(net->value.fc2_weight, d_fc2, d_silu_2));
     BACK(8, silu_2_grad_input(batchnorm_1, d_silu_2, d_batchnorm_1));
@@ -442,15 +499,31 @@ real perceptron_gradients(perceptron *net, const real *x, const int32_t *labels,
                                     net->grad.batchnorm_1_bias, d_batchnorm_1, d_fc1));
     BACK(11, fc1_grad_bias(d_fc1, net->grad.fc1_bias));
     BACK(12, fc1_grad_weight(input, d_fc1, net->grad.fc1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void perceptron_update(perceptron *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real perceptron_step(perceptron *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = perceptron_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        perceptron_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -499,27 +572,45 @@ void perceptron_shape(int input[4], int output[4])
 
 void perceptron_get(const perceptron *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void perceptron_get_grad(const perceptron *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void perceptron_get_momentum(const perceptron *net, int i, real *out)
+void perceptron_get_moment(const perceptron *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void perceptron_set(perceptron *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void perceptron_set_momentum(perceptron *net, int i, const real *in)
+void perceptron_set_moment(perceptron *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *perceptron_flat(perceptron *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void perceptron_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void perceptron_freeze(perceptron *net, int i, int frozen)
@@ -538,9 +629,19 @@ void perceptron_set_step(perceptron *net, uint64_t step)
     net->step = step;
 }
 
-void perceptron_profile(perceptron *net, cnn_profile *profile)
+void perceptron_target(perceptron *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void perceptron_watch(perceptron *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *perceptron_arena(const perceptron *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -562,27 +663,28 @@ const real *perceptron_output(const perceptron *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"fc1_forward", 60},
-    {"batchnorm_1_forward_predict", 0},
-    {"silu_2_forward", 0},
-    {"fc2_forward", 45},
+    {"fc1_forward", 60, 0, CNN_FORWARD, {-1}, 0, 15, 1, 15},
+    {"batchnorm_1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 16, 15, 1, 15},
+    {"silu_2_forward", 0, 2, CNN_FORWARD, {-1}, 32, 15, 1, 15},
+    {"fc2_forward", 45, 3, CNN_FORWARD, {-1}, 48, 9, 1, 9},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"fc1_forward", 60},
-    {"batchnorm_1_forward_train", 0},
-    {"silu_2_forward", 0},
-    {"fc2_forward", 45},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc2_grad_weight", 45},
-    {"fc2_grad_input", 45},
-    {"silu_2_grad_input", 0},
-    {"batchnorm_1_grad_scale", 0},
-    {"batchnorm_1_grad_input", 0},
-    {"fc1_grad_bias", 0},
-    {"fc1_grad_weight", 60},
+    {"fc1_forward", 60, 0, CNN_FORWARD, {-1}, 0, 15, 1, 15},
+    {"batchnorm_1_forward_train", 0, 1, CNN_FORWARD, {-1}, 48, 15, 1, 15},
+    {"silu_2_forward", 0, 2, CNN_FORWARD, {-1}, 64, 15, 1, 15},
+    {"fc2_forward", 45, 3, CNN_FORWARD, {-1}, 80, 9, 1, 9},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 96, 9, 1, 9},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 80, 9, 1, 9},
+    {"fc2_grad_weight", 45, 3, CNN_BACKWARD, {7, -1}, 0, 0, 0, 0},
+    {"fc2_grad_input", 45, 3, CNN_BACKWARD, {-1}, 64, 15, 1, 15},
+    {"silu_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 80, 15, 1, 15},
+    {"batchnorm_1_grad_scale", 0, 1, CNN_BACKWARD, {2, 3, -1}, 0, 0, 0, 0},
+    {"batchnorm_1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 48, 15, 1, 15},
+    {"fc1_grad_bias", 0, 0, CNN_BACKWARD, {1, -1}, 0, 0, 0, 0},
+    {"fc1_grad_weight", 60, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */

@@ -42,6 +42,15 @@ typedef cnn_real real;      /* float; double under -DREAL=double */
 static inline int inside(int i, int n) { return i >= 0 && i < n; }
 static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }
 static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }
+static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }
+/* q[n][k]: the probability that class k of picture n should have (cnn_target; NULL: 1 for its label alone). */
+static inline real wanted(const cnn_target *target, const int32_t *labels, int n, int k, int classes)
+{
+    real q = k == labels[n];
+    if (target && target->other)
+        q = target->share[n] * q + (1 - (real)target->share[n]) * (k == target->other[n]);
+    return target ? (1 - (real)target->smoothing) * q + (real)target->smoothing / classes : q;
+}
 
 /* Parameters and buffers in PyTorch's layout and state_dict order. */
 struct tensors {
@@ -84,13 +93,14 @@ enum { TENSORS = 32 };
 #define ARENA ((size_t)5168)
 
 struct residual_net {
-    struct tensors value, grad, momentum;   /* grad and momentum of buffers stay 0                      */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
     unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
     unsigned char  idle[50];                /* 1: a kernel of gradients that rests, see mark_idle         */
     uint64_t       seed, step;              /* of random numbers; updates done so far                    */
     real          *arena;                   /* ARENA reals                                               */
     const real    *pictures;                /* what predict saw last                                     */
-    cnn_profile   *profile;                 /* NULL: kernels are not timed                               */
+    const cnn_target *target;               /* NULL: labels alone                                        */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -579,10 +589,12 @@ static void fc_forward(const real X[5][4], const real W[3][4], const real b[3], 
 }
 
 /* loss                                                                                                 residual.net:20
- *   P[n,k] = exp(X[n,k] - max X[n]) / sum_q exp(X[n,q] - max X[n]);  loss = -sum_n log P[n,labels[n]] / N
+ *   P[n,k] = exp(X[n,k] - max X[n]) / sum_j exp(X[n,j] - max X[n]);  loss = -sum_{n,k} q[n,k] log P[n,k] / N
+ *   q[n,k] = (k == labels[n]) unless a target says otherwise
  *   X 5x3   labels 5   P 5x3   loss 1
  */
-static void loss_forward(const real X[5][3], const int32_t labels[5], real P[5][3], real loss[1])
+static void loss_forward(const cnn_target *target, const real X[5][3], const int32_t labels[5], real P[5][3],
+                         real loss[1])
 {
     real total = 0;
     for (int n = 0; n < 5; n++) {
@@ -596,7 +608,10 @@ static void loss_forward(const real X[5][3], const int32_t labels[5], real P[5][
         }
         for (int k = 0; k < 3; k++)
             P[n][k] /= sum;
-        total += real_log(sum) + largest - X[n][labels[n]];
+        real expected = 0;
+        for (int k = 0; k < 3; k++)
+            expected += wanted(target, labels, n, k, 3) * X[n][k];
+        total += real_log(sum) + largest - expected;
     }
     loss[0] = total / 5;
 }
@@ -604,15 +619,15 @@ static void loss_forward(const real X[5][3], const int32_t labels[5], real P[5][
 /* ---- backward ---- */
 
 /* loss                                                                                                 residual.net:20
- *   dX[n,k] = (P[n,k] - (k == labels[n])) / N
+ *   dX[n,k] = (P[n,k] - q[n,k]) / N
  *   P 5x3   labels 5   dX 5x3
  */
-static void loss_backward(const real P[5][3], const int32_t labels[5], real dX[5][3])
+static void loss_backward(const cnn_target *target, const real P[5][3], const int32_t labels[5], real dX[5][3])
 {
 #pragma omp parallel for
     for (int n = 0; n < 5; n++)
         for (int k = 0; k < 3; k++)
-            dX[n][k] = (P[n][k] - (k == labels[n])) / 5;
+            dX[n][k] = (P[n][k] - wanted(target, labels, n, k, 3)) / 5;
 }
 
 /* fc: linear 3                                                                                         residual.net:20
@@ -1259,23 +1274,64 @@ static void layer1_1_bn2_forward_predict(const real X[5][4][4][4], const real sc
 /* one optimiser step for one tensor
  *   g = dW + weight_decay * W;  V = momentum * V + g;  W = W - lr * (nesterov ? g + momentum * V : V)
  */
-static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_update *u)
+static void sgd_update(size_t count, const real *dW, real *W, real *V, const cnn_rule *rule)
 {
-    const real lr = u->lr, momentum = u->momentum, weight_decay = u->weight_decay;
+    const real lr = rule->lr, momentum = rule->momentum, weight_decay = rule->weight_decay;
 #pragma omp parallel for
     for (size_t i = 0; i < count; i++) {
         real g = dW[i] + weight_decay * W[i];
         V[i] = momentum * V[i] + g;
-        W[i] -= lr * (u->nesterov ? g + momentum * V[i] : V[i]);
+        W[i] -= lr * (rule->nesterov ? g + momentum * V[i] : V[i]);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   Adam: g = dW + weight_decay * W, keep = 1;  AdamW: g = dW, keep = 1 - lr * weight_decay
+ *   V = beta1 * V + (1 - beta1) * g;  S = beta2 * S + (1 - beta2) * g * g
+ *   W = keep * W - lr * (V / first_share) / (sqrt(S) / second_share + epsilon)
+ *   at step t: first_share = 1 - beta1^t, second_share = sqrt(1 - beta2^t)
+ */
+static void adam_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real beta1 = rule->beta1, beta2 = rule->beta2, step = rule->lr / rule->first_share;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        V[i] = beta1 * V[i] + (1 - beta1) * g;
+        S[i] = beta2 * S[i] + (1 - beta2) * g * g;
+        W[i] = rule->keep * W[i] - step * V[i] / (real_sqrt(S[i]) / rule->second_share + rule->epsilon);
+    }
+}
+
+/* one optimiser step for one tensor
+ *   g = dW + weight_decay * W;  S = alpha * S + (1 - alpha) * g * g
+ *   V = momentum * V + g / (sqrt(S) + epsilon);  W = W - lr * V
+ */
+static void rmsprop_update(size_t count, const real *dW, real *W, real *V, real *S, const cnn_rule *rule)
+{
+    const real alpha = rule->alpha, momentum = rule->momentum;
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++) {
+        real g = dW[i] + rule->weight_decay * W[i];
+        S[i] = alpha * S[i] + (1 - alpha) * g * g;
+        V[i] = momentum * V[i] + g / (real_sqrt(S[i]) + rule->epsilon);
+        W[i] -= rule->lr * V[i];
     }
 }
 
 /* ---- programs ---- */
 
-/* Calls kernel i, and notes its time when a profile is being taken. */
-#define RUN(i, call) do { call; if (net->profile) cnn_lap(net->profile, i); } while (0)
-/* The same for a backward kernel, which may rest while tensors are frozen. */
-#define BACK(i, call) do { if (!net->idle[i]) RUN(i, call); } while (0)
+/* Tells the watch that kernel i is complete. */
+static inline void tell(const cnn_watch *watch, int i)
+{
+    if (watch)
+        watch->after(watch->context, i);
+}
+
+/* Calls kernel i. */
+#define RUN(i, call) do { call; tell(net->watch, i); } while (0)
+/* Calls backward kernel i, which may rest while tensors are frozen. */
+#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
 /* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
@@ -1386,7 +1442,8 @@ void residual_net_predict(residual_net *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 15);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
+ * finite has no gradients: the backward kernels rest. */
 real residual_net_gradients(residual_net *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -1439,6 +1496,7 @@ real residual_net_gradients(residual_net *net, const real *x, const int32_t *lab
     void *d_layer1_0_2 = arena + 320;                                  /* 5x4x4x4, kernels 45 to 46 */
     void *d_layer1_0_bn1 = arena + 960;                                /* 5x4x4x4, kernels 46 to 48 */
     void *d_layer1_0_conv1 = arena + 320;                              /* 5x4x4x4, kernels 48 to 49 */
+    const real *loss = kept_loss_mean;
 
     /* forward */
     RUN(0, layer1_0_conv1_forward(input, net->value.layer1_0_conv1_weight, layer1_0_conv1));
@@ -1477,13 +1535,12 @@ real residual_net_gradients(residual_net *net, const real *x, const int32_t *lab
     RUN(15, layer1_1_5_forward(layer1_1_add, layer1_1_5));
     RUN(16, global_avgpool_1_forward(layer1_1_5, global_avgpool_1));
     RUN(17, fc_forward(global_avgpool_1, net->value.fc_weight, net->value.fc_bias, fc));
-    RUN(18, loss_forward(fc, labels, kept_loss_P, kept_loss_mean));
+    RUN(18, loss_forward(net->target, fc, labels, kept_loss_P, kept_loss_mean));
     if (logits)
         memcpy(logits, fc, sizeof(real) * 15);
-    const real mean_loss = *(real *)kept_loss_mean;     /* read now: its memory is used again below */
 
     /* backward */
-    BACK(19, loss_backward(kept_loss_P, labels, d_fc));
+    BACK(19, loss_backward(net->target, kept_loss_P, labels, d_fc));
     BACK(20, fc_grad_bias(d_fc, net->grad.fc_bias));
     BACK(21, fc_grad_weight(global_avgpool_1, d_fc, net->grad.fc_weight));
     BACK(22, fc_grad_input(net->value.fc_weight, d_fc, d_flatten_2));
@@ -1534,15 +1591,31 @@ real residual_net_gradients(residual_net *net, const real *x, const int32_t *lab
                                      kept_layer1_0_bn1_inverse_deviation, net->grad.layer1_0_bn1_weight,
                                      net->grad.layer1_0_bn1_bias, d_layer1_0_bn1, d_layer1_0_conv1));
     BACK(49, layer1_0_conv1_grad_weight(input, d_layer1_0_conv1, net->grad.layer1_0_conv1_weight));
-    return mean_loss;
+    return *loss;
 }
 
 void residual_net_update(residual_net *net, const cnn_update *u)
 {
-    for (int i = 0; i < TENSORS; i++)
-        if (tensor_table[i].trainable && !net->frozen[i])
-            sgd_update(tensor_table[i].count, at(&net->grad, i), at(&net->value, i), at(&net->momentum, i), u);
+    for (int i = 0; i < TENSORS; i++) {
+        const cnn_rule rule = cnn_rule_of(u, net->step, i);
+        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
+        if (u->optimizer == CNN_SGD)
+            sgd_update(count, dW, W, V, &rule);
+        else if (u->optimizer == CNN_RMSPROP)
+            rmsprop_update(count, dW, W, V, S, &rule);
+        else
+            adam_update(count, dW, W, V, S, &rule);
+    }
     net->step++;
+}
+
+real residual_net_step(residual_net *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+{
+    const real loss = residual_net_gradients(net, x, labels, logits);
+    if (isfinite(loss))
+        residual_net_update(net, u);
+    return loss;
 }
 
 /* ---- interface ---- */
@@ -1604,27 +1677,45 @@ void residual_net_shape(int input[4], int output[4])
 
 void residual_net_get(const residual_net *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->value + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->value;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void residual_net_get_grad(const residual_net *net, int i, real *out)
 {
-    memcpy(out, (const char *)&net->grad + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = &net->grad;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
-void residual_net_get_momentum(const residual_net *net, int i, real *out)
+void residual_net_get_moment(const residual_net *net, int order, int i, real *out)
 {
-    memcpy(out, (const char *)&net->momentum + tensor_offset[i], sizeof(real) * tensor_table[i].count);
+    const struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);
 }
 
 void residual_net_set(residual_net *net, int i, const real *in)
 {
-    memcpy(at(&net->value, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = &net->value;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
 }
 
-void residual_net_set_momentum(residual_net *net, int i, const real *in)
+void residual_net_set_moment(residual_net *net, int order, int i, const real *in)
 {
-    memcpy(at(&net->momentum, i), in, sizeof(real) * tensor_table[i].count);
+    struct tensors *part = order == 1 ? &net->first : &net->second;
+    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);
+}
+
+real *residual_net_flat(residual_net *net, cnn_part part, size_t *count)
+{
+    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};
+    *count = sizeof(struct tensors) / sizeof(real);
+    return (real *)parts[part];
+}
+
+void residual_net_span(int i, size_t *first, size_t *count)
+{
+    *first = tensor_offset[i] / sizeof(real);
+    *count = tensor_table[i].count;
 }
 
 void residual_net_freeze(residual_net *net, int i, int frozen)
@@ -1643,9 +1734,19 @@ void residual_net_set_step(residual_net *net, uint64_t step)
     net->step = step;
 }
 
-void residual_net_profile(residual_net *net, cnn_profile *profile)
+void residual_net_target(residual_net *net, const cnn_target *target)
 {
-    net->profile = profile;
+    net->target = target;
+}
+
+void residual_net_watch(residual_net *net, const cnn_watch *watch)
+{
+    net->watch = watch;
+}
+
+const real *residual_net_arena(const residual_net *net)
+{
+    return net->arena;
 }
 
 /* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
@@ -1682,78 +1783,79 @@ const real *residual_net_output(const residual_net *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
 static const cnn_kernel predict_kernels[] = {
-    {"layer1_0_conv1_forward", 5760},
-    {"layer1_0_bn1_forward_predict", 0},
-    {"layer1_0_2_forward", 0},
-    {"layer1_0_conv2_forward", 11520},
-    {"layer1_0_bn2_forward_predict", 0},
-    {"layer1_0_downsample_0_forward", 640},
-    {"layer1_0_downsample_1_forward_predict", 0},
-    {"layer1_0_add_forward", 0},
-    {"layer1_0_6_forward", 0},
-    {"layer1_1_conv1_forward", 11520},
-    {"layer1_1_bn1_forward_predict", 0},
-    {"layer1_1_2_forward", 0},
-    {"layer1_1_conv2_forward", 11520},
-    {"layer1_1_bn2_forward_predict", 0},
-    {"layer1_1_add_forward", 0},
-    {"layer1_1_5_forward", 0},
-    {"global_avgpool_1_forward", 0},
-    {"fc_forward", 60},
+    {"layer1_0_conv1_forward", 5760, 0, CNN_FORWARD, {-1}, 0, 320, 1, 320},
+    {"layer1_0_bn1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 320, 320, 1, 320},
+    {"layer1_0_2_forward", 0, 2, CNN_FORWARD, {-1}, 640, 320, 1, 320},
+    {"layer1_0_conv2_forward", 11520, 3, CNN_FORWARD, {-1}, 960, 320, 1, 320},
+    {"layer1_0_bn2_forward_predict", 0, 4, CNN_FORWARD, {-1}, 1280, 320, 1, 320},
+    {"layer1_0_downsample_0_forward", 640, 5, CNN_FORWARD, {-1}, 1600, 320, 1, 320},
+    {"layer1_0_downsample_1_forward_predict", 0, 6, CNN_FORWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_0_add_forward", 0, 7, CNN_FORWARD, {-1}, 2240, 320, 1, 320},
+    {"layer1_0_6_forward", 0, 8, CNN_FORWARD, {-1}, 2560, 320, 1, 320},
+    {"layer1_1_conv1_forward", 11520, 9, CNN_FORWARD, {-1}, 2880, 320, 1, 320},
+    {"layer1_1_bn1_forward_predict", 0, 10, CNN_FORWARD, {-1}, 3200, 320, 1, 320},
+    {"layer1_1_2_forward", 0, 11, CNN_FORWARD, {-1}, 3520, 320, 1, 320},
+    {"layer1_1_conv2_forward", 11520, 12, CNN_FORWARD, {-1}, 3840, 320, 1, 320},
+    {"layer1_1_bn2_forward_predict", 0, 13, CNN_FORWARD, {-1}, 4160, 320, 1, 320},
+    {"layer1_1_add_forward", 0, 14, CNN_FORWARD, {-1}, 4480, 320, 1, 320},
+    {"layer1_1_5_forward", 0, 15, CNN_FORWARD, {-1}, 4800, 320, 1, 320},
+    {"global_avgpool_1_forward", 0, 16, CNN_FORWARD, {-1}, 5120, 20, 1, 20},
+    {"fc_forward", 60, 18, CNN_FORWARD, {-1}, 5152, 15, 1, 15},
 };
 
 static const cnn_kernel gradients_kernels[] = {
-    {"layer1_0_conv1_forward", 5760},
-    {"layer1_0_bn1_forward_train", 0},
-    {"layer1_0_2_forward", 0},
-    {"layer1_0_conv2_forward", 11520},
-    {"layer1_0_bn2_forward_train", 0},
-    {"layer1_0_downsample_0_forward", 640},
-    {"layer1_0_downsample_1_forward_train", 0},
-    {"layer1_0_add_forward", 0},
-    {"layer1_0_6_forward", 0},
-    {"layer1_1_conv1_forward", 11520},
-    {"layer1_1_bn1_forward_train", 0},
-    {"layer1_1_2_forward", 0},
-    {"layer1_1_conv2_forward", 11520},
-    {"layer1_1_bn2_forward_train", 0},
-    {"layer1_1_add_forward", 0},
-    {"layer1_1_5_forward", 0},
-    {"global_avgpool_1_forward", 0},
-    {"fc_forward", 60},
-    {"loss_forward", 0},
-    {"loss_backward", 0},
-    {"fc_grad_bias", 0},
-    {"fc_grad_weight", 60},
-    {"fc_grad_input", 60},
-    {"global_avgpool_1_grad_input", 0},
-    {"layer1_1_5_grad_input", 0},
-    {"layer1_1_add_grad_input", 0},
-    {"layer1_1_add_grad_input2", 0},
-    {"layer1_1_bn2_grad_scale", 0},
-    {"layer1_1_bn2_grad_input", 0},
-    {"layer1_1_conv2_grad_weight", 11520},
-    {"layer1_1_conv2_grad_input", 11520},
-    {"layer1_1_2_grad_input", 0},
-    {"layer1_1_bn1_grad_scale", 0},
-    {"layer1_1_bn1_grad_input", 0},
-    {"layer1_1_conv1_grad_weight", 11520},
-    {"layer1_1_conv1_grad_input", 11520},
-    {"layer1_0_6_grad_input", 0},
-    {"layer1_0_add_grad_input", 0},
-    {"layer1_0_add_grad_input2", 0},
-    {"layer1_0_downsample_1_grad_scale", 0},
-    {"layer1_0_downsample_1_grad_input", 0},
-    {"layer1_0_downsample_0_grad_weight", 640},
-    {"layer1_0_bn2_grad_scale", 0},
-    {"layer1_0_bn2_grad_input", 0},
-    {"layer1_0_conv2_grad_weight", 11520},
-    {"layer1_0_conv2_grad_input", 11520},
-    {"layer1_0_2_grad_input", 0},
-    {"layer1_0_bn1_grad_scale", 0},
-    {"layer1_0_bn1_grad_input", 0},
-    {"layer1_0_conv1_grad_weight", 5760},
+    {"layer1_0_conv1_forward", 5760, 0, CNN_FORWARD, {-1}, 0, 320, 1, 320},
+    {"layer1_0_bn1_forward_train", 0, 1, CNN_FORWARD, {-1}, 320, 320, 1, 320},
+    {"layer1_0_2_forward", 0, 2, CNN_FORWARD, {-1}, 640, 320, 1, 320},
+    {"layer1_0_conv2_forward", 11520, 3, CNN_FORWARD, {-1}, 320, 320, 1, 320},
+    {"layer1_0_bn2_forward_train", 0, 4, CNN_FORWARD, {-1}, 960, 320, 1, 320},
+    {"layer1_0_downsample_0_forward", 640, 5, CNN_FORWARD, {-1}, 1280, 320, 1, 320},
+    {"layer1_0_downsample_1_forward_train", 0, 6, CNN_FORWARD, {-1}, 1600, 320, 1, 320},
+    {"layer1_0_add_forward", 0, 7, CNN_FORWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_0_6_forward", 0, 8, CNN_FORWARD, {-1}, 960, 320, 1, 320},
+    {"layer1_1_conv1_forward", 11520, 9, CNN_FORWARD, {-1}, 1600, 320, 1, 320},
+    {"layer1_1_bn1_forward_train", 0, 10, CNN_FORWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_1_2_forward", 0, 11, CNN_FORWARD, {-1}, 2240, 320, 1, 320},
+    {"layer1_1_conv2_forward", 11520, 12, CNN_FORWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_1_bn2_forward_train", 0, 13, CNN_FORWARD, {-1}, 2560, 320, 1, 320},
+    {"layer1_1_add_forward", 0, 14, CNN_FORWARD, {-1}, 2880, 320, 1, 320},
+    {"layer1_1_5_forward", 0, 15, CNN_FORWARD, {-1}, 2560, 320, 1, 320},
+    {"global_avgpool_1_forward", 0, 16, CNN_FORWARD, {-1}, 2880, 20, 1, 20},
+    {"fc_forward", 60, 18, CNN_FORWARD, {-1}, 2912, 15, 1, 15},
+    {"loss_forward", 0, -1, CNN_LOSS, {-1}, 2928, 15, 1, 15},
+    {"loss_backward", 0, -1, CNN_LOSS, {-1}, 2912, 15, 1, 15},
+    {"fc_grad_bias", 0, 18, CNN_BACKWARD, {31, -1}, 0, 0, 0, 0},
+    {"fc_grad_weight", 60, 18, CNN_BACKWARD, {30, -1}, 0, 0, 0, 0},
+    {"fc_grad_input", 60, 18, CNN_BACKWARD, {-1}, 3200, 20, 1, 20},
+    {"global_avgpool_1_grad_input", 0, 16, CNN_BACKWARD, {-1}, 2880, 320, 1, 320},
+    {"layer1_1_5_grad_input", 0, 15, CNN_BACKWARD, {-1}, 3200, 320, 1, 320},
+    {"layer1_1_add_grad_input", 0, 14, CNN_BACKWARD, {-1}, 2560, 320, 1, 320},
+    {"layer1_1_add_grad_input2", 0, 14, CNN_BACKWARD, {-1}, 2880, 320, 1, 320},
+    {"layer1_1_bn2_grad_scale", 0, 13, CNN_BACKWARD, {25, 26, -1}, 0, 0, 0, 0},
+    {"layer1_1_bn2_grad_input", 0, 13, CNN_BACKWARD, {-1}, 3200, 320, 1, 320},
+    {"layer1_1_conv2_grad_weight", 11520, 12, CNN_BACKWARD, {24, -1}, 0, 0, 0, 0},
+    {"layer1_1_conv2_grad_input", 11520, 12, CNN_BACKWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_1_2_grad_input", 0, 11, CNN_BACKWARD, {-1}, 2560, 320, 1, 320},
+    {"layer1_1_bn1_grad_scale", 0, 10, CNN_BACKWARD, {19, 20, -1}, 0, 0, 0, 0},
+    {"layer1_1_bn1_grad_input", 0, 10, CNN_BACKWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_1_conv1_grad_weight", 11520, 9, CNN_BACKWARD, {18, -1}, 0, 0, 0, 0},
+    {"layer1_1_conv1_grad_input", 11520, 9, CNN_BACKWARD, {-1}, 2880, 320, 1, 320},
+    {"layer1_0_6_grad_input", 0, 8, CNN_BACKWARD, {-1}, 1600, 320, 1, 320},
+    {"layer1_0_add_grad_input", 0, 7, CNN_BACKWARD, {-1}, 960, 320, 1, 320},
+    {"layer1_0_add_grad_input2", 0, 7, CNN_BACKWARD, {-1}, 1920, 320, 1, 320},
+    {"layer1_0_downsample_1_grad_scale", 0, 6, CNN_BACKWARD, {13, 14, -1}, 0, 0, 0, 0},
+    {"layer1_0_downsample_1_grad_input", 0, 6, CNN_BACKWARD, {-1}, 1600, 320, 1, 320},
+    {"layer1_0_downsample_0_grad_weight", 640, 5, CNN_BACKWARD, {12, -1}, 0, 0, 0, 0},
+    {"layer1_0_bn2_grad_scale", 0, 4, CNN_BACKWARD, {7, 8, -1}, 0, 0, 0, 0},
+    {"layer1_0_bn2_grad_input", 0, 4, CNN_BACKWARD, {-1}, 1280, 320, 1, 320},
+    {"layer1_0_conv2_grad_weight", 11520, 3, CNN_BACKWARD, {6, -1}, 0, 0, 0, 0},
+    {"layer1_0_conv2_grad_input", 11520, 3, CNN_BACKWARD, {-1}, 320, 320, 1, 320},
+    {"layer1_0_2_grad_input", 0, 2, CNN_BACKWARD, {-1}, 960, 320, 1, 320},
+    {"layer1_0_bn1_grad_scale", 0, 1, CNN_BACKWARD, {1, 2, -1}, 0, 0, 0, 0},
+    {"layer1_0_bn1_grad_input", 0, 1, CNN_BACKWARD, {-1}, 320, 320, 1, 320},
+    {"layer1_0_conv1_grad_weight", 5760, 0, CNN_BACKWARD, {0, -1}, 0, 0, 0, 0},
 };
 
 /* The train { } block, as options of the trainer. */
