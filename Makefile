@@ -161,7 +161,7 @@ $B/venv/bench:
 SECONDS  := 60
 FUZZED   := net idx safetensors cifar npy jpeg png
 FUZZ      = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-FUZZ_RUN  = -close_fd_mask=2 -timeout=5 -rss_limit_mb=1024 -max_total_time=$(SECONDS)
+FUZZ_RUN  = -close_fd_mask=2 -timeout=5 -rss_limit_mb=1024 -max_total_time=$(SECONDS) -artifact_prefix=$B/fuzz/
 fuzz: deps
 	$(MAKE) B=$B/fuzz CFLAGS="-O1 -g" SAN="-fsanitize=fuzzer-no-link,address,undefined" $B/fuzz/libcnnc.a $B/fuzz/libcnn.a
 	@for target in $(FUZZED); do \
