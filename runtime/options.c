@@ -314,12 +314,13 @@ static int adopt(cnn_options *o, const cnn_option *row, int given, const char *(
         return 1;
     }
     const char *text = lookup(context, row->name), *now = cnn_option_get(o, row, 0, room);
-    if (text == NULL)
-        return row->kind == CNN_OPTION_TEXT && row->normal == NULL;
-    if (given && (row->is & CNN_FIXED) && now && strcmp(now, text) != 0) {
-        cnn_error("--%s %s: the run was begun with --%s %s\nleave --%s out", row->name, now, row->name, text, row->name);
+    if (given && (row->is & CNN_FIXED) && now && (text == NULL || strcmp(now, text) != 0)) {
+        cnn_error("--%s %s: the run was begun %s --%s%s%s\nleave --%s out", row->name, now, text ? "with" : "without",
+                  row->name, text ? " " : "", text ? text : "", row->name);
         return -1;
     }
+    if (text == NULL)
+        return row->kind == CNN_OPTION_TEXT && row->normal == NULL;
     return given || cnn_option_set(o, row, text, why);
 }
 

@@ -199,6 +199,9 @@ static int pick(cnn_source *s, cnn_split split, const cnn_wish *wish)
     if (split == CNN_TRAIN)
         memmove(s->picked, s->picked + kept, s->picked_count * sizeof *s->picked);
     qsort(s->picked, s->picked_count, sizeof *s->picked, by_size);
+    char all[sizeof s->text];
+    memcpy(all, s->text, sizeof all);
+    snprintf(s->text, sizeof s->text, "%zu of %.*s", s->picked_count, (int)sizeof all - 32, all);
     return 1;
 }
 
