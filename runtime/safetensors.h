@@ -38,10 +38,8 @@ typedef struct {
 
 typedef struct { const char *key, *value; } cnn_metadata;      /* UTF-8                                             */
 
-/* Saves. The file is written as PATH.tmp, synced, renamed over PATH, and the folder is synced, so PATH is always a
- * complete file: the old one or the new one. 1, or 0 after one cnn_error, the temporary removed and PATH untouched (but
- * for a failing sync of the folder, after which PATH is the new file and may be lost with the power). PATH must not be
- * anything else than a regular file. The metadata keys "format", "writer" and "cnnc.crc32" are ours.                 */
+/* Saves, whole or not at all (save.h). 1, or 0 after one cnn_error. The metadata keys "format", "writer" and "cnnc.crc32"
+ * are ours.                                                                                                          */
 int cnn_safetensors_write(const char *path, const cnn_stored *items, int count, const cnn_metadata *metadata,
                           int metadata_count);
 
