@@ -1,16 +1,17 @@
-/* checkpoint.c - what a run leaves in its folder, so that it can be used and continued bit for bit.
+/* checkpoint.c - the weights and the state of a run, so that it can be used and continued bit for bit.
  *
  *   last.safetensors         the weights, in state_dict names, for eval, predict and PyTorch
- *   last.state.safetensors   the momentum, and as metadata where the run stands and the options it was given
+ *   last.state.safetensors   the optimiser's state, and as metadata where the run stands and the options it was given
  *   previous.*               the checkpoint before
  *
  * The two files of a checkpoint carry the same stamp: the step and a checksum of the weights. Saving goes
  *     keep last as previous; write last; keep last.state as previous.state; write last.state
- * and each write replaces its file at once (safetensors.c), so wherever it is cut off some state and the weights of its
+ * and each step replaces its file at once (save.h), so wherever it is cut off some state and the weights of its
  * stamp are there: cnn_checkpoint_find takes (last, last.state), or (previous, last.state) where last is already newer.
  */
 #include "command.h"
 #include "error.h"
+#include "save.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -21,9 +22,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
+static const char *const numbers = sizeof(cnn_real) == sizeof(float) ? "float" : "double";
+
 /* ---- saving ------------------------------------------------------------------------------------------------------ */
 
-/* A checksum of all weights; 0 after cnn_error where one is not finite: such weights must not replace good ones. */
+/* A checksum of all weights; 0 after cnn_error where one is not finite: such weights must not replace good ones, but for
+ * --allow-nan. */
 static int checksum(cnn_session *s, unsigned long *sum)
 {
     size_t largest = 1;
@@ -39,7 +43,7 @@ static int checksum(cnn_session *s, unsigned long *sum)
     for (int i = 0; finite && i < s->network->tensors(); i++) {
         cnn_tensor t = s->network->tensor(i);
         s->network->get(s->net, i, values);
-        for (size_t j = 0; finite && j < t.count; j++)
+        for (size_t j = 0; finite && !s->options.allow_nan && j < t.count; j++)
             finite = isfinite(values[j]);
         if (!finite)
             cnn_error("%s has values that are not finite after step %llu; nothing was saved\ntry a smaller --lr",
@@ -50,30 +54,16 @@ static int checksum(cnn_session *s, unsigned long *sum)
     return finite;
 }
 
-/* Makes `to` another name of `from`, so that `from` is there at every moment. A missing `from` is kept as it is. */
+/* A file of the folder gets another name too; a missing one is nothing to keep. */
 static int keep(const char *out, const char *from_name, const char *to_name)
 {
-    char from[CNN_PATH], to[CNN_PATH], between[CNN_PATH];
-    if (!cnn_path(from, out, from_name) || !cnn_path(to, out, to_name) || !cnn_path(between, out, "previous.tmp"))
-        return 0;
-    unlink(between);
-    if (link(from, between) == 0) {
-        if (rename(between, to) == 0) {
-            unlink(between);            /* rename leaves it where both are one file already */
-            return 1;
-        }
-    } else if (errno == ENOENT) {
-        return 1;
-    } else if (rename(from, to) == 0) { /* a file system without links */
-        return 1;
-    }
-    cnn_error("%s: cannot be kept as %s: %s", from, to_name, strerror(errno));
-    return 0;
+    char from[CNN_PATH], to[CNN_PATH];
+    return cnn_path(from, out, from_name) && cnn_path(to, out, to_name) && cnn_save_link(from, to);
 }
 
 /* What a file says of itself as metadata. Values are copied here but for long texts, which outlive the writing. */
 enum { FACTS = 256 };
-typedef struct { cnn_metadata items[FACTS]; char texts[FACTS][40], keys[FACTS][40]; int count; } Facts;
+typedef struct { cnn_metadata items[FACTS]; char texts[FACTS][CNN_OPTION_ROOM], keys[FACTS][CNN_OPTION_ROOM]; int count; } Facts;
 
 static void add_text(Facts *facts, const char *key, const char *value)
 {
@@ -110,11 +100,15 @@ static void add_data(Facts *facts, const cnn_session *s, char mean[CNN_NORMAL_TE
     }
 }
 
-static void add_stamp(Facts *facts, const cnn_session *s, unsigned long sum)
+/* What both files say, and all that the weights say: "network", "step" and "weights" are the stamp. */
+static void add_weights(Facts *facts, const cnn_session *s, const cnn_position *p, unsigned long sum)
 {
     add_text(facts, "network", s->facts->name);
     add_integer(facts, "step", s->network->get_step(s->net));
     add_integer(facts, "weights", sum);
+    add_text(facts, "cnnc", s->facts->version);
+    if (p->accuracy >= 0)
+        add_real(facts, "accuracy", p->accuracy);
 }
 
 /* Every option of the run, under its name; the items of a list under "freeze0", "freeze1" and so on. */
@@ -132,8 +126,13 @@ static void add_options(Facts *facts, const cnn_options *o)
         }
 }
 
+/* What only the state says. */
 static void add_run(Facts *facts, const cnn_session *s, const cnn_position *p)
 {
+    add_text(facts, "target", s->facts->target);
+    add_text(facts, "flags", s->facts->flags);
+    add_text(facts, "schedule", s->facts->schedule);
+    add_text(facts, "numbers", numbers);
     add_integer(facts, "epoch", (unsigned long long)p->epoch);
     add_integer(facts, "batch", (unsigned long long)p->batch);
     add_integer(facts, "correct", (unsigned long long)p->correct);
@@ -156,9 +155,9 @@ int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *pos
     if (!checksum(s, &sum))
         return 0;
     Facts stamp = {.count = 0}, run = {.count = 0};
-    add_stamp(&stamp, s, sum);
+    add_weights(&stamp, s, position, sum);
     add_data(&stamp, s, mean, deviation);
-    add_stamp(&run, s, sum);
+    add_weights(&run, s, position, sum);
     add_run(&run, s, position);
 
     int weight_count, momentum_count;
@@ -251,6 +250,38 @@ static const char *lookup(const void *state, const char *key)
     return cnn_safetensors_metadata(state, key);
 }
 
+/* Whether a state is of this network and can be continued by this program; 0 after cnn_error. */
+static int check_program(const cnn_session *s, const char *out, int batch_size)
+{
+    const char *network = cnn_safetensors_metadata(s->state, "network"), *say = "?";
+    const char *version = cnn_safetensors_metadata(s->state, "cnnc");
+    const char *written = cnn_safetensors_metadata(s->state, "numbers");
+    int input[4], output[4];
+    s->network->shape(input, output);
+    if (network == NULL || strcmp(network, s->facts->name) != 0)
+        return cnn_error("%s: is a run of the network %s, and this is %s\nname this network's folder with --out", out,
+                         network ? network : say, s->facts->name), 0;
+    if (version == NULL || strcmp(version, s->facts->version) != 0)
+        return cnn_error("%s: the run is one of cnnc %s, and this trainer is of cnnc %s\ncompile it with that version, or "
+                         "start from the weights alone: --init %s/last.safetensors", out, version ? version : say,
+                         s->facts->version, out), 0;
+    if (written == NULL || strcmp(written, numbers) != 0)
+        return cnn_error("%s: the run computes in %s, and this trainer in %s\ncompile it with%s cnnc --double", out,
+                         written ? written : say, numbers, sizeof(cnn_real) == sizeof(float) ? "" : "out"), 0;
+    if (batch_size != input[0])
+        return cnn_error("%s: the run has batches of %d, this trainer has batches of %d\ncompile it with cnnc --batch %d",
+                         out, batch_size, input[0], batch_size), 0;
+    static const char *const how[] = {"target", "flags", "schedule"};
+    const char *const now[] = {s->facts->target, s->facts->flags, s->facts->schedule};
+    for (int i = 0; i < 3; i++) {
+        const char *then = cnn_safetensors_metadata(s->state, how[i]);
+        if (then == NULL || strcmp(then, now[i]) != 0)
+            return cnn_warn("%s: the run was begun by a trainer of another %s (%s, now %s)\nit goes on, but not to the "
+                            "same last bits", out, how[i], then ? then : say, now[i]), 1;
+    }
+    return 1;
+}
+
 int cnn_checkpoint_find(cnn_session *s, const char *out, cnn_position *p)
 {
     if (!exists(out, "last.state.safetensors")) {
@@ -261,25 +292,16 @@ int cnn_checkpoint_find(cnn_session *s, const char *out, cnn_position *p)
     s->state = find_pair(out);
     if (s->state == NULL)
         return 0;
-
-    const char *network = cnn_safetensors_metadata(s->state, "network");
-    if (network == NULL || strcmp(network, s->facts->name) != 0) {
-        cnn_error("%s: is a run of the network %s, and this is %s", out, network ? network : "?", s->facts->name);
-        return 0;
-    }
-    int input[4], output[4], bad = 0;
-    s->network->shape(input, output);
+    int bad = 0;
     int batch_size = (int)number(s->state, "batch_size", 1, INT_MAX, &bad);
-    if (!bad && batch_size != input[0]) {
-        cnn_error("%s: the run has batches of %d, this trainer has batches of %d\ncompile it with cnnc --batch %d", out,
-                  batch_size, input[0], batch_size);
-        return 0;
-    }
     p->epoch = (long)number(s->state, "epoch", 0, 1000000, &bad);
     p->batch = (long)number(s->state, "batch", 0, 1e15, &bad);
     p->correct = (long)number(s->state, "correct", 0, 1e15, &bad);
     p->loss = number(s->state, "loss", -HUGE_VAL, HUGE_VAL, &bad);
     p->seconds = number(s->state, "seconds", 0, HUGE_VAL, &bad);
+    p->accuracy = cnn_safetensors_metadata(s->state, "accuracy") ? number(s->state, "accuracy", 0, 1, &bad) : -1;
+    if (!bad && !check_program(s, out, batch_size))
+        return 0;
     int adopted = bad ? 0 : cnn_options_adopt(&s->options, lookup, s->state);
     if (adopted == 0)
         cnn_error("%s/last.state.safetensors: lacks what a state must say\nit was not written by a trainer", out);
@@ -290,7 +312,7 @@ int cnn_checkpoint_load(cnn_session *s, const char *out)
 {
     char path[CNN_PATH];
     int count;
-    if (!cnn_path(path, out, "last.safetensors") || cnn_session_load(s, path, 0) < 0)
+    if (!cnn_path(path, out, "last.safetensors") || cnn_session_load(s, path, NULL, 0) < 0)
         return 0;
     cnn_stored *items = cnn_session_momentum(s, &count);
     int loaded = items && cnn_safetensors_load(s->state, items, count, 0) >= 0;

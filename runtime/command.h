@@ -14,6 +14,7 @@
 #include "trainer.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 enum { CNN_OK, CNN_FAILED, CNN_USAGE };         /* exit status; after a signal it is 128 + its number */
 
@@ -59,6 +60,9 @@ void cnn_session_left_out(const cnn_dataset *);
  * cnn_error. */
 cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split, const cnn_augment *augment);
 
+/* The split that is scored after each epoch: "test" or "validation". */
+const char *cnn_session_scored(const cnn_session *);
+
 /* Loads batches [first, end), counted from the beginning of epoch 0: shuffled, whole, with all changes where `training`,
  * else one epoch in the order of the data. NULL after cnn_error. */
 struct cnn_loader *cnn_session_loader(const cnn_session *, cnn_dataset *, int training, long first, long end);
@@ -66,9 +70,9 @@ struct cnn_loader *cnn_session_loader(const cnn_session *, cnn_dataset *, int tr
 /* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
 long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);
 
-/* Loads weights; `allow` is of safetensors.h. Tensors that match --skip are left alone, and --skip makes the others
- * strict: all of them must be there, in their shapes. The number of tensors set, or -1 after cnn_error. */
-int  cnn_session_load(cnn_session *, const char *path, unsigned allow);
+/* Loads weights; `allow` is of safetensors.h. Tensors that match `skip` (NULL: none) are left alone, and skipping makes
+ * the others strict: all of them must be there, in their shapes. The number of tensors set, or -1 after cnn_error. */
+int  cnn_session_load(cnn_session *, const char *path, const cnn_list *skip, unsigned allow);
 
 /* The weights as items of a file, count network->tensors(); and the momentum of the trainable ones. The caller frees
  * them. NULL after cnn_error. */
@@ -112,8 +116,9 @@ int  cnn_evaluate(cnn_session *, cnn_dataset *, const char *label, cnn_score *);
 
 /* ---- checkpoint.c: what a run needs to go on --------------------------------------------------------------------- */
 
-/* Where a run stands: `epoch` epochs are complete and so are `batch` batches of the next; their sums so far. */
-typedef struct { long epoch, batch, correct; double loss, seconds; } cnn_position;
+/* Where a run stands: `epoch` epochs are complete and so are `batch` batches of the next; their sums so far; and the
+ * accuracy of just these weights on the test set, -1 where it was not measured. */
+typedef struct { long epoch, batch, correct; double loss, seconds, accuracy; } cnn_position;
 
 /* Saves weights and state in the folder `out`, keeping the checkpoint before it. 1, or 0 after cnn_error. */
 int cnn_checkpoint_save(cnn_session *, const char *out, const cnn_position *);
@@ -134,11 +139,44 @@ typedef struct {
     long     pictures;          /* trained on in this epoch */
 } cnn_metrics;
 
-/* Begins the file in `out` anew (an old one becomes previous.metrics.csv) or, where epochs > 0, cuts it after the row of
- * that epoch. `scored` is what the columns of test_loss and test_accuracy begin with: "test" or "validation". Then add
- * rows. Each 1, or 0 after cnn_error. */
+/* Makes the file in `out` hold the header and the rows of the first `epochs` epochs; `scored` is what the columns of
+ * test_loss and test_accuracy begin with. Then add rows. Each 1, or 0 after cnn_error. */
 int cnn_metrics_open(const char *out, const char *scored, long epochs);
 int cnn_metrics_add(const char *out, const cnn_metrics *);
+
+/* Its text, or NULL where there is no such file; the caller frees it. 1, or 0 after cnn_error. */
+int cnn_metrics_read(const char *out, char **text);
+
+/* ---- config.c, curves.c, folder.c: what else lies in a run's folder ---------------------------------------------- */
+
+/* Writes config.json, or curves.svg, in `out`. 1, or 0 after cnn_error. */
+int cnn_config_save(const cnn_session *, const char *out, const cnn_dataset *train, const cnn_dataset *test);
+int cnn_curves_save(const cnn_session *, const char *out);
+
+/* Draws the text of a metrics.csv as SVG; `scored` is of cnn_session_scored. 0 where memory is short (no message). */
+int cnn_curves_write(FILE *, const char *title, const char *scored, const char *metrics);
+
+typedef struct {
+    char   path[CNN_PATH];
+    int    lock;                                /* a descriptor, or -1                                              */
+    double best;                                /* accuracy of best.safetensors; below 0: there is none             */
+} cnn_folder;
+
+/* In this order; each 1, or 0 after cnn_error. Names the folder after --out or the network; locks it, which exists (the
+ * error is about --resume where `resume`); then either begins a run in it, setting what an earlier one has left aside as
+ * previous.*, or goes on with the one that stands at a position. */
+int  cnn_folder_name(cnn_folder *, const cnn_session *);
+int  cnn_folder_lock(cnn_folder *, int resume);
+int  cnn_folder_begin(cnn_folder *, const cnn_session *, const cnn_dataset *train, const cnn_dataset *test);
+int  cnn_folder_resume(cnn_folder *, const cnn_session *, const cnn_dataset *train, const cnn_dataset *test,
+                       const cnn_position *);
+
+/* At the end of an epoch: the row and the curves, which come before its checkpoint. */
+int  cnn_folder_epoch(const cnn_folder *, const cnn_session *, const cnn_metrics *);
+
+/* Saves a checkpoint, and names it best where it is. */
+int  cnn_folder_save(cnn_folder *, cnn_session *, const cnn_position *);
+void cnn_folder_close(cnn_folder *);
 
 /* ---- output.c: result lines -------------------------------------------------------------------------------------- */
 

@@ -98,7 +98,7 @@ static cnn_dataset *open_weights_and_data(cnn_session *s)
             return NULL;
         weights = path;
     }
-    if (!cnn_session_open(s) || cnn_session_load(s, weights, CNN_ALLOW_UNEXPECTED) < 0)
+    if (!cnn_session_open(s) || cnn_session_load(s, weights, NULL, CNN_ALLOW_UNEXPECTED) < 0)
         return NULL;
     return cnn_session_normalise(s) ? open_split(s) : NULL;
 }

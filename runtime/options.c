@@ -76,12 +76,18 @@ static const cnn_option rows[] = {
 
     /* ---- weights and runs */
     {"out", "FOLDER", CNN_OPTION_TEXT, FIELD(out), 0, 0, NULL, CNN_FOR_TRAIN, 0,
-     "Where checkpoints and metrics.csv go (default: runs/$name)"},
+     "Folder for checkpoints, metrics and report (default: runs/$name)"},
+    {"keep", "N", CNN_OPTION_INTEGER, FIELD(keep), 2, 1000000, "2", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Checkpoints to keep: 2 are last and previous, more are also kept as step-NNNNNNNN"},
+    {"save-every", "STEPS", CNN_OPTION_INTEGER, FIELD(save_every), 0, MOST, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Save within an epoch too, each time so many steps are done; 0: only at its end"},
+    {"allow-nan", NULL, CNN_OPTION_FLAG, FIELD(allow_nan), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Go on when a loss is not finite, instead of stopping with the last good checkpoint"},
     {"resume", NULL, CNN_OPTION_FLAG, FIELD(resume), 0, 0, NULL, CNN_FOR_TRAIN, 0,
      "Continue the run in --out where it stopped, bit for bit; options that are not given keep their values"},
-    {"init", "FILE", CNN_OPTION_TEXT, FIELD(init), 0, 0, NULL, CNN_FOR_TRAIN, 0,
+    {"init", "FILE", CNN_OPTION_TEXT, FIELD(init), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
      "Start from the weights in a safetensors file instead of random ones"},
-    {"skip", "GLOB", CNN_OPTION_LIST, FIELD(skip), 0, 0, NULL, CNN_FOR_TRAIN, 0,
+    {"skip", "GLOB", CNN_OPTION_LIST, FIELD(skip), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
      "With --init: leave tensors whose name matches at random, as in 'fc.*'; all others must be in the file; may be "
      "repeated"},
     {"weights", "FILE", CNN_OPTION_TEXT, FIELD(weights), 0, 0, NULL, USES_WEIGHTS, 0,

@@ -31,6 +31,8 @@ typedef struct {
     int         nesterov, resume;
     double      lr, momentum, weight_decay;
     const char *out, *init, *weights, *dump;    /* NULL: not given                                                  */
+    long        keep, save_every;               /* checkpoints; steps, 0: at the end of epochs only                 */
+    int         allow_nan;
     long        limit_batches;                  /* of a split; 0: all                                               */
     int         split;                          /* a cnn_split (data.h)                                             */
     double      validation;                     /* share of the train split                                         */

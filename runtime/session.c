@@ -74,6 +74,11 @@ cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split, const cnn_a
     return cnn_dataset_open(s->options.data, split, &wish);
 }
 
+const char *cnn_session_scored(const cnn_session *s)
+{
+    return s->options.validation > 0 ? "validation" : "test";
+}
+
 long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whole)
 {
     size_t batch = (size_t)s->batch;
@@ -269,10 +274,9 @@ static int matches_any(const cnn_list *globs, const char *name)
     return 0;
 }
 
-/* Takes the items that --skip names out of the list; 0 after cnn_error where a pattern names none. */
-static int skip_items(const cnn_session *s, cnn_stored *items, int *count)
+/* Takes the items that `skip` names out of the list; 0 after cnn_error where a pattern names none. */
+static int skip_items(const cnn_session *s, const cnn_list *skip, cnn_stored *items, int *count)
 {
-    const cnn_list *skip = &s->options.skip;
     for (int g = 0; g < skip->count; g++) {
         int matches = 0;
         for (int i = 0; i < *count; i++)
@@ -304,14 +308,14 @@ static int remember(cnn_session *s, const cnn_safetensors *file, const char *pat
     return 0;
 }
 
-int cnn_session_load(cnn_session *s, const char *path, unsigned allow)
+int cnn_session_load(cnn_session *s, const char *path, const cnn_list *skip, unsigned allow)
 {
     int count, loaded = -1;
     cnn_safetensors *file = cnn_safetensors_open(path);
     cnn_stored *items = file ? cnn_session_weights(s, &count) : NULL;
-    if (s->options.skip.count)
+    if (skip && skip->count)
         allow = CNN_ALLOW_UNEXPECTED;
-    if (items && skip_items(s, items, &count))
+    if (items && (skip == NULL || skip_items(s, skip, items, &count)))
         loaded = cnn_safetensors_load(file, items, count, allow);
     if (loaded >= 0 && !remember(s, file, path))
         loaded = -1;

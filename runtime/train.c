@@ -9,21 +9,16 @@
 #include "error.h"
 #include "loader.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 volatile sig_atomic_t cnn_signal;
 
 typedef struct {
     cnn_session *s;
-    char         out[CNN_PATH];
-    int          lock;                  /* a descriptor of the folder, or -1                                         */
+    cnn_folder   folder;
     cnn_dataset *train, *test;
     cnn_loader  *loader;                /* of the batches from where the run stands to its end                       */
     long         batches;               /* of an epoch                                                               */
@@ -48,28 +43,6 @@ static void catch_signals(void)
 
 /* ---- preparing --------------------------------------------------------------------------------------------------- */
 
-/* One run a folder at a time: 0 after cnn_error where another process trains into it. */
-static int lock_folder(Run *run)
-{
-    run->lock = open(run->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run->lock < 0) {
-        cnn_error("%s: the folder cannot be opened: %s\n%s", run->out, strerror(errno), run->s->options.resume ?
-                  "there is no run to resume: leave out --resume, or name its folder with --out" :
-                  "choose another one with --out");
-        return 0;
-    }
-    if (flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        return 1;                       /* a file system without locks is no reason not to train */
-    cnn_error("%s: another run is training into this folder\nchoose another one with --out", run->out);
-    return 0;
-}
-
-/* The split that is scored after each epoch. */
-static const char *scored(const cnn_session *s)
-{
-    return s->options.validation > 0 ? "validation" : "test";
-}
-
 static int open_data(Run *run)
 {
     cnn_session *s = run->s;
@@ -90,7 +63,7 @@ static int open_data(Run *run)
         return 0;
     }
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), scored(s), cnn_dataset_text(run->test));
+        fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), cnn_session_scored(s), cnn_dataset_text(run->test));
     return 1;
 }
 
@@ -112,7 +85,7 @@ static int initialise(cnn_session *s)
 {
     if (s->options.init == NULL)
         return 1;
-    int loaded = cnn_session_load(s, s->options.init, CNN_ALLOW_MISSING | CNN_ALLOW_UNEXPECTED | CNN_ALLOW_SHAPE);
+    int loaded = cnn_session_load(s, s->options.init, &s->options.skip, CNN_ALLOW_MISSING | CNN_ALLOW_UNEXPECTED | CNN_ALLOW_SHAPE);
     if (loaded == 0)
         cnn_error("%s: none of its tensors has the name and shape of one of %s\n'info' lists its layers",
                   s->options.init, s->facts->name);
@@ -124,26 +97,25 @@ static int prepare(Run *run)
 {
     cnn_session *s = run->s;
     const cnn_options *o = &s->options;
-    const char *folder = o->out ? "" : "runs/", *name = o->out ? o->out : s->facts->name;
-    if (snprintf(run->out, sizeof run->out, "%s%s", folder, name) >= CNN_PATH) {
-        cnn_error("--out: the path is too long");
+    cnn_folder *folder = &run->folder;
+    if (!cnn_folder_name(folder, s))
         return 0;
-    }
-    if (o->resume && (!lock_folder(run) || !cnn_checkpoint_find(s, run->out, &run->at)))
+    if (o->resume && (!cnn_folder_lock(folder, 1) || !cnn_checkpoint_find(s, folder->path, &run->at)))
         return 0;
-    if (!cnn_session_open(s) || !freeze(s) || !(o->resume ? cnn_checkpoint_load(s, run->out) : initialise(s)) ||
+    if (!cnn_session_open(s) || !freeze(s) || !(o->resume ? cnn_checkpoint_load(s, folder->path) : initialise(s)) ||
         !cnn_session_normalise(s) || !open_data(run))
         return 0;
     if (o->resume) {
         if (run->at.batch > run->batches) {
             cnn_error("%s: the run stands at batch %ld of an epoch, and the data has only %ld\ngive the --data and "
-                      "--limit-batches that it was begun with", run->out, run->at.batch, run->batches);
+                      "--limit-batches that it was begun with", folder->path, run->at.batch, run->batches);
             return 0;
         }
         run->saved = run->at;
-        return cnn_metrics_open(run->out, scored(s), run->at.epoch);
+        return cnn_folder_resume(folder, s, run->train, run->test, &run->at);
     }
-    return cnn_make_folder(run->out) && lock_folder(run) && cnn_metrics_open(run->out, scored(s), 0);
+    return cnn_make_folder(folder->path) && cnn_folder_lock(folder, 0) &&
+           cnn_folder_begin(folder, s, run->train, run->test);
 }
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------------- */
@@ -179,8 +151,19 @@ static void report_not_finite(Run *run, double loss)
               (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1, loss,
               tensor, run->s->options.lr);
     if (run->saved.epoch >= 0)
-        cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->out, run->saved.epoch,
+        cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->folder.path, run->saved.epoch,
                  run->saved.batch > 0 ? " and a part of the next" : "");
+}
+
+/* Saves unless this very position is saved. 0 after cnn_error. */
+static int save(Run *run)
+{
+    if (run->at.epoch == run->saved.epoch && run->at.batch == run->saved.batch)
+        return 1;
+    if (!cnn_folder_save(&run->folder, run->s, &run->at))
+        return 0;
+    run->saved = run->at;
+    return 1;
 }
 
 /* Trains until the epoch or a signal ends it. 0 after cnn_error. */
@@ -193,7 +176,8 @@ static int train_batches(Run *run, const char *label)
     const double waited = cnn_loader_waited(run->loader), seconds = at->seconds;
     const long begun = at->batch;
     cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
-    while (at->batch < run->batches && !cnn_signal) {
+    int saved = 1;
+    while (saved && at->batch < run->batches && !cnn_signal) {
         double begin = cnn_seconds();
         const cnn_batch *batch = cnn_loader_next(run->loader);
         if (batch == NULL) {
@@ -211,6 +195,7 @@ static int train_batches(Run *run, const char *label)
             at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) ==
                            batch->labels[n];
         at->loss += loss;
+        at->accuracy = -1;
         at->batch++;
         at->seconds += cnn_seconds() - begin;
 
@@ -218,24 +203,15 @@ static int train_batches(Run *run, const char *label)
         snprintf(figures, sizeof figures, "loss %.4f  accuracy %.4f", at->loss / (double)at->batch,
                  (double)at->correct / ((double)at->batch * s->batch));
         cnn_progress_show(&progress, at->batch, figures);
+        if (o->save_every > 0 && s->network->get_step(s->net) % (uint64_t)o->save_every == 0)
+            saved = save(run);
     }
     cnn_progress_end(&progress);
     if (at->batch > begun && at->seconds > seconds) {
         run->wait_ms = 1e3 * (cnn_loader_waited(run->loader) - waited) / (double)(at->batch - begun);
         run->wait_share = (cnn_loader_waited(run->loader) - waited) / (at->seconds - seconds);
     }
-    return 1;
-}
-
-/* Saves unless this very position is saved. 0 after cnn_error. */
-static int save(Run *run)
-{
-    if (run->at.epoch == run->saved.epoch && run->at.batch == run->saved.batch)
-        return 1;
-    if (!cnn_checkpoint_save(run->s, run->out, &run->at))
-        return 0;
-    run->saved = run->at;
-    return 1;
+    return saved;
 }
 
 static void print_epoch(const Run *run, const cnn_metrics *m)
@@ -245,8 +221,8 @@ static void print_epoch(const Run *run, const cnn_metrics *m)
     cnn_line_part(&line, "epoch", "epochs", m->epoch, run->s->options.epochs);
     cnn_line_real(&line, "loss", m->loss, 4);
     cnn_line_real(&line, "accuracy", m->accuracy, 4);
-    snprintf(loss, sizeof loss, "%s_loss", scored(run->s));
-    snprintf(accuracy, sizeof accuracy, "%s_accuracy", scored(run->s));
+    snprintf(loss, sizeof loss, "%s_loss", cnn_session_scored(run->s));
+    snprintf(accuracy, sizeof accuracy, "%s_accuracy", cnn_session_scored(run->s));
     cnn_line_real(&line, loss, m->test_loss, 4);
     cnn_line_real(&line, accuracy, m->test_accuracy, 4);
     cnn_line_real(&line, "seconds", m->seconds, 1);
@@ -268,7 +244,7 @@ static int finish_epoch(Run *run)
     snprintf(label, sizeof label, "epoch %ld/%ld", run->at.epoch + 1, s->options.epochs);
     if (!train_batches(run, label))
         return 0;
-    snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, scored(s));
+    snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, cnn_session_scored(s));
     if (cnn_signal)
         return 1;
     if (!cnn_evaluate(s, run->test, label, &test))
@@ -281,8 +257,8 @@ static int finish_epoch(Run *run)
         .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
         .seconds = at->seconds,
         .test_loss = test.loss / (double)test.pictures, .test_accuracy = (double)test.correct / (double)test.pictures};
-    *at = (cnn_position){.epoch = at->epoch + 1};
-    if (!cnn_metrics_add(run->out, &metrics) || !save(run))
+    *at = (cnn_position){.epoch = at->epoch + 1, .accuracy = metrics.test_accuracy};
+    if (!cnn_folder_epoch(&run->folder, s, &metrics) || !save(run))
         return 0;
     print_epoch(run, &metrics);
     return 1;
@@ -299,7 +275,7 @@ static int run_epochs(Run *run)
     if (run->loader == NULL)
         return CNN_FAILED;
     if (o->resume && run->at.epoch >= o->epochs)
-        fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->out, run->at.epoch,
+        fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->folder.path, run->at.epoch,
                 run->at.epoch + 1);
     while (run->at.epoch < o->epochs && !cnn_signal)
         if (!finish_epoch(run))
@@ -309,20 +285,19 @@ static int run_epochs(Run *run)
     if (!cnn_signal)
         return CNN_OK;
     fprintf(stderr, "stopped after step %llu and saved; 'train --resume --out %s' continues\n",
-            (unsigned long long)run->s->network->get_step(run->s->net), run->out);
+            (unsigned long long)run->s->network->get_step(run->s->net), run->folder.path);
     return 128 + cnn_signal;
 }
 
 int cnn_train(cnn_session *s)
 {
-    Run run = {.s = s, .lock = -1, .saved = {.epoch = -1}};
+    Run run = {.s = s, .at = {.accuracy = -1}, .saved = {.epoch = -1}};
     int status = prepare(&run) ? run_epochs(&run) : CNN_FAILED;
     cnn_loader_close(run.loader);
     cnn_session_left_out(run.train);
     cnn_session_left_out(run.test);
     cnn_dataset_close(run.train);
     cnn_dataset_close(run.test);
-    if (run.lock >= 0)
-        close(run.lock);
+    cnn_folder_close(&run.folder);
     return status;
 }

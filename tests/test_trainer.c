@@ -54,7 +54,9 @@ static char *metrics(const char *folder)
 static void expect_same_run(const char *a, const char *b)
 {
     char *x = metrics(a), *y = metrics(b);
-    cr_expect(same_file(a, b, "last.safetensors"), "the weights in %s and %s differ", a, b);
+    const char *names[] = {"last.safetensors", "best.safetensors", "curves.svg"};
+    for (int i = 0; i < 3; i++)
+        cr_expect(same_file(a, b, names[i]), "%s in %s and %s differ", names[i], a, b);
     cr_expect(strcmp(x, y) == 0, "metrics differ:\n%s%s", x, y);
     free(x);
     free(y);
@@ -89,8 +91,8 @@ Test(trainer, prints_a_line_an_epoch_and_learns)
     outcome_free(&o);
 
     RUN(files, 0, "ls %s/a/b", folder);
-    cr_expect_str_eq(files.out, "last.safetensors\nlast.state.safetensors\nmetrics.csv\nprevious.safetensors\n"
-                     "previous.state.safetensors\n");
+    cr_expect_str_eq(files.out, "best.safetensors\nconfig.json\ncurves.svg\nlast.safetensors\nlast.state.safetensors\n"
+                     "metrics.csv\nprevious.safetensors\nprevious.state.safetensors\n");
     outcome_free(&files);
     free(folder);
 }
