@@ -71,6 +71,7 @@ static const Setting settings[] = {
     {"brightness", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},
     {"contrast", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},
     {"cutout", SETTING_INT, FOR_TRAINER, 0, 65535, "side of a square that is put to 0", 0, 0, 0},
+    {"mixup", SETTING_REAL, FOR_TRAINER, 0, 100, "alpha of Beta(alpha, alpha), a picture's share in a mixture", 0, 0, 0},
     {"resize_short", SETTING_INT, FOR_TRAINER, 0, 65535, "side of pictures before their middle is cut out", 0, 0, 0},
 };
 

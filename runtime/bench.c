@@ -1,11 +1,13 @@
 /* bench.c - `bench`: how long a step takes, and where the time goes.
  *
- * A training step is NAME_step: gradients and update; --predict times prediction. Pictures are random. The floating-point
- * operations are those of the convolutions and matrix products, two for each multiply-add, that the kernels of the
- * step count.
+ * A training step is NAME_step: gradients and update; --predict times prediction. Pictures are random, and the same in
+ * each step, or with --data come from its loader as in training: then a step begins with waiting for them. The
+ * floating-point operations are those of the convolutions and matrix products, two for each multiply-add, that the
+ * kernels of the step count.
  */
 #include "command.h"
 #include "error.h"
+#include "loader.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,20 +28,70 @@ static int slowest_first(const void *a, const void *b)
     return by_seconds(&((const Row *)b)->seconds, &((const Row *)a)->seconds);
 }
 
-/* One step; adds what comes after its last kernel to *update. The seconds of the whole. */
-static double step(cnn_session *s, cnn_profile *profile, double *update)
+typedef struct {
+    cnn_session *s;
+    cnn_dataset *data;          /* of --data, and its loader; NULL: pictures are s->x                               */
+    cnn_loader  *loader;
+    cnn_profile  profile;       /* of each kernel, the sum over the steps                                           */
+    double      *times;         /* of each step                                                                     */
+    double       update, waited;        /* sums: what comes after the last kernel; what comes before the first      */
+} Bench;
+
+/* Makes the pictures of `steps` steps available. 1, or 0 after cnn_error. */
+static int open_pictures(Bench *b, long steps)
 {
-    const cnn_options *o = &s->options;
+    cnn_session *s = b->s;
+    if (!CNN_GIVEN(&s->options, data))
+        return cnn_session_random_batch(s);
+    b->data = cnn_session_normalise(s) ? cnn_session_data(s, CNN_TRAIN, &s->options.augment) : NULL;
+    b->loader = b->data && cnn_session_whole_batches(s, b->data) ? cnn_session_loader(s, b->data, 1, 0, steps) : NULL;
+    return b->loader != NULL;
+}
+
+/* One step: its seconds, or -1 after cnn_error. */
+static double step(Bench *b)
+{
+    cnn_session *s = b->s;
     const cnn_update rule = cnn_session_update(s, 1e-3);
-    double begin = profile->last = cnn_seconds();
-    if (o->predict) {
-        s->network->predict(s->net, s->x, s->logits);
+    const cnn_real *x = s->x;
+    const int32_t *labels = s->labels;
+    double begin = cnn_seconds();
+    if (b->loader) {
+        const cnn_batch *batch = cnn_loader_next(b->loader);
+        if (batch == NULL)
+            return cnn_loader_report(b->loader), -1;
+        x = batch->x, labels = batch->labels;
+    }
+    b->profile.last = cnn_seconds();
+    b->waited += b->profile.last - begin;
+    if (s->options.predict) {
+        s->network->predict(s->net, x, s->logits);
         return cnn_seconds() - begin;
     }
-    s->network->step(s->net, s->x, s->labels, s->logits, &rule);
+    s->network->step(s->net, x, labels, s->logits, &rule);
     double end = cnn_seconds();
-    *update += end - profile->last;
+    b->update += end - b->profile.last;
     return end - begin;
+}
+
+/* Some steps to warm up, then those that are timed. 1, or 0 after cnn_error. */
+static int time_steps(Bench *b, int steps)
+{
+    const cnn_session *s = b->s;
+    const cnn_watch watch = cnn_profile_watch(&b->profile);
+    for (int i = 0; i < WARM_UP; i++)
+        if (step(b) < 0)
+            return 0;
+    b->update = b->waited = 0;
+    if (s->options.profile)
+        s->network->watch(s->net, &watch);
+    cnn_progress progress = cnn_progress_begin("bench", 0, steps, s->batch);
+    int done = 0;
+    for (; done < steps && (b->times[done] = step(b)) >= 0; done++)
+        cnn_progress_show(&progress, done + 1, "");
+    cnn_progress_end(&progress);
+    s->network->watch(s->net, NULL);
+    return done == steps;
 }
 
 static void print_kernels(const cnn_options *options, Row *rows, int count)
@@ -68,16 +120,19 @@ static void print_kernels(const cnn_options *options, Row *rows, int count)
     }
 }
 
-static void print_summary(const cnn_session *s, double *times, int steps, double macs)
+static void print_summary(Bench *b, int steps, double macs)
 {
     struct rusage usage;
+    double *times = b->times;
     qsort(times, (size_t)steps, sizeof *times, by_seconds);
     double median = steps % 2 ? times[steps / 2] : (times[steps / 2 - 1] + times[steps / 2]) / 2;
     getrusage(RUSAGE_SELF, &usage);
-    cnn_line line = cnn_line_begin(&s->options, s->options.predict ? "bench_predict" : "bench_train");
+    cnn_line line = cnn_line_begin(&b->s->options, b->s->options.predict ? "bench_predict" : "bench_train");
     cnn_line_spread(&line, "step_ms", 1e3 * times[0], 1e3 * median);
+    if (b->loader)
+        cnn_line_real(&line, "data_wait_ms", 1e3 * b->waited / steps, 3);
     cnn_line_real(&line, "GF/s", times[0] > 0 ? 2e-9 * macs / times[0] : 0, 2);
-    cnn_line_real(&line, "pictures/s", times[0] > 0 ? s->batch / times[0] : 0, 0);
+    cnn_line_real(&line, "pictures/s", times[0] > 0 ? b->s->batch / times[0] : 0, 0);
     cnn_line_real(&line, "peak_mib", (double)usage.ru_maxrss / 1024, 1);
     cnn_line_end(&line);
 }
@@ -89,42 +144,30 @@ int cnn_bench(cnn_session *s)
     int count = o->predict ? s->facts->predict_count : s->facts->gradients_count, steps = (int)o->steps;
     if (!cnn_session_open(s))
         return CNN_FAILED;
-    double *times = calloc((size_t)steps, sizeof *times), *seconds = calloc((size_t)count + 1, sizeof *seconds);
+    Bench b = {.s = s, .times = calloc((size_t)steps, sizeof *b.times)};
     Row *rows = calloc((size_t)count + 1, sizeof *rows);
-    int ready = times && seconds && rows;
+    double macs = 0;
+    b.profile.seconds = calloc((size_t)count + 1, sizeof *b.profile.seconds);
+    int ready = b.times && b.profile.seconds && rows;
     if (!ready)
         cnn_error("there is not enough memory");
 
-    ready = ready && cnn_session_random_batch(s);
+    ready = ready && open_pictures(&b, WARM_UP + steps) && time_steps(&b, steps);
     if (ready) {
-        double update = 0, macs = 0;
-        cnn_profile profile = {seconds, 0};
-        const cnn_watch watch = cnn_profile_watch(&profile);
-        for (int i = 0; i < WARM_UP; i++)
-            step(s, &profile, &update);
-        update = 0;
-        if (o->profile)
-            s->network->watch(s->net, &watch);
-        cnn_progress progress = cnn_progress_begin("bench", 0, steps, s->batch);
-        for (int i = 0; i < steps; i++) {
-            times[i] = step(s, &profile, &update);
-            cnn_progress_show(&progress, i + 1, "");
-        }
-        cnn_progress_end(&progress);
-        s->network->watch(s->net, NULL);
-
         for (int i = 0; i < count; i++) {
-            rows[i] = (Row){kernels[i].name, seconds[i] / steps, kernels[i].macs};
+            rows[i] = (Row){kernels[i].name, b.profile.seconds[i] / steps, kernels[i].macs};
             macs += kernels[i].macs;
         }
         if (!o->predict)
-            rows[count++] = (Row){"update", update / steps, 0};
+            rows[count++] = (Row){"update", b.update / steps, 0};
         if (o->profile)
             print_kernels(o, rows, count);
-        print_summary(s, times, steps, macs);
+        print_summary(&b, steps, macs);
     }
-    free(times);
-    free(seconds);
+    cnn_loader_close(b.loader);
+    cnn_dataset_close(b.data);
+    free(b.times);
+    free(b.profile.seconds);
     free(rows);
     return ready ? CNN_OK : CNN_FAILED;
 }

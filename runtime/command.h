@@ -69,6 +69,8 @@ struct cnn_loader *cnn_session_loader(const cnn_session *, cnn_dataset *, int tr
 
 /* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
 long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);
+/* The whole ones, for training; 0 after cnn_error where there are none. */
+long cnn_session_whole_batches(const cnn_session *, const cnn_dataset *);
 
 /* Loads weights; `allow` is of safetensors.h. Tensors that match `skip` (NULL: none) are left alone, and skipping makes
  * the others strict: all of them must be there, in their shapes. The number of tensors set, or -1 after cnn_error. */

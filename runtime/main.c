@@ -31,7 +31,7 @@ static const struct {
     {"predict", cnn_predict, "one line a picture",
      "Print one line a picture: its index, the predicted class, the probability of that class, the true class."},
     {"bench", cnn_bench, "time of a step",
-     "Time training steps (gradients and update) on random pictures.\v"
+     "Time training steps (gradients and update) on random pictures, or on those of --data.\v"
      "Prints milliseconds a step, 10^9 floating-point operations a second at the fastest step, and the largest memory "
      "that the process used, in MiB. Steps before the first that is timed warm up."},
     {"info", cnn_info, "layers, parameters, memory",

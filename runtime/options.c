@@ -20,7 +20,7 @@ enum { MOST = INT_MAX };
 
 static const cnn_option rows[] = {
     /* ---- data */
-    {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN,
+    {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", CNN_FOR_TRAIN | CNN_FOR_BENCH | USES_WEIGHTS, CNN_OF_RUN,
      "fashion-mnist, mnist, cifar10, cifar100, synthetic, or a folder: IDX files, CIFAR's files, arrays (.npy, "
      ".safetensors), or pictures in folders of classes"},
     {"split", "train|validation|test", CNN_OPTION_CHOICE, FIELD(split), 0, 0, "test", USES_WEIGHTS, 0, "Which pictures to use"},
@@ -41,7 +41,7 @@ static const cnn_option rows[] = {
     {"resize-short", "PIXELS", CNN_OPTION_INTEGER, FIELD(resize_short), 0, 65535, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
      CNN_OF_RUN, "Resize the shorter side of pictures to that many pixels, then cut out the middle (torchvision: 256 for "
      "networks of 224); 0: cut off no more than the network's proportions ask for"},
-    {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, 0,
+    {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, CNN_FOR_TRAIN | CNN_FOR_BENCH | USES_WEIGHTS, 0,
      "Threads that prepare the next batches while the network computes; 0: none (default: a quarter of the "
      "processors, from 1 to 16). Results do not depend on it"},
 
@@ -58,6 +58,8 @@ static const cnn_option rows[] = {
      "Multiply the distance from the mean grey by a random factor from 1 - X to 1 + X"},
     {"cutout", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.cutout), 0, 65535, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
      "Put a square of that side to 0, around a random pixel"},
+    {"mixup", "ALPHA", CNN_OPTION_REAL, FIELD(augment.mixup), 0, 100, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+     "Mix pictures and their labels in pairs, by shares drawn from Beta(ALPHA, ALPHA); accuracy counts the first label"},
 
     /* ---- recipe */
     {"epochs", "N", CNN_OPTION_INTEGER, FIELD(epochs), 0, 1000000, "10", CNN_FOR_TRAIN, CNN_OF_RUN,

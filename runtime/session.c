@@ -162,6 +162,16 @@ void cnn_session_left_out(const cnn_dataset *data)
         cnn_warn("%s: %zu cannot be read and %s left out", cnn_dataset_text(data), count, count == 1 ? "was" : "were");
 }
 
+long cnn_session_whole_batches(const cnn_session *s, const cnn_dataset *data)
+{
+    size_t pictures = cnn_dataset_size(data);
+    long batches = cnn_session_batches(s, data, 1);
+    if (batches == 0)
+        cnn_error("%s: %zu pictures are fewer than one batch of %d\ncompile the network with cnnc --batch %zu",
+                  s->options.data, pictures, s->batch, pictures);
+    return batches;
+}
+
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* Levenshtein's distance, one row at a time; names beyond 127 characters are compared by their beginning. */

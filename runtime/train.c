@@ -55,13 +55,9 @@ static int open_data(Run *run)
     run->test = run->train ? cnn_session_data(s, s->options.validation > 0 ? CNN_VALIDATION : CNN_TEST, NULL) : NULL;
     if (run->test == NULL)
         return 0;
-    size_t pictures = cnn_dataset_size(run->train);
-    run->batches = cnn_session_batches(s, run->train, 1);
-    if (run->batches == 0) {
-        cnn_error("%s: %zu pictures are fewer than one batch of %d\ncompile the network with cnnc --batch %zu",
-                  s->options.data, pictures, s->batch, pictures);
+    run->batches = cnn_session_whole_batches(s, run->train);
+    if (run->batches == 0)
         return 0;
-    }
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), cnn_session_scored(s), cnn_dataset_text(run->test));
     return 1;
@@ -185,6 +181,8 @@ static int train_batches(Run *run, const char *label)
             cnn_loader_report(run->loader);
             return 0;
         }
+        const cnn_target target = {.other = batch->other, .share = batch->share};
+        s->network->target(s->net, batch->share ? &target : NULL);
         double loss = (double)s->network->step(s->net, batch->x, batch->labels, s->logits, &rule);
         if (!isfinite(loss)) {
             cnn_progress_end(&progress);
@@ -207,6 +205,7 @@ static int train_batches(Run *run, const char *label)
             saved = save(run);
     }
     cnn_progress_end(&progress);
+    s->network->target(s->net, NULL);
     if (at->batch > begun && at->seconds > seconds) {
         run->wait_ms = 1e3 * (cnn_loader_waited(run->loader) - waited) / (double)(at->batch - begun);
         run->wait_share = (cnn_loader_waited(run->loader) - waited) / (at->seconds - seconds);

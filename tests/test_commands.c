@@ -80,6 +80,8 @@ Test(commands, wrong_usage_exits_2_with_one_reason)
         {"train --resized-crop nan", "must be above 0, up to 1, and the smaller one first"},
         {"train --brightness -0.1", "must be finite and at least 0"},
         {"train --contrast inf", "must be finite and at least 0"},
+        {"train --mixup -1", "must be finite and at least 0"},
+        {"train --mixup 101", "must be from 0 to 100"},
         {"train --cutout 1.5", "not a whole number"},
         {"train --loader-threads 257", "must be from 0 to 256"},
         {"train --resize-short 65536", "must be from 0 to 65535"},

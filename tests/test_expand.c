@@ -246,13 +246,13 @@ Test(expand, train_settings)
         cr_assert_str_eq(t->options.items[i], options[i]);
     net_free(&net);
     net = net_of("network test(p = 4) { input(1, 8, 8); relu; train { flip = yes; crop = p; resized_crop = (0.08, 1); "
-                 "brightness = 0.4; contrast = 1; cutout = 8; resize_short = 0; } }");
+                 "brightness = 0.4; contrast = 1; cutout = 8; mixup = 0.2; resize_short = 0; } }");
     cr_assert_not_null(net.graph, "%s", net.messages);
     t = &net.graph->train;
     const char *changes[] = {"flip=yes", "crop=4", "resized_crop=0.08,1", "brightness=0.4", "contrast=1", "cutout=8",
-                             "resize_short=0"};
-    cr_assert_eq(t->options.count, 7);
-    for (int i = 0; i < 7; i++)
+                             "mixup=0.2", "resize_short=0"};
+    cr_assert_eq(t->options.count, 8);
+    for (int i = 0; i < 8; i++)
         cr_assert_str_eq(t->options.items[i], changes[i]);
     net_free(&net);
     net = net_of("network test { input(1, 8, 8); relu; }");

@@ -9,7 +9,7 @@
 
 TestSuite(loading, .init = build_fake);
 
-#define EVERY_CHANGE "--flip --crop 2 --resized-crop 0.4,0.9 --brightness 0.3 --contrast 0.3 --cutout 3 "
+#define EVERY_CHANGE "--flip --crop 2 --resized-crop 0.4,0.9 --brightness 0.3 --contrast 0.3 --cutout 3 --mixup 0.3 "
 
 /* Trains into FOLDER/NAME and returns a checksum of the weights, which the caller frees. */
 static char *weights(const char *folder, const char *name, const char *options)
@@ -37,7 +37,7 @@ Test(loading, weights_do_not_depend_on_threads)
 Test(loading, every_option_changes_the_pictures)
 {
     static const char *const options[] = {"", "--flip", "--crop 1", "--resized-crop 0.5", "--resized-crop 0.5,0.6",
-                                          "--brightness 0.3", "--contrast 0.3", "--cutout 3", "--resize-short 9"};
+                                          "--brightness 0.3", "--contrast 0.3", "--cutout 3", "--resize-short 9", "--mixup 0.2", "--mixup 1"};
     enum { COUNT = sizeof options / sizeof *options };
     char *folder = scratch_folder("loading_options"), *sums[COUNT];
     for (int i = 0; i < COUNT; i++) {
@@ -46,7 +46,7 @@ Test(loading, every_option_changes_the_pictures)
             cr_expect(strcmp(sums[i], sums[j]) != 0, "'%s' and '%s' come to the same", options[i], options[j]);
     }
     cr_expect_str_eq(weights(folder, "a", "--flip=no --crop 0 --resized-crop 0 --brightness 0 --contrast 0 --cutout 0 "
-                             "--resize-short 0"), sums[0]);
+                             "--resize-short 0 --mixup 0"), sums[0]);
     free(folder);
 }
 
@@ -98,6 +98,23 @@ Test(loading, profile_says_how_long_steps_waited)
     cr_expect(strstr(o.out, "data_wait") == NULL, "%s", o.out);
     outcome_free(&o);
     free(folder);
+}
+
+Test(loading, bench_takes_pictures_of_a_data_set)
+{
+    double least, median, wait;
+    for (int threads = 0; threads < 2; threads++) {
+        Outcome o = run_command(FAKE " bench --steps 300 --data synthetic --loader-threads %d", threads);
+        cr_assert(o.status == 0 && sscanf(o.out, "step_ms min %lf median %lf data_wait_ms %lf", &least, &median, &wait) == 3,
+                  "%s%s", o.out, o.err);
+        cr_expect(least > 0 && median >= least && wait >= 0, "%s", o.out);
+        outcome_free(&o);
+    }
+    Outcome random = run_command(FAKE " bench --steps 3"), none = run_command(FAKE " bench --data nowhere");
+    cr_expect(random.status == 0 && strstr(random.out, "data_wait") == NULL, "%s", random.out);
+    cr_expect(none.status == 1 && strstr(none.err, "error: no data set 'nowhere'") && *none.out == 0, "%s", none.err);
+    outcome_free(&random);
+    outcome_free(&none);
 }
 
 Test(loading, a_resize_below_the_input_is_refused)
