@@ -46,6 +46,9 @@ int  cnn_picture_file_room(cnn_picture *, size_t bytes);
  * or a side above 65,535, or -1. */
 int  cnn_picture_decoded(cnn_picture *, const char *path, int channels, size_t height, size_t width);
 
+/* Puts row y, with the channels side by side, into the picture's planes. */
+void cnn_picture_row(cnn_picture *, const uint8_t *row, size_t y);
+
 /* A picture format. decode reads a whole file into the picture, as grey (1 channel) or as red, green, blue: 1, 0 with a
  * cause where the file is bad, -1 with a cause where memory is short. Several threads may decode at once. */
 typedef struct cnn_decoder {
@@ -75,8 +78,8 @@ typedef struct {
 } cnn_wish;
 
 /* Opens a split. `name` is
- *     "fashion-mnist", "mnist", "cifar10", "cifar100"     looked up in $CNN_DATA, ./data, ~/.cache/cnnc,
- *                                                         /usr/share/datasets (source.c has the table)
+ *     "fashion-mnist", "mnist", "cifar10", "cifar100",    looked up in $CNN_DATA, ./data, ~/.cache/cnnc,
+ *     "imagenet-folder"                                   /usr/share/datasets (source.c has the table)
  *     "synthetic"                                         built in (source_synthetic.c)
  *     a folder or file                                    recognised by what it holds (source_*.c)
  * Pictures that cannot be shown to the network are refused: labels must be below `classes`, and channels must be the

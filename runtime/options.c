@@ -21,8 +21,8 @@ enum { MOST = INT_MAX };
 static const cnn_option rows[] = {
     /* ---- data */
     {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", CNN_FOR_TRAIN | CNN_FOR_BENCH | USES_WEIGHTS, CNN_OF_RUN,
-     "fashion-mnist, mnist, cifar10, cifar100, synthetic, or a folder: IDX files, CIFAR's files, arrays (.npy, "
-     ".safetensors), or pictures in folders of classes"},
+     "fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder: IDX files, CIFAR's files, "
+     "arrays (.npy, .safetensors), or pictures in folders of classes"},
     {"split", "train|validation|test", CNN_OPTION_CHOICE, FIELD(split), 0, 0, "test", USES_WEIGHTS, 0, "Which pictures to use"},
     {"validation", "SHARE", CNN_OPTION_REAL, FIELD(validation), 0, 0.99, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
      CNN_OF_RUN | CNN_FIXED | CNN_CLOSED, "Share of the training pictures that is kept to score on after each epoch, in the "

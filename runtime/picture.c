@@ -65,6 +65,22 @@ int cnn_picture_decoded(cnn_picture *p, const char *path, int channels, size_t h
     return cnn_picture_size(p, channels, (int)height, (int)width, CNN_PICTURE_BYTES);
 }
 
+void cnn_picture_row(cnn_picture *p, const uint8_t *row, size_t y)
+{
+    const size_t width = (size_t)p->width, plane = width * (size_t)p->height;
+    uint8_t     *out = p->bytes + y * width;
+
+    if (p->channels == 1) {
+        memcpy(out, row, width);
+        return;
+    }
+    for (size_t x = 0; x < width; x++, row += 3) {
+        out[x] = row[0];
+        out[plane + x] = row[1];
+        out[2 * plane + x] = row[2];
+    }
+}
+
 int cnn_picture_file_room(cnn_picture *p, size_t bytes)
 {
     if (bytes <= p->file_room)

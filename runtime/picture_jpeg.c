@@ -75,15 +75,12 @@ static uint8_t times(int x, int y)
     return (uint8_t)((product + (product >> 8)) >> 8);
 }
 
-/* Interleaved row y into the picture's planes; inks become light. */
-static void spread(cnn_picture *p, const uint8_t *row, int components, size_t y)
+/* A row of inks to red, green, blue, in place. */
+static void mix_inks(uint8_t *row, size_t width)
 {
-    const size_t width = (size_t)p->width, plane = width * (size_t)p->height;
-    uint8_t     *out = p->bytes + y * width;
-
-    for (size_t x = 0; x < width; x++, row += components)
-        for (int c = 0; c < p->channels; c++)
-            out[(size_t)c * plane + x] = components == 4 ? (uint8_t)(row[3] - times(255 - row[c], row[3])) : row[c];
+    for (size_t x = 0; x < width; x++)
+        for (size_t c = 0; c < 3; c++)
+            row[3 * x + c] = (uint8_t)(row[4 * x + 3] - times(255 - row[4 * x + c], row[4 * x + 3]));
 }
 
 /* Everything that may jump. */
@@ -108,7 +105,9 @@ static void read_all(struct jpeg_decompress_struct *jpeg, Reader *r, const uint8
     while (jpeg->output_scanline < jpeg->output_height) {
         const size_t y = jpeg->output_scanline;
         jpeg_read_scanlines(jpeg, &r->row, 1);
-        spread(r->picture, r->row, components, y);
+        if (components == 4)
+            mix_inks(r->row, jpeg->image_width);
+        cnn_picture_row(r->picture, r->row, y);
     }
     jpeg_finish_decompress(jpeg);
 }

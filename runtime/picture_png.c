@@ -47,16 +47,6 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
     r->at += count;
 }
 
-/* Interleaved row y into the picture's planes. */
-static void spread(cnn_picture *p, const uint8_t *row, size_t y)
-{
-    const size_t width = (size_t)p->width, plane = width * (size_t)p->height;
-
-    for (int c = 0; c < p->channels; c++)
-        for (size_t x = 0; x < width; x++)
-            p->bytes[(size_t)c * plane + y * width + x] = row[x * (size_t)p->channels + (size_t)c];
-}
-
 /* Asks libpng for 8 bits of grey or of red, green, blue; the number of channels. */
 static int choose_output(png_structp png, png_infop info)
 {
@@ -94,7 +84,7 @@ static void read_all(png_structp png, png_infop info, Reader *r)
             uint8_t *at = passes > 1 ? r->rows + y * row : r->rows;
             png_read_row(png, at, NULL);
             if (pass == passes - 1)
-                spread(r->picture, at, y);
+                cnn_picture_row(r->picture, at, y);
         }
     png_read_end(png, NULL);
 }

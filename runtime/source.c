@@ -38,6 +38,8 @@ static const struct known {
      "put its four IDX files into one of these, or train on --data synthetic"},
     {"cifar10", "cifar-10-batches-bin", &cnn_format_cifar10, NULL, 0,
      "unpack cifar-10-binary.tar.gz in ./data, or train on --data synthetic"},
+    {"imagenet-folder", "imagenet", &cnn_format_folder, NULL, 0,
+     "put train/ and val/ there, each with a folder of pictures for each class, or give their folder as --data"},
     {"cifar100", "cifar-100-binary", &cnn_format_cifar100, NULL, 0,
      "unpack cifar-100-binary.tar.gz in ./data, or train on --data synthetic"},
 };
@@ -149,7 +151,7 @@ static int open_place(cnn_source *s, const char *place, cnn_split split, const c
             return formats[i]->open(s, place, split, wish);
     if (stat(place, &about) < 0) {
         cnn_error("no data set '%s': neither a name that is known nor a folder\n"
-                  "give fashion-mnist, mnist, cifar10, cifar100, synthetic, or a folder", place);
+                  "give fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder", place);
         return 0;
     }
     cnn_error("%s: %s\ngive a place that holds one of these:", place,

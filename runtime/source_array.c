@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_PICTURES = 1 << 26 };
+
 static const char *const splits[] = {[CNN_TRAIN] = "train", [CNN_VALIDATION] = "validation", [CNN_TEST] = "test"};
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
@@ -87,27 +89,29 @@ static int open_array(cnn_source *s, cnn_array *a, const char *place, cnn_split 
 
 static int read_labels(cnn_source *s, const cnn_array *y, const cnn_wish *wish)
 {
-    char   why[CNN_WHY];
-    size_t size = y->count * (size_t)y->bytes;
+    enum { PIECE = 4096 };
+    uint8_t bytes[8 * PIECE];
+    char    why[CNN_WHY];
+    int     good;
 
-    if (y->kind == 'f' || y->shape[0] != y->count || y->count > INT_MAX) {
-        cnn_error("%s: labels are integers, one a picture\nsave them as int64, of the shape N", y->name);
+    if (y->kind == 'f' || y->shape[0] != y->count || y->count > MOST_PICTURES) {
+        cnn_error("%s: labels are integers, one a picture, %d at most\nsave them as int64, of the shape N", y->name,
+                  MOST_PICTURES);
         return 0;
     }
-    if (!cnn_source_room(s, y->name, y->count))
-        return 0;
-    uint8_t *bytes = malloc(size);
-    int      good = bytes != NULL;
-    if (!bytes)
-        cnn_error("%s: no memory to read it\nclose other programs", y->name);
-    else if (!(good = cnn_file_read(y->file, bytes, size, y->offset, why)))
-        cnn_error("%s: %s\ncheck the disk", y->name, why);
+    good = cnn_source_room(s, y->name, y->count);
     for (size_t i = 0; good && i < y->count; i++) {
-        long long label = cnn_array_integer(y, bytes, i);
+        size_t left = y->count - i, at = i % PIECE;
+
+        if (at == 0 && !(good = cnn_file_read(y->file, bytes, (left < PIECE ? left : PIECE) * (size_t)y->bytes,
+                                              y->offset + i * (size_t)y->bytes, why))) {
+            cnn_error("%s: %s\ncheck the disk", y->name, why);
+            break;
+        }
+        long long label = cnn_array_integer(y, bytes, at);
         good = cnn_source_fits_label(wish, y->name, i, label);
         s->labels[i] = (int32_t)label;
     }
-    free(bytes);
     return good;
 }
 

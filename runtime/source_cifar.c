@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHANNELS = 3, SIDE = 32, PICTURE = CHANNELS * SIDE * SIDE, FILES = 5, LONGEST_NAME = 64 };
+enum { CHANNELS = 3, SIDE = 32, PICTURE = CHANNELS * SIDE * SIDE, FILES = 5, LONGEST_NAME = 64, LARGEST = 1 << 30 };
 
 #define FETCH "fetch the file again"
 
@@ -57,10 +57,10 @@ static int add_file(Files *f, const char *folder, const char *name)
     }
     f->file[f->count++] = file;
     f->first[f->count] = f->first[f->count - 1] + (size_t)(size / record);
-    if (size > 0 && size % record == 0)
+    if (size > 0 && size <= LARGEST && size % record == 0)
         return 1;
-    if (size == 0)
-        cnn_error("%s: the file is empty\n" FETCH, path);
+    if (size == 0 || size > LARGEST)
+        cnn_error("%s: %s\n" FETCH, path, size ? "more than 1 GiB is no file of CIFAR" : "the file is empty");
     else
         cnn_error("%s: %llu bytes are no whole number of records of %llu\n" FETCH, path, (unsigned long long)size,
                   (unsigned long long)record);

@@ -196,7 +196,7 @@ Test(dataset, refuses_folders_that_do_not_fit)
 Test(dataset, unknown_names_are_told_what_is_known)
 {
     refuse("no-such-data", 1, GREY, 10, "no data set 'no-such-data': neither a name that is known nor a folder\n"
-           "  help: give fashion-mnist, mnist, cifar10, cifar100, synthetic, or a folder");
+           "  help: give fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder");
     refuse("", 1, GREY, 10, "no data set ''");
 }
 

@@ -167,6 +167,8 @@ Test(formats, cifar_files_that_are_wrong)
     refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: the file is empty");
     write_whole(in(folder, "data_batch_3.bin"), "\1\2\3", 3);
     refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: 3 bytes are no whole number of records of 3073");
+    cr_assert_eq(truncate(in(folder, "data_batch_3.bin"), 3073l << 20), 0);
+    refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: more than 1 GiB is no file of CIFAR");
     unlink(in(folder, "data_batch_3.bin"));
     refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: cannot be opened: No such file");
     mkdir(in(folder, "data_batch_3.bin"), 0700);
@@ -447,6 +449,43 @@ Test(formats, folders_that_do_not_fit)
     symlink("..", in(folder, "cat/up"));
     wish.decoders = both;
     refuse(folder, CNN_TRAIN, wish, "more than 16 folders in each other, or too long a path");
+    free(folder);
+}
+
+/* Names that are looked up: the folder's name, or the one that the published archive has. */
+Test(formats, known_names)
+{
+    char *folder = fresh("known"), cwd[PATH_MAX], *absolute = realpath(folder, NULL);
+    static Capture c;
+
+    cr_assert(getcwd(cwd, sizeof cwd) && absolute);
+    cr_assert_eq(chdir(folder), 0);
+    setenv("HOME", absolute, 1);
+    unsetenv("CNN_DATA");
+    unsetenv("XDG_CACHE_HOME");
+    for (int i = 0; i < 2; i++) {
+        cnn_wish wish = wish_of(3, 32, 32, i ? 2 : 10);
+        const char *name = i ? "imagenet-folder" : "cifar10";
+        capture_begin(&c);
+        cnn_source *s = cnn_source_open(name, CNN_TRAIN, &wish);
+        const char *text = capture_end(&c);
+        cr_assert_null(s);
+        cr_assert(strstr(text, "not found on this machine; looked in") && strstr(text, i ? "./data/imagenet\n"
+                                                                                      : "./data/cifar-10-batches-bin\n"));
+    }
+    mkdir("data", 0700);
+    mkdir("data/cifar-10-batches-bin", 0700);
+    write_cifar10("data/cifar-10-batches-bin");
+    cnn_source_close(open_source("cifar10", CNN_TRAIN, wish_of(3, 32, 32, 10)));
+    mkdir("data/imagenet", 0700);
+    cr_assert_eq(symlink(cwd, "tree"), 0);
+    mkdir("data/imagenet/train", 0700);
+    mkdir("data/imagenet/train/n01440764", 0700);
+    copy("tree/" PICTURES "420.jpg", "data/imagenet/train/n01440764/x.JPEG");
+    cnn_source *s = open_source("imagenet-folder", CNN_TRAIN, wish_of(3, 32, 32, 1000));
+    cr_assert_str_eq(cnn_source_class(s, 0), "n01440764");
+    cnn_source_close(s);
+    free(absolute);
     free(folder);
 }
 
