@@ -65,6 +65,21 @@ Tile    direct_tile(const Part *, int64_t pixels, int blocks);
 int64_t direct_rows(const Direct *);                    /* of the part that has the most                        */
 bool    is_empty(const Part *);                         /* no tap reaches its pixels                            */
 
+/* ---- direct_tile.c ----------------------------------------------------------------------------------------------- */
+
+/* Where a tile lies: `tile` pixels from pixel i, j of a part, and `blocks` vectors of channels from `block`. */
+typedef struct {
+    const Kernel *kernel;
+    const Direct *d;
+    const Part   *part;
+    Tile          tile;
+    int           blocks;
+    const char   *block, *i, *j;
+} DirectPlace;
+
+void        emit_direct_tile(Emitter *, const DirectPlace *);
+const char *direct_block(Emitter *, const char *block, int v);          /* "kb" and 1 -> "kb + 1"               */
+
 /* ---- direct_loops.c ---------------------------------------------------------------------------------------------- */
 
 void    emit_direct(Emitter *, const Kernel *);         /* requires plan_direct                                 */

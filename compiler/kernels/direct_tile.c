@@ -1,0 +1,199 @@
+/* direct_tile.c - one register tile of a direct convolution: some pixels x some vectors of output channels.
+ *
+ * For each input channel and tap it loads the vectors of the filter, broadcasts each pixel's value and multiplies
+ * (Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures", sections II-B
+ * to II-D). Requires: the loops around it (direct_loops.c). Establishes: its pixels, summed over all channels and taps
+ * and stored once.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit.h"
+#include "direct.h"
+
+/* ---- indices ----------------------------------------------------------------------------------------------------- */
+
+typedef struct { const char *name; int64_t factor; } Term;
+
+/* "i * 2 + r - 1": a sum of terms and a constant. A name that is a number counts as a constant, NULL as nothing. */
+static const char *index_text(Emitter *e, const Term *terms, int count, int64_t constant)
+{
+    const char *text = "";
+    for (int i = 0; i < count; i++) {
+        const Term *t = &terms[i];
+        if (!t->name)
+            continue;
+        char *stop;
+        long long number = strtoll(t->name, &stop, 10);
+        if (*stop == 0) {
+            constant += number * t->factor;
+            continue;
+        }
+        text = arena_printf(emitter_arena(e), "%s%s%s", text, *text ? " + " : "", times(e, t->name, t->factor));
+    }
+    if (!*text)
+        return arena_printf(emitter_arena(e), "%lld", (long long)constant);
+    if (constant == 0)
+        return text;
+    return arena_printf(emitter_arena(e), "%s %c %lld", text, constant < 0 ? '-' : '+', llabs((long long)constant));
+}
+
+const char *direct_block(Emitter *e, const char *block, int v)
+{
+    return index_text(e, &(Term){block, 1}, 1, v);
+}
+
+/* A loop's variable, or "0" without a loop where there is one iteration; *depth counts the loops. */
+static const char *loop_unless_one(Emitter *e, const char *variable, int64_t count, int *depth)
+{
+    if (count == 1)
+        return "0";
+    loop(e, variable, count);
+    ++*depth;
+    return variable;
+}
+
+/* ---- a register tile --------------------------------------------------------------------------------------------- */
+
+/* Opens the unrolled loops over a tile's pixels and binds $at to their index; returns how many. */
+static int loop_tile(Emitter *e, const DirectPlace *p)
+{
+    if (p->tile.rows > 1)
+        unrolled(e, "u", p->tile.rows);
+    unrolled(e, "t", p->tile.columns);
+    let(e, "at", p->tile.rows > 1 ? "[u][t]" : "[t]");
+    return p->tile.rows > 1 ? 2 : 1;
+}
+
+static const char *down(const DirectPlace *p)
+{
+    return p->tile.rows > 1 ? "u" : NULL;
+}
+
+/* y0[t] = ...; y1[t] = ...: the sums before the first product. */
+static void start_sums(Emitter *e, const DirectPlace *p)
+{
+    const DirectNames *names = p->d->names;
+    const char *sizes = p->tile.rows > 1 ? arena_printf(emitter_arena(e), "[%lld][%lld]", (long long)p->tile.rows,
+                                                        (long long)p->tile.columns)
+                                         : arena_printf(emitter_arena(e), "[%lld]", (long long)p->tile.columns);
+    const char *declared = "vec ";
+    for (int v = 0; v < p->blocks; v++)
+        declared = arena_printf(emitter_arena(e), "%s%s%s%d%s", declared, v ? ", " : "", names->sum, v, sizes);
+    line(e, arena_printf(emitter_arena(e), "%s;", declared));
+    int depth = loop_tile(e, p);
+        for (int v = 0; v < p->blocks; v++) {
+            let_int(e, "v", v);
+            if (names->start)
+                let(e, "start", "load(&%s[%s])", names->start,
+                    index_text(e, &(Term){p->block, p->d->lanes}, 1, v * p->d->lanes));
+            else
+                let(e, "start", "zero");
+            line(e, "$sum$v$at = $start;");
+        }
+    end(e, depth);
+}
+
+/* The loop over the lanes of an input vector: those that hold a channel. */
+static void loop_lanes(Emitter *e, const Direct *d, const char *block)
+{
+    int64_t rest = d->in_channels % d->lanes;
+    if (rest == 0 || d->in_blocks == 1) {
+        rolled(e);
+        loop(e, d->names->in_lane, d->in_blocks == 1 ? d->in_channels : d->lanes);
+        return;
+    }
+    let(e, "block", "%s", block);
+    let_int(e, "last", d->in_blocks - 1);
+    let_int(e, "rest", rest);
+    line(e, "const int lanes = $block < $last ? $L : $rest;");
+    rolled(e);
+    loop_between(e, d->names->in_lane, "0", "lanes");
+}
+
+/* "W[kb + 1][cb][r][s][c]" */
+static const char *filter_text(Emitter *e, const DirectPlace *p, int v, const char *in_block, const char *r, const char *s)
+{
+    const DirectNames *names = p->d->names;
+    const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
+    const char *taps;
+    if (names->merged_taps)
+        taps = index_text(e, (Term[]){{r, row->filter_step * p->d->filter_width}, {s, column->filter_step}}, 2,
+                        row->filter_first * p->d->filter_width + column->filter_first);
+    else
+        taps = arena_printf(emitter_arena(e), "%s][%s",
+                            index_text(e, &(Term){r, row->filter_step}, 1, row->filter_first),
+                            index_text(e, &(Term){s, column->filter_step}, 1, column->filter_first));
+    return arena_printf(emitter_arena(e), "%s[%s][%s][%s][%s]", names->filters, direct_block(e, p->block, v), in_block,
+                        taps, names->in_lane);
+}
+
+/* The picture's block that belongs to block `in_block` of a group's input. */
+static const char *group_block(Emitter *e, const DirectPlace *p, const char *in_block)
+{
+    if (p->d->groups == 1)
+        return in_block;
+    const char *first = arena_printf(emitter_arena(e), "%s / %lld * %lld", p->block, (long long)p->d->out_blocks,
+                                     (long long)p->d->in_blocks);
+    return strcmp(in_block, "0") == 0 ? first : arena_printf(emitter_arena(e), "%s + %s", first, in_block);
+}
+
+/* Over input channels and taps: one broadcast and `blocks` products a pixel. */
+static void add_products(Emitter *e, const DirectPlace *p)
+{
+    const DirectNames *names = p->d->names;
+    const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
+    int depth = 0;
+    const char *block = loop_unless_one(e, names->in_block, p->d->in_blocks, &depth);
+        const char *r = loop_unless_one(e, "r", row->taps, &depth);
+            const char *s = loop_unless_one(e, "s", column->taps, &depth);
+                loop_lanes(e, p->d, block);
+                    for (int v = 0; v < p->blocks; v++) {
+                        let_int(e, "v", v);
+                        let(e, "from", "%s", filter_text(e, p, v, block, r, s));
+                        line(e, "const vec w$v = load($from);");
+                    }
+                    int inner = loop_tile(e, p);
+                        const char *i = index_text(e, (Term[]){{p->i, row->step}, {down(p), row->step},
+                                                               {r, row->tap_step}}, 3, row->first);
+                        const char *j = index_text(e, (Term[]){{p->j, column->step}, {"t", column->step},
+                                                             {s, column->tap_step}}, 3, column->first);
+                        let(e, "pixel", "%s[%s]", pixel(e, p->kernel, names->in, "n", group_block(e, p, block), i, j),
+                            names->in_lane);
+                        line(e, "const vec $factor = splat($pixel);");
+                        for (int v = 0; v < p->blocks; v++) {
+                            let_int(e, "v", v);
+                            line(e, "$sum$v$at += $factor * w$v;");
+                        }
+                    end(e, inner);
+    end(e, depth + 1);
+}
+
+static void store_sums(Emitter *e, const DirectPlace *p)
+{
+    const DirectNames *names = p->d->names;
+    const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
+    int depth = loop_tile(e, p);
+        const char *i = index_text(e, (Term[]){{p->i, row->out_step}, {down(p), row->out_step}}, 2, row->out_first);
+        const char *j = index_text(e, (Term[]){{p->j, column->out_step}, {"t", column->out_step}}, 2,
+                                   column->out_first);
+        for (int v = 0; v < p->blocks; v++) {
+            let_int(e, "v", v);
+            store_pixel(e, p->kernel, names->out, "$sum$v$at", "n", direct_block(e, p->block, v), i, j);
+        }
+    end(e, depth);
+}
+
+void emit_direct_tile(Emitter *e, const DirectPlace *p)
+{
+    let(e, "sum", "%s", p->d->names->sum);
+    let(e, "factor", "%s", p->d->names->factor);
+    int64_t pixels = p->tile.rows * p->tile.columns;
+    comment(e, arena_printf(emitter_arena(e), "register tile: %lld pixels x %d vector%s of %s = %lld sums%s",
+                            (long long)pixels, p->blocks, p->blocks > 1 ? "s" : "", p->d->names->channels,
+                            (long long)pixels * p->blocks, is_empty(p->part) ? "; no tap reaches these pixels" : ""));
+    start_sums(e, p);
+    if (!is_empty(p->part))
+        add_products(e, p);
+    store_sums(e, p);
+}
