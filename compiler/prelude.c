@@ -43,6 +43,13 @@ static const Helper vector_helpers[] = {
      "#endif\n"
      "}"},
     {"prefetch(", "static inline void prefetch(const real *p) { __builtin_prefetch(p); }"},
+    {"prefetch_pixels(",
+     "/* Asks for pixels that will be read or stored soon, each `step` behind the one before. */\n"
+     "static inline void prefetch_pixels(const real *p, int pixels, int step)\n"
+     "{\n"
+     "    for (int i = 0; i < pixels; i++)\n"
+     "        prefetch(p + i * step * L);\n"
+     "}"},
     {"sum_lanes(", "static inline real sum_lanes(vec v)\n"
      "{\n"
      "    for (int half = L / 2; half > 0; half /= 2)\n"
@@ -175,15 +182,14 @@ static const Helper vector_helpers[] = {
      "    wide total = {0}, total_squares = {0};\n"
      "    for (int i = 0; i < rows; i++) {\n"
      "        vec sum[4] = {zero, zero, zero, zero}, square[4] = {zero, zero, zero, zero};\n"
-     "        int j = 0;\n"
-     "        for (; j + 4 <= columns; j += 4)\n"
+     "        for (int j = 0; j + 4 <= columns; j += 4)\n"
      "#pragma GCC unroll 4\n"
      "            for (int t = 0; t < 4; t++) {\n"
      "                const vec d = load(plane + (i * pitch + j + t) * L) - pivot;\n"
      "                sum[t] += d;\n"
      "                square[t] += d * d;\n"
      "            }\n"
-     "        for (; j < columns; j++) {\n"
+     "        for (int j = columns / 4 * 4; j < columns; j++) {\n"
      "            const vec d = load(plane + (i * pitch + j) * L) - pivot;\n"
      "            sum[0] += d;\n"
      "            square[0] += d * d;\n"

@@ -29,7 +29,10 @@ static void describe(const Kernel *kernel, int lanes, Direct *d)
     d->in_channels = in->dim[0] / d->groups;
     d->in_blocks = blocks_of(d->in_channels, lanes);
     d->out_blocks = blocks_of(l->output.dim[0] / d->groups, lanes);
-    d->in_bytes = d->in_blocks * d->groups * lanes * in->dim[1] * in->dim[2] * (int64_t)sizeof(float);
+    int64_t read[2];            /* rows and columns: a stride beyond the kernel leaves some out */
+    for (int a = 0; a < 2; a++)
+        read[a] = least(in->dim[1 + a], w.out[a] * w.kernel[a]);
+    d->in_bytes = d->in_blocks * d->groups * lanes * read[0] * read[1] * (int64_t)sizeof(float);
     for (int a = 0; a < 2; a++)
         d->part[0].axis[a] = (Axis){
             .count = w.out[a], .out_step = 1, .step = w.stride[a], .tap_step = w.dilation[a], .first = -w.before[a],

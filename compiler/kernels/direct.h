@@ -43,7 +43,7 @@ typedef struct {
     int64_t out_blocks, in_blocks;      /* vectors of channels, of a group                      */
     int64_t in_channels;                /* of a group                                           */
     int64_t filter_width;               /* S, for merged taps                                   */
-    int64_t in_bytes;                   /* of one image in float                                */
+    int64_t in_bytes;                   /* of one image in float, as far as it is read          */
     Share   share;                      /* plan_direct                                          */
     int     parts;
     Part    part[MAX_PARTS];
@@ -64,6 +64,8 @@ Border  direct_border(const Direct *, int64_t height, int64_t width);
 Tile    direct_tile(const Part *, int64_t pixels, int blocks);
 int64_t direct_rows(const Direct *);                    /* of the part that has the most                        */
 bool    is_empty(const Part *);                         /* no tap reaches its pixels                            */
+/* Do the first part's tiles store this one's pixels too, to which no tap belongs and which lie beside theirs? */
+bool    is_stored_along(const Direct *, const Part *);
 
 /* ---- direct_tile.c ----------------------------------------------------------------------------------------------- */
 

@@ -10,7 +10,6 @@
  * packed once a call, so that vectors hold input channels: V[cb][kb][tap][k][c], taps rotated.
  * The loops are those of direct_loops.c.
  */
-#include "../unit.h"
 #include "direct.h"
 
 static const DirectNames names = {
@@ -68,11 +67,34 @@ static bool fits(const Kernel *kernel, const Target *target)
     return direct_fits(kernel, target) && w.stride[0] <= MAX_DIRECT_STRIDE && w.stride[1] <= MAX_DIRECT_STRIDE;
 }
 
+/* Bytes that pass through the caches before another kernel uses what this one writes. */
+static int64_t bytes_until_used(const Program *p, const Kernel *kernel, const Tensor *written)
+{
+    int64_t bytes = tensor_bytes(written);
+    for (int i = kernel->index + 1; i < p->kernels.count; i++)
+        for (int o = 0; o < p->kernels.items[i]->operand_count; o++) {
+            const Tensor *t = p->kernels.items[i]->operand[o].tensor;
+            if (t->storage == written->storage)
+                return bytes;
+            bytes += tensor_bytes(t);
+        }
+    return bytes;
+}
+
+/* Where most of dX is zeros, storing it takes as long as computing it: the caches are spared what would not stay there. */
+static bool is_bound_by_stores(const Program *p, const Kernel *kernel, const Direct *d)
+{
+    const Tensor *dX = operand_of(kernel, "dX")->tensor;
+    return d->parts > 1 && is_stored_along(d, &d->part[d->parts - 1]) && tensor_bytes(dX) > p->target->l2 &&
+           bytes_until_used(p, kernel, dX) > p->target->l3;
+}
+
 static void plan(Program *p, Kernel *kernel)
 {
     Direct d;
     describe(kernel, p->target->lanes, &d);
     plan_direct(p, kernel, &d, !direct_has_planes(&d));
+    kernel->schedule.streams = is_bound_by_stores(p, kernel, &d);
     Window w;
     conv_window(kernel->layer, &w);
     int64_t lanes = d.in_channels < d.lanes ? d.in_channels : d.lanes;
@@ -89,34 +111,21 @@ static Border border(const Kernel *kernel, const Operand *operand)
     return direct_border(&d, kernel->layer->output.dim[1], kernel->layer->output.dim[2]);
 }
 
-/* "0, 16, 1, 17, ...": which lanes of two vectors interleaving takes, from lane `first` of each. */
-static const char *interleaving(Emitter *e, int lanes, int first)
+/* A function that turns one tap of L x L filters: those of `channels` input channels become those of `filters`. */
+static const char *turning_part(Emitter *e, int64_t channels, int64_t filters, int lanes)
 {
-    const char *text = "";
-    for (int i = first; i < first + lanes / 2; i++)
-        text = arena_printf(emitter_arena(e), "%s, %d, %d", text, i, lanes + i);
-    return text;
-}
-
-/* Transposes the L x L block in rows[]: interleaving its upper with its lower half log2 L times moves element [c][k] to
- * [k][c], as a perfect shuffle of cards rotates the bits of a card's number. */
-static void transpose(Emitter *e, int lanes)
-{
-    int times = 0;
-    while (1 << times < lanes)
-        times++;
-    let_int(e, "half", lanes / 2);
-    let(e, "low", "%s", interleaving(e, lanes, 0));
-    let(e, "high", "%s", interleaving(e, lanes, lanes / 2));
-    unrolled(e, "time", times);
-        line(e, "vec next[L];");
-        unrolled(e, "t", lanes / 2);
-            line(e, "next[2 * t] = __builtin_shufflevector(rows[t], rows[t + $half]$low);");
-            line(e, "next[2 * t + 1] = __builtin_shufflevector(rows[t], rows[t + $half]$high);");
-        end(e, 1);
-        unrolled(e, "t", lanes);
-            line(e, "rows[t] = next[t];");
-    end(e, 2);
+    Emitter *b = part_body(e);
+    let_int(b, "channels", channels);
+    line(b, "vec rows[L];");
+    unrolled(b, "c", lanes);
+        line(b, channels < lanes ? "rows[c] = c < $channels ? load(W + c * L) : zero;" : "rows[c] = load(W + c * L);");
+    end(b, 1);
+    line(b, "transpose(rows);");
+    unrolled(b, "k", filters);
+        line(b, "store(V + k * L, rows[k]);");
+    end(b, 1);
+    return shared_part(e, "turn_filters", "One tap of a block of filters, with input channels in the lanes.",
+                       "const real *W, real *V", b);
 }
 
 /* V[cb][kb][rotated tap][k][c] = W[kb][cb][r][s][c][k]; lanes without a channel are zero. */
@@ -124,29 +133,25 @@ static void pack_filters(Emitter *e, const Kernel *kernel, const Direct *d)
 {
     Window w;
     conv_window(kernel->layer, &w);
-    int64_t channels = kernel->layer->input[0]->output.dim[0] / d->groups;
-    let_int(e, "last_tap", w.kernel[0] * w.kernel[1] - 1);
-    let_int(e, "S", w.kernel[1]);
+    int64_t channels = least(kernel->layer->input[0]->output.dim[0] / d->groups, d->lanes);
+    int64_t taps = w.kernel[0] * w.kernel[1];
+    let(e, "turn", "%s", turning_part(e, channels, least(d->in_channels, d->lanes), d->lanes));
+    let_int(e, "last_tap", taps - 1);
+    let_int(e, "tap_length", channels * d->lanes);
     let_int(e, "out_blocks", d->out_blocks);
     let_int(e, "in_blocks", d->in_blocks);
-    let_int(e, "channels", channels);
     const char *filters = d->groups == 1 ? "W[kb][cb]" : "W[cb / $out_blocks * $in_blocks + kb][cb % $out_blocks]";
     let(e, "filters", "%s", substitute(e, filters));
-    comment(e, "filters rotated by 180 degrees, with input channels in the lanes: each block of L x L is transposed");
+    comment(e, taps > 1 ? "filters rotated by 180 degrees, with input channels in the lanes"
+                        : "filters with input channels in the lanes");
     parallel_over(e, 2);
     loop(e, "cb", d->out_blocks * d->groups);
         loop(e, "kb", d->in_blocks);
-            loop(e, "r", w.kernel[0]);
-                loop(e, "s", w.kernel[1]);
-                    line(e, "vec rows[L];");
-                    unrolled(e, "c", d->lanes);
-                        line(e, channels < d->lanes ? "rows[c] = c < $channels ? load($filters[r][s][c]) : zero;"
-                                                    : "rows[c] = load($filters[r][s][c]);");
-                    end(e, 1);
-                    transpose(e, d->lanes);
-                    unrolled(e, "k", d->in_channels < d->lanes ? d->in_channels : d->lanes);
-                        line(e, "store(V[cb][kb][$last_tap - r * $S - s][k], rows[k]);");
-    end(e, 5);
+            if (taps > 1)
+                loop(e, "tap", taps);
+            line(e, taps > 1 ? "$turn(${filters}[0][0][0] + tap * $tap_length, V[cb][kb][$last_tap - tap][0]);"
+                             : "$turn(${filters}[0][0][0], V[cb][kb][0][0]);");
+    end(e, 2 + (taps > 1));
 }
 
 static void body(Emitter *e, const Kernel *kernel)

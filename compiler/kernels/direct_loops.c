@@ -76,10 +76,12 @@ static void emit_planes(Emitter *e, const Kernel *kernel, const Direct *d, const
             end(e, 1);
     }
     for (int i = 0; i < d->parts; i++) {
-        if (is_empty(&d->part[i]) && kernel->adds && !kernel->fuses)
-            continue;           /* adding nothing */
+        bool adds_nothing = is_empty(&d->part[i]) && kernel->adds && !kernel->fuses;
+        if (adds_nothing || is_stored_along(d, &d->part[i]))
+            continue;
         int64_t pixels = (int64_t)s->pixels * s->blocks / blocks;
-        DirectPlace place = {kernel, d, &d->part[i], direct_tile(&d->part[i], pixels, blocks), blocks, channels, NULL, NULL};
+        DirectPlace place = {kernel, d, &d->part[i], direct_tile(&d->part[i], pixels, blocks), blocks, channels, NULL,
+                             NULL};
         emit_part(e, place, s->rows);
     }
 }
@@ -89,9 +91,12 @@ static void emit_planes(Emitter *e, const Kernel *kernel, const Direct *d, const
 /* Statistics of finished planes: those of `count` vectors of channels from `channels`. */
 static void emit_statistics(Emitter *e, const Kernel *kernel, const Direct *d, const char *channels, int64_t count)
 {
-    if (kernel->fuses & FUSE_STATS)
-        for (int v = 0; v < count; v++)
-            plane_statistics(e, kernel, d->names->out, "n", direct_block(e, channels, v));
+    if (!(kernel->fuses & FUSE_STATS))
+        return;
+    if (count > 1)
+        loop_between(e, "plane", channels, direct_block(e, channels, (int)count));
+    plane_statistics(e, kernel, d->names->out, "n", count > 1 ? "plane" : channels);
+    end(e, count > 1);
 }
 
 /* A thread takes some planes of an image: planes share the input's rows, which stay in the cache. */
@@ -125,6 +130,7 @@ static void emit_by_planes(Emitter *e, const Kernel *kernel, const Direct *d, in
         end(e, 1);
     if (s->rows || own == blocks)
         emit_statistics(e, kernel, d, own > blocks || chunks == 1 ? group : channels, own);
+    finish_stores(e, kernel, d->names->out);
     end(e, chunks > 1 ? 2 : 1);
 }
 
@@ -139,6 +145,7 @@ static void emit_by_rows(Emitter *e, const Kernel *kernel, const Direct *d, int6
         step_loop(e, channels, units * blocks, blocks);
     step_loop(e, "top", direct_rows(d), kernel->schedule.rows);
     emit_planes(e, kernel, d, channels, blocks);
+    finish_stores(e, kernel, d->names->out);
     end(e, depth);
 }
 

@@ -23,6 +23,11 @@ bool is_empty(const Part *part)
     return part->axis[0].taps == 0 || part->axis[1].taps == 0;
 }
 
+bool is_stored_along(const Direct *d, const Part *part)
+{
+    return is_empty(part) && !is_empty(&d->part[0]);
+}
+
 /* Cycles of a tile for one input channel and tap: one a product, or one a load where there are more of these. */
 static double tile_cycles(int64_t pixels, int blocks)
 {

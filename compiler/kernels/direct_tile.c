@@ -70,7 +70,7 @@ static const char *down(const DirectPlace *p)
     return p->tile.rows > 1 ? "u" : NULL;
 }
 
-/* y0[t] = ...; y1[t] = ...: the sums before the first product. */
+/* vec y0[14] = {0}, y1[14] = {0}: the sums before the first product; or the bias, y0[t] = ...; y1[t] = .... */
 static void start_sums(Emitter *e, const DirectPlace *p)
 {
     const DirectNames *names = p->d->names;
@@ -79,16 +79,16 @@ static void start_sums(Emitter *e, const DirectPlace *p)
                                          : arena_printf(emitter_arena(e), "[%lld]", (long long)p->tile.columns);
     const char *declared = "vec ";
     for (int v = 0; v < p->blocks; v++)
-        declared = arena_printf(emitter_arena(e), "%s%s%s%d%s", declared, v ? ", " : "", names->sum, v, sizes);
+        declared = arena_printf(emitter_arena(e), "%s%s%s%d%s%s", declared, v ? ", " : "", names->sum, v, sizes,
+                                names->start ? "" : " = {0}");
     line(e, arena_printf(emitter_arena(e), "%s;", declared));
+    if (!names->start)
+        return;
     int depth = loop_tile(e, p);
         for (int v = 0; v < p->blocks; v++) {
             let_int(e, "v", v);
-            if (names->start)
-                let(e, "start", "load(&%s[%s])", names->start,
-                    index_text(e, &(Term){p->block, p->d->lanes}, 1, v * p->d->lanes));
-            else
-                let(e, "start", "zero");
+            let(e, "start", "load(&%s[%s])", names->start,
+                index_text(e, &(Term){p->block, p->d->lanes}, 1, v * p->d->lanes));
             line(e, "$sum$v$at = $start;");
         }
     end(e, depth);
@@ -138,13 +138,46 @@ static const char *group_block(Emitter *e, const DirectPlace *p, const char *in_
     return strcmp(in_block, "0") == 0 ? first : arena_printf(emitter_arena(e), "%s + %s", first, in_block);
 }
 
+/* With one tap, each pixel that is read serves few products: those of the tile below are asked for meanwhile. Binds $below
+ * to its first row. */
+static bool let_below(Emitter *e, const DirectPlace *p)
+{
+    const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
+    char *stop;
+    strtoll(p->i, &stop, 10);
+    if (row->taps * column->taps > 1 || *stop == 0)
+        return false;
+    let(e, "below", "%s", p->i);
+    let_int(e, "tile_rows", p->tile.rows);
+    let_int(e, "height", row->count - 2 * p->tile.rows);
+    line(e, "const int below = $below <= $height ? $below + $tile_rows : $below;");
+    return true;
+}
+
+static void prefetch_below(Emitter *e, const DirectPlace *p, const char *block)
+{
+    const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
+    if (p->tile.rows > 1)
+        unrolled(e, "u", p->tile.rows);
+    let(e, "pixel", "%s", pixel(e, p->kernel, p->d->names->in, "n", group_block(e, p, block),
+        index_text(e, (Term[]){{"below", row->step}, {down(p), row->step}}, 2, row->first),
+        index_text(e, &(Term){p->j, column->step}, 1, column->first)));
+    let_int(e, "columns", p->tile.columns);
+    let_int(e, "column_step", column->step);
+    line(e, "prefetch_pixels($pixel, $columns, $column_step);");
+    end(e, p->tile.rows > 1);
+}
+
 /* Over input channels and taps: one broadcast and `blocks` products a pixel. */
 static void add_products(Emitter *e, const DirectPlace *p)
 {
     const DirectNames *names = p->d->names;
     const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
     int depth = 0;
+    bool prefetches = let_below(e, p);
     const char *block = loop_unless_one(e, names->in_block, p->d->in_blocks, &depth);
+        if (prefetches)
+            prefetch_below(e, p, block);
         const char *r = loop_unless_one(e, "r", row->taps, &depth);
             const char *s = loop_unless_one(e, "s", column->taps, &depth);
                 loop_lanes(e, p->d, block);
@@ -169,17 +202,64 @@ static void add_products(Emitter *e, const DirectPlace *p)
     end(e, depth + 1);
 }
 
+/* Where the tile's pixels lie in the output: row u, column t (NULL: the first). */
+static const char *out_index(Emitter *e, const DirectPlace *p, const Part *part, int a, const char *in_tile)
+{
+    const Axis *axis = &part->axis[a];
+    return index_text(e, (Term[]){{a == 0 ? p->i : p->j, axis->out_step}, {in_tile, axis->out_step}}, 2, axis->out_first);
+}
+
+/* Asks for what storing the tile's pixels will touch. */
+static void prefetch_stores(Emitter *e, const DirectPlace *p)
+{
+    if (p->tile.rows > 1)
+        unrolled(e, "u", p->tile.rows);
+    for (int v = 0; v < p->blocks; v++)
+        prefetch_stored(e, p->kernel, p->d->names->out, "n", direct_block(e, p->block, v),
+                        out_index(e, p, p->part, 0, down(p)), out_index(e, p, p->part, 1, NULL), p->tile.columns,
+                        p->part->axis[1].out_step);
+    end(e, p->tile.rows > 1);
+}
+
+static void store_part(Emitter *e, const DirectPlace *p, const Part *part, const char *value)
+{
+    for (int v = 0; v < p->blocks; v++) {
+        let_int(e, "v", v);
+        store_pixel(e, p->kernel, p->d->names->out, value, "n", direct_block(e, p->block, v),
+                    out_index(e, p, part, 0, down(p)), out_index(e, p, part, 1, "t"));
+    }
+}
+
+/* Has the part fewer rows or columns than the tile's? Then the tile's last pixel in that direction has none beside it.
+ * Opens the test for it, if one is needed, and counts it in *depth; false where there is none beside any pixel. */
+static bool when_inside(Emitter *e, const DirectPlace *p, const Part *part, int a, int *depth)
+{
+    int64_t count = part->axis[a].count;
+    if (count == p->part->axis[a].count)
+        return true;
+    const char *at = index_text(e, (Term[]){{a == 0 ? p->i : p->j, 1}, {a == 0 ? down(p) : "t", 1}}, 2, 0);
+    char *stop;
+    int64_t number = strtoll(at, &stop, 10);
+    if (*stop == 0)
+        return number < count;
+    when(e, arena_printf(emitter_arena(e), "%s < %lld", at, (long long)count));
+    ++*depth;
+    return true;
+}
+
+/* Stores the tile's pixels and the zeros beside them. */
 static void store_sums(Emitter *e, const DirectPlace *p)
 {
-    const DirectNames *names = p->d->names;
-    const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
     int depth = loop_tile(e, p);
-        const char *i = index_text(e, (Term[]){{p->i, row->out_step}, {down(p), row->out_step}}, 2, row->out_first);
-        const char *j = index_text(e, (Term[]){{p->j, column->out_step}, {"t", column->out_step}}, 2,
-                                   column->out_first);
-        for (int v = 0; v < p->blocks; v++) {
-            let_int(e, "v", v);
-            store_pixel(e, p->kernel, names->out, "$sum$v$at", "n", direct_block(e, p->block, v), i, j);
+        store_part(e, p, p->part, "$sum$v$at");
+        for (int i = 1; i < p->d->parts && p->part == &p->d->part[0]; i++) {
+            const Part *part = &p->d->part[i];
+            if (!is_stored_along(p->d, part) || (p->kernel->adds && !p->kernel->fuses))
+                continue;
+            int tests = 0;
+            if (when_inside(e, p, part, 0, &tests) && when_inside(e, p, part, 1, &tests))
+                store_part(e, p, part, "zero");
+            end(e, tests);
         }
     end(e, depth);
 }
@@ -193,7 +273,9 @@ void emit_direct_tile(Emitter *e, const DirectPlace *p)
                             (long long)pixels, p->blocks, p->blocks > 1 ? "s" : "", p->d->names->channels,
                             (long long)pixels * p->blocks, is_empty(p->part) ? "; no tap reaches these pixels" : ""));
     start_sums(e, p);
-    if (!is_empty(p->part))
+    if (!is_empty(p->part)) {
+        prefetch_stores(e, p);
         add_products(e, p);
+    }
     store_sums(e, p);
 }

@@ -155,6 +155,11 @@ const char *shared_part(Emitter *e, const char *name, const char *comment, const
 void store_pixel(Emitter *, const Kernel *, const char *role, const char *value, const char *n, const char *block,
                  const char *i, const char *j);
 
+/* Asks for what storing `pixels` pixels, each `step` columns behind the one before, will touch: it comes from memory while
+ * their sums are computed. */
+void prefetch_stored(Emitter *, const Kernel *, const char *role, const char *n, const char *block, const char *i,
+                     const char *j, int64_t pixels, int64_t step);
+
 /* Where schedule.streams is set, store_pixel stores past the caches, unless the output lies in place of an input: what the
  * kernel shares among threads then ends with this statement, so that others see what was stored. */
 bool streams_output(const Kernel *, const char *role);

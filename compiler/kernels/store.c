@@ -53,6 +53,21 @@ void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *valu
     line(e, substitute(e, streams_output(k, role) ? "stream($place, $value);" : "store($place, $value);"));
 }
 
+void prefetch_stored(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block, const char *i,
+                     const char *j, int64_t pixels, int64_t step)
+{
+    const struct { const char *role; bool touched; } operands[] = {
+        {role, !streams_output(k, role)}, {"A", k->fuses & FUSE_ADD}, {"M", k->fuses & FUSE_MASK},
+    };
+    let_int(e, "pixels", pixels);
+    let_int(e, "pixel_step", step);
+    for (size_t o = 0; o < sizeof operands / sizeof *operands; o++)
+        if (operands[o].touched) {
+            let(e, "place", "%s", substitute(e, pixel(e, k, operands[o].role, n, block, i, j)));
+            line(e, "prefetch_pixels($place, $pixels, $pixel_step);");
+        }
+}
+
 void clear_border(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
 {
     const Tensor *t = operand_of(k, role)->tensor;
