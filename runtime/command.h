@@ -113,8 +113,24 @@ typedef struct { double loss; long correct, pictures; } cnn_score;      /* loss 
 int  cnn_best_class(const cnn_real *logits, int classes, double *probability);
 void cnn_score_add(cnn_score *, const cnn_real *logits, const int32_t *labels, int count, int classes);
 
-/* Scores a split with the network as it is. 1, or 0 when a signal came first. `label` heads the progress bar. */
-int  cnn_evaluate(cnn_session *, cnn_dataset *, const char *label, cnn_score *);
+/* Scores a split with the network as it is, and counts for a report (NULL: none). 1, or 0 after cnn_error, or when a
+ * signal came first. `label` heads the progress bar. */
+typedef struct cnn_report cnn_report;
+int  cnn_evaluate(cnn_session *, cnn_dataset *, const char *label, cnn_score *, cnn_report *);
+
+/* ---- report.c: report.html --------------------------------------------------------------------------------------- */
+
+/* NULL after cnn_error. The caller frees it. */
+cnn_report *cnn_report_new(int classes);
+void        cnn_report_free(cnn_report *);              /* NULL is allowed */
+
+/* Counts a batch; pictures[n] is the number of the n-th in its data set, a label below 0 is left out. */
+void cnn_report_add(cnn_report *, const cnn_real *logits, const int32_t *labels, const size_t *pictures, int count);
+
+/* Writes the page about the data set that was counted. `weights` says which they are; `metrics` is the text of a
+ * metrics.csv whose curves are shown, or NULL. 1, or 0 after cnn_error. */
+typedef struct { const cnn_score *score; const char *weights, *metrics; } cnn_about;
+int  cnn_report_save(const cnn_report *, const cnn_session *, cnn_dataset *, const cnn_about *, const char *path);
 
 /* ---- checkpoint.c: what a run needs to go on --------------------------------------------------------------------- */
 
@@ -173,8 +189,11 @@ int  cnn_folder_begin(cnn_folder *, const cnn_session *, const cnn_dataset *trai
 int  cnn_folder_resume(cnn_folder *, const cnn_session *, const cnn_dataset *train, const cnn_dataset *test,
                        const cnn_position *);
 
-/* At the end of an epoch: the row and the curves, which come before its checkpoint. */
+/* At the end of an epoch, before its checkpoint: the row and the curves, and report.html of what was counted on `data`
+ * (NULL: no report). */
 int  cnn_folder_epoch(const cnn_folder *, const cnn_session *, const cnn_metrics *);
+int  cnn_folder_report(const cnn_folder *, const cnn_session *, long epoch, const cnn_report *, cnn_dataset *data,
+                       const cnn_score *);
 
 /* Saves a checkpoint, and names it best where it is. */
 int  cnn_folder_save(cnn_folder *, cnn_session *, const cnn_position *);

@@ -49,7 +49,7 @@ static cnn_loader *open_loader(const cnn_session *s, cnn_dataset *data)
     return cnn_session_loader(s, data, 0, 0, cnn_session_batches(s, data, 0));
 }
 
-int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score)
+int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score, cnn_report *report)
 {
     long batches = cnn_session_batches(s, data, 0), done = 0;
     cnn_loader *loader = open_loader(s, data);
@@ -60,6 +60,8 @@ int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score
     for (; done < batches && !cnn_signal && (batch = cnn_loader_next(loader)) != NULL; done++) {
         s->network->predict(s->net, batch->x, s->logits);
         cnn_score_add(score, s->logits, batch->labels, batch->count, s->classes);
+        if (report)
+            cnn_report_add(report, s->logits, batch->labels, batch->pictures, batch->count);
         cnn_progress_show(&progress, done + 1, "");
     }
     cnn_progress_end(&progress);
@@ -106,8 +108,12 @@ static cnn_dataset *open_weights_and_data(cnn_session *s)
 int cnn_eval(cnn_session *s)
 {
     cnn_score score = {0};
+    cnn_about about = {.score = &score, .weights = s->options.weights ? s->options.weights : "of the last run"};
     cnn_dataset *data = open_weights_and_data(s);
-    int done = data && cnn_evaluate(s, data, "eval", &score);
+    cnn_report *report = data && s->options.report ? cnn_report_new(s->classes) : NULL;
+    int done = data && (report || !s->options.report) && cnn_evaluate(s, data, "eval", &score, report) &&
+               (report == NULL || cnn_report_save(report, s, data, &about, s->options.report));
+    cnn_report_free(report);
     cnn_session_left_out(data);
     cnn_dataset_close(data);
     if (!done)

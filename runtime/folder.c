@@ -232,3 +232,15 @@ int cnn_folder_epoch(const cnn_folder *f, const cnn_session *s, const cnn_metric
 {
     return cnn_metrics_add(f->path, m) && cnn_curves_save(s, f->path);
 }
+
+int cnn_folder_report(const cnn_folder *f, const cnn_session *s, long epoch, const cnn_report *report, cnn_dataset *data,
+                      const cnn_score *score)
+{
+    char path[CNN_PATH], weights[64], *metrics;
+    if (!cnn_path(path, f->path, "report.html") || !cnn_metrics_read(f->path, &metrics))
+        return 0;
+    snprintf(weights, sizeof weights, "after epoch %ld", epoch);
+    int saved = cnn_report_save(report, s, data, &(cnn_about){score, weights, metrics}, path);
+    free(metrics);
+    return saved;
+}

@@ -94,6 +94,8 @@ static const cnn_option rows[] = {
      "repeated"},
     {"weights", "FILE", CNN_OPTION_TEXT, FIELD(weights), 0, 0, NULL, USES_WEIGHTS, 0,
      "Weights to use (default: runs/$name/last.safetensors)"},
+    {"report", "FILE", CNN_OPTION_TEXT, FIELD(report), 0, 0, NULL, CNN_FOR_EVAL, 0,
+     "Write an HTML page: confusion matrix, accuracy by class, worst mistakes with their pictures"},
     {"dump", "FOLDER", CNN_OPTION_TEXT, FIELD(dump), 0, 0, NULL, CNN_FOR_PREDICT, 0,
      "Write input.npy and the output of every layer for the first batch"},
 

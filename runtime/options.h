@@ -30,7 +30,7 @@ typedef struct {
     long        seed, epochs;
     int         nesterov, resume;
     double      lr, momentum, weight_decay;
-    const char *out, *init, *weights, *dump;    /* NULL: not given                                                  */
+    const char *out, *init, *weights, *dump, *report;    /* NULL: not given                                                  */
     long        keep, save_every;               /* checkpoints; steps, 0: at the end of epochs only                 */
     int         allow_nan;
     long        limit_batches;                  /* of a split; 0: all                                               */

@@ -233,8 +233,26 @@ static void print_epoch(const Run *run, const cnn_metrics *m)
     cnn_line_end(&line);
 }
 
-/* The rest of one epoch: its batches, the test set, the row, the checkpoint, the line. 0 after cnn_error; a signal may
- * leave the epoch unfinished. */
+/* What follows the scoring of an epoch: its row and curves, the report (NULL: none), the checkpoint, the line. */
+static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
+{
+    cnn_session *s = run->s;
+    cnn_position *at = &run->at;
+    long pictures = at->batch * s->batch;
+    cnn_metrics metrics = {
+        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = s->options.lr, .pictures = pictures,
+        .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
+        .seconds = at->seconds, .test_loss = test->loss / (double)test->pictures,
+        .test_accuracy = (double)test->correct / (double)test->pictures};
+    *at = (cnn_position){.epoch = at->epoch + 1, .accuracy = metrics.test_accuracy};
+    if (!cnn_folder_epoch(&run->folder, s, &metrics) ||
+        (report && !cnn_folder_report(&run->folder, s, at->epoch, report, run->test, test)) || !save(run))
+        return 0;
+    print_epoch(run, &metrics);
+    return 1;
+}
+
+/* The rest of one epoch. 0 after cnn_error; a signal may leave the epoch unfinished. */
 static int finish_epoch(Run *run)
 {
     cnn_session *s = run->s;
@@ -243,24 +261,17 @@ static int finish_epoch(Run *run)
     snprintf(label, sizeof label, "epoch %ld/%ld", run->at.epoch + 1, s->options.epochs);
     if (!train_batches(run, label))
         return 0;
-    snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, cnn_session_scored(s));
     if (cnn_signal)
         return 1;
-    if (!cnn_evaluate(s, run->test, label, &test))
-        return cnn_signal != 0;
-
-    cnn_position *at = &run->at;
-    long pictures = at->batch * s->batch;
-    cnn_metrics metrics = {
-        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = s->options.lr, .pictures = pictures,
-        .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
-        .seconds = at->seconds,
-        .test_loss = test.loss / (double)test.pictures, .test_accuracy = (double)test.correct / (double)test.pictures};
-    *at = (cnn_position){.epoch = at->epoch + 1, .accuracy = metrics.test_accuracy};
-    if (!cnn_folder_epoch(&run->folder, s, &metrics) || !save(run))
+    int last = run->at.epoch + 1 == s->options.epochs;
+    cnn_report *report = last ? cnn_report_new(s->classes) : NULL;
+    if (last && report == NULL)
         return 0;
-    print_epoch(run, &metrics);
-    return 1;
+    snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, cnn_session_scored(s));
+    int scored = cnn_evaluate(s, run->test, label, &test, report);
+    int ended = scored ? end_epoch(run, &test, report) : cnn_signal != 0;
+    cnn_report_free(report);
+    return ended;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */

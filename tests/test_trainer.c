@@ -54,8 +54,8 @@ static char *metrics(const char *folder)
 static void expect_same_run(const char *a, const char *b)
 {
     char *x = metrics(a), *y = metrics(b);
-    const char *names[] = {"last.safetensors", "best.safetensors", "curves.svg"};
-    for (int i = 0; i < 3; i++)
+    const char *names[] = {"last.safetensors", "best.safetensors", "curves.svg", "report.html"};
+    for (int i = 0; i < 4; i++)
         cr_expect(same_file(a, b, names[i]), "%s in %s and %s differ", names[i], a, b);
     cr_expect(strcmp(x, y) == 0, "metrics differ:\n%s%s", x, y);
     free(x);
@@ -92,7 +92,7 @@ Test(trainer, prints_a_line_an_epoch_and_learns)
 
     RUN(files, 0, "ls %s/a/b", folder);
     cr_expect_str_eq(files.out, "best.safetensors\nconfig.json\ncurves.svg\nlast.safetensors\nlast.state.safetensors\n"
-                     "metrics.csv\nprevious.safetensors\nprevious.state.safetensors\n");
+                     "metrics.csv\nprevious.safetensors\nprevious.state.safetensors\nreport.html\n");
     outcome_free(&files);
     free(folder);
 }
