@@ -65,8 +65,8 @@ int cnn_source_fits_label(const cnn_wish *wish, const char *file, size_t picture
         cnn_error("%s: label %lld of picture %zu is below 0\nlabels count from 0", file, label, picture);
     else
         cnn_error("%s: label %lld of picture %zu is beyond the network's %d classes\n"
-                  "the network needs at least %lld outputs for this data set", file, label, picture, wish->classes,
-                  label + 1);
+                  "the network needs at least %llu outputs for this data set", file, label, picture, wish->classes,
+                  (unsigned long long)label + 1);
     return 0;
 }
 
