@@ -152,6 +152,8 @@ Graph *expand_tree(Expander *x)
     bind_network(x, &c.variables);
     read_train(x, &c);
     g->output = x->stopped ? NULL : expand_network(x, &c);
+    if (!x->stopped)
+        check_train(x);
     g->expander = NULL;
     return g;
 }

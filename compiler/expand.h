@@ -136,6 +136,7 @@ const char *reserved_name(const char *name);
 /* ---- train.c ----------------------------------------------------------------------------------------------------- */
 
 void  read_train(Expander *, const Context *);                  /* fills graph->train and graph->batch               */
+void  check_train(Expander *);                                  /* what of it depends on graph->input                */
 
 /* ---- smallest.c -------------------------------------------------------------------------------------------------- */
 

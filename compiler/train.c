@@ -53,9 +53,12 @@ static const Form optimizers[] = {{"sgd", sgd_settings, SGD_SETTINGS}, {0}};
 
 static const Setting settings[] = {
     {"data", SETTING_TEXT, FOR_TRAINER, 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder", 0, 0, 0},
-    {"mean", SETTING_NUMBERS, FOR_TRAINER, -1e30, 1e30, "of the channels, taken from them: (0.485, 0.456, 0.406)", 0, 0, 0},
-    {"deviation", SETTING_NUMBERS, FOR_TRAINER, 1e-30, 1e30, "of the channels, which they are divided by", 0, 0, 0},
-    {"normalize", SETTING_WORD, FOR_TRAINER, 0, 0, "no, or data: mean and deviation are measured", normalizations, 0, 0},
+    {"mean", SETTING_NUMBERS, FOR_TRAINER, -1e30, 1e30,
+     "numbers to subtract, one for all channels or one for each: (0.485, 0.456, 0.406)", 0, 0, 0},
+    {"deviation", SETTING_NUMBERS, FOR_TRAINER, 1e-30, 1e30, "numbers to divide by then: (0.229, 0.224, 0.225)", 0,
+     0, 0},
+    {"normalize", SETTING_WORD, FOR_TRAINER, 0, 0, "no, or data, which measures mean and deviation", normalizations,
+     0, 0},
     {"validation", SETTING_REAL, FOR_TRAINER, 0, 0.99, "share of the training pictures kept to score on", 0, 0, 0},
     {"batch", SETTING_INT, FOR_COMPILER, 1, MAX_BATCH, "pictures in one step", 0, 0, offsetof(Train, batch)},
     {"epochs", SETTING_INT, FOR_TRAINER, 1, 1000000, "times through the data", 0, 0, 0},
@@ -335,4 +338,19 @@ void read_train(Expander *x, const Context *c)
     if (x->overrides->batch > 0)
         g->train.batch = x->overrides->batch;
     g->batch = g->train.batch;
+}
+
+/* Lists have a number for each channel of the input. */
+void check_train(Expander *x)
+{
+    const int64_t channels = x->graph->input->output.dim[0];
+    for (int i = 0; i < x->network->train.count && i < MAX_ARGUMENTS; i++) {
+        const Arg *arg = &x->network->train.items[i];
+        const Setting *s = find_setting(settings, SETTINGS, arg->name);
+        const Expr *value = arg->value;
+        if (s && s->kind == SETTING_NUMBERS && value->kind == EXPR_TUPLE && value->items.count != channels)
+            fail(x, value->span, NULL, "%s has %d numbers, and the network's input has %" PRId64 " channel%s\n"
+                 "give one for each channel, or one for all: %s = 0.5", s->name, value->items.count, channels,
+                 channels == 1 ? "" : "s", s->name);
+    }
 }
