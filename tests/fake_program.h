@@ -17,10 +17,10 @@ static inline void build_fake(void)
         "for kind in \"\" -double; do"
         "  test %1$s/tests/fake$kind -nt %1$s/libcnn$kind.a && test %1$s/tests/fake$kind -nt tests/fake_network.c ||"
         "  { clang-19 -std=gnu11 -Wall -Wextra -Werror -O1 -g $SAN -fopenmp ${kind:+-DREAL=double}"
-        "    -DCNN_MAIN -DFAKE_DISK"
+        "    -DCNN_MAIN -DCNN_WITH_JPEG -DCNN_WITH_PNG -DFAKE_DISK"
         "    -Wl,--wrap=open,--wrap=write,--wrap=fsync,--wrap=rename,--wrap=link,--wrap=unlink"
         "    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"
-        "    -o %1$s/tests/fake$kind.tmp tests/fake_network.c %1$s/libcnn$kind.a -lz -ljansson -lm &&"
+        "    -o %1$s/tests/fake$kind.tmp tests/fake_network.c %1$s/libcnn$kind.a -lz -ljansson -ljpeg -lpng -lm &&"
         "    mv %1$s/tests/fake$kind.tmp %1$s/tests/fake$kind; } || exit 1; done'",
         BUILD);
     cr_assert(o.status == 0, "the fake trainer does not build:\n%s", o.err);

@@ -4,8 +4,8 @@
  * A class is a shade of each channel, and pictures of it are that and a little noise, so that a small network learns it.
  */
 #include "data.h"
+#include "fake_program.h"
 #include "safetensors.h"
-#include "support.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -81,6 +81,63 @@ static void picture(int class, int i, int channels, int side, uint8_t *planes)
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++)
                 *planes++ = shade(class, i, c, y, x);
+}
+
+/* ---- arrays ---------------------------------------------------------------------------------------------------------------- */
+
+/* A .npy with a head of 128 bytes. */
+static void write_npy(const char *folder, const char *name, const char *type, const char *shape, const void *data, size_t size)
+{
+    char head[129], path[4096];
+    snprintf(head, sizeof head, "%-127s\n", "");
+    memcpy(head, "\x93NUMPY\1\0\x76\0", 10);
+    head[10 + snprintf(head + 10, 118, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape)] = ' ';
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    cr_assert(file && fwrite(head, 1, 128, file) == 128 && fwrite(data, 1, size, file) == size && fclose(file) == 0);
+}
+
+/* FOLDER/arrays: 60 pictures of real numbers around 0 to train on, 30 to test on, 3 x 12 x 12. */
+static void write_arrays(const char *folder)
+{
+    static float   x[60][432];
+    static int64_t y[60];
+    uint8_t        bytes[432];
+    char           path[4096];
+
+    snprintf(path, sizeof path, "%s/arrays", folder);
+    mkdir(path, 0700);
+    for (int test = 0; test < 2; test++) {
+        for (int i = 0; i < 60; i++) {
+            y[i] = i % 3;
+            picture(i % 3, 60 * test + i, 3, 12, bytes);
+            for (int k = 0; k < 432; k++)
+                x[i][k] = ((float)bytes[k] - 128) / 64;
+        }
+        write_npy(path, test ? "test_x.npy" : "train_x.npy", "<f4", test ? "(30, 3, 12, 12)" : "(60, 3, 12, 12)", x,
+                  sizeof x / (test ? 2 : 1));
+        write_npy(path, test ? "test_y.npy" : "train_y.npy", "<i8", test ? "(30,)" : "(60,)", y, sizeof y / (test ? 2 : 1));
+    }
+}
+
+Test(train_data, arrays_of_real_numbers, .timeout = 120)
+{
+    char *folder = scratch_folder("train-arrays"), path[4096];
+
+    write_arrays(folder);
+    compile(folder, "data = \"arrays\";", "-O0");
+    Outcome o = run_in(folder, 0, "train --out out");
+    cr_assert_eq(last(o.out, "test_accuracy "), 1.0, "%s", o.out);
+    outcome_free(&o);
+
+    snprintf(path, sizeof path, "%s/arrays/train_x.npy", folder);        /* picture 7 */
+    FILE *file = fopen(path, "r+b");
+    cr_assert(file && fseek(file, 128 + 7 * 432 * 4, SEEK_SET) == 0 && fwrite(&(float){NAN}, 4, 1, file) == 1);
+    fclose(file);
+    o = run_in(folder, 1, "train --out out");
+    expect(o.err, "arrays/train_x.npy: picture 7 has a value that is not finite\n  help: ");
+    outcome_free(&o);
+    free(folder);
 }
 
 /* ---- CIFAR-10 -------------------------------------------------------------------------------------------------------------- */
@@ -369,5 +426,43 @@ Test(train_data, lists_and_shares_that_are_wrong, .timeout = 120)
     outcome_free(&o);
     o = run_in(folder, 0, "eval --split validation");
     outcome_free(&o);
+    free(folder);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------------ */
+
+/* Each allocation that the trainer itself makes fails once: one message that speaks of memory, and exit status 1. */
+Test(train_data, reports_every_allocation_that_fails, .init = build_fake, .timeout = 300)
+{
+    static const char *const commands[] = {
+        "train --data %1$s/pictures --validation 0.5 --normalize data --epochs 1 --loader-threads 0 --out %1$s/out",
+        "eval --data %1$s/grey --weights %1$s/good/last.safetensors --skip-bad-pictures --loader-threads 0",
+    };
+    char   *folder = scratch_folder("train-memory"), path[4096], command[4096];
+    uint8_t labels[10] = {0};
+    double  reals[10][36] = {{0}};
+
+    write_folder(folder, 6);
+    snprintf(path, sizeof path, "%s/grey", folder);
+    mkdir(path, 0700);
+    write_npy(path, "x.npy", "<f8", "(10, 6, 6)", reals, sizeof reals);
+    write_npy(path, "y.npy", "|u1", "(10,)", labels, sizeof labels);
+    Outcome o = run_command(FAKE " train --epochs 1 --out %s/good", folder);
+    cr_assert(o.status == 0, "%s", o.err);
+    outcome_free(&o);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        int allocations = 0;
+        snprintf(command, sizeof command, "FAKE_ALLOC=%%2$d FAKE_COUNT=1 " FAKE " %s", commands[i]);
+        for (int n = 0; n <= allocations; n++) {                        /* the first run fails nothing, and counts */
+            o = run_command(command, folder, n);
+            const char *count = strrchr(o.err, ' ');
+            cr_assert(o.status <= (n > 0) && count, "%s: %d: status %d\n%s", command, n, o.status, o.err);
+            cr_expect(o.status == 0 || strstr(o.err, "memory"), "%s: %d:\n%s", command, n, o.err);
+            if (n == 0)
+                allocations = atoi(count);
+            outcome_free(&o);
+        }
+        cr_expect(allocations > 20, "%d allocations", allocations);
+    }
     free(folder);
 }
