@@ -40,16 +40,61 @@ static const char *const inits[] = {"default", "xavier", "kaiming", NULL};
 
 static const char *const normalizations[] = {"no", "data", NULL};
 
+/* The same setting of several optimizers or schedules. */
+#define LR       {"lr", SETTING_REAL, FOR_TRAINER, 0, 1e30, "learning rate", 0, 0, 0}
+#define MOMENTUM {"momentum", SETTING_REAL, FOR_TRAINER, 0, 1, "of the gradient's running sum", 0, 0, 0}
+#define DECAY    {"weight_decay", SETTING_REAL, FOR_TRAINER, 0, 1e30, "L2 penalty added to the gradient", 0, 0, 0}
+#define EPSILON  {"epsilon", SETTING_REAL, FOR_TRAINER, 1e-30, 1, "added to the root of the squares' mean", 0, 0, 0}
+#define GAMMA    {"gamma", SETTING_REAL, FOR_TRAINER, 1e-30, 1, "what a step down multiplies the rate by", 0, 0, 0}
+
+enum { UP_TO = 999999 };        /* millionths: decays of running means lie below 1 */
+
 static const Setting sgd_settings[] = {
-    {"lr", SETTING_REAL, FOR_TRAINER, 0, 1e30, "learning rate", 0, 0, 0},
-    {"momentum", SETTING_REAL, FOR_TRAINER, 0, 1, "of the gradient's running sum", 0, 0, 0},
-    {"weight_decay", SETTING_REAL, FOR_TRAINER, 0, 1e30, "L2 penalty added to the gradient", 0, 0, 0},
+    LR, MOMENTUM, DECAY,
     {"nesterov", SETTING_FLAG, FOR_TRAINER, 0, 0, "look ahead by one step of momentum", 0, 0, 0},
 };
 
-enum { SGD_SETTINGS = sizeof sgd_settings / sizeof *sgd_settings };
+static const Setting adam_settings[] = {
+    LR,
+    {"beta1", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "decay of the gradients' mean", 0, 0, 0},
+    {"beta2", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "decay of the mean of their squares", 0, 0, 0},
+    EPSILON, DECAY,
+};
 
-static const Form optimizers[] = {{"sgd", sgd_settings, SGD_SETTINGS}, {0}};
+static const Setting rmsprop_settings[] = {
+    LR,
+    {"alpha", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "decay of the mean of the gradients' squares", 0, 0, 0},
+    EPSILON, MOMENTUM, DECAY,
+};
+
+static const Setting step_settings[] = {
+    {"every", SETTING_INT, FOR_TRAINER, 1, 1000000, "epochs between two steps down", 0, 0, 0}, GAMMA,
+};
+
+static const Setting multistep_settings[] = {
+    {"milestones", SETTING_NUMBERS, FOR_TRAINER, 1, 1000000, "epochs after which to step down, (30, 60, 80)", 0, 0, 0}, GAMMA,
+};
+
+static const Setting cosine_settings[] = {
+    {"least", SETTING_REAL, FOR_TRAINER, 0, 1e30, "learning rate at the end", 0, 0, 0},
+};
+
+static const Setting onecycle_settings[] = {
+    {"pct_start", SETTING_REAL, FOR_TRAINER, 1e-30, 1, "share of the run in which the rate goes up", 0, 0, 0},
+    {"div_factor", SETTING_REAL, FOR_TRAINER, 1e-30, 1e30, "the first rate is lr divided by it", 0, 0, 0},
+    {"final_div_factor", SETTING_REAL, FOR_TRAINER, 1e-30, 1e30, "the last rate is the first one divided by it", 0, 0, 0},
+    {"cycle_momentum", SETTING_FLAG, FOR_TRAINER, 0, 0, "whether momentum moves against the rate", 0, 0, 0},
+    {"base_momentum", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "momentum where the rate is highest", 0, 0, 0},
+    {"max_momentum", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "momentum at the beginning and at the end", 0, 0, 0},
+};
+
+#define FORM(name, settings) {name, settings, sizeof settings / sizeof *settings}
+
+static const Form optimizers[] = {FORM("sgd", sgd_settings), FORM("adam", adam_settings), FORM("adamw", adam_settings),
+                                  FORM("rmsprop", rmsprop_settings), {0}};
+
+static const Form schedules[] = {{"constant", NULL, 0}, FORM("step", step_settings), FORM("multistep", multistep_settings),
+                                 FORM("cosine", cosine_settings), FORM("onecycle", onecycle_settings), {0}};
 
 static const Setting settings[] = {
     {"data", SETTING_TEXT, FOR_TRAINER, 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder", 0, 0, 0},
@@ -62,8 +107,16 @@ static const Setting settings[] = {
     {"validation", SETTING_REAL, FOR_TRAINER, 0, 0.99, "share of the training pictures kept to score on", 0, 0, 0},
     {"batch", SETTING_INT, FOR_COMPILER, 1, MAX_BATCH, "pictures in one step", 0, 0, offsetof(Train, batch)},
     {"epochs", SETTING_INT, FOR_TRAINER, 1, 1000000, "times through the data", 0, 0, 0},
-    {"optimizer", SETTING_CALL, FOR_COMPILER, 0, 0,
-     "sgd(lr = 0.1, momentum = 0.9, weight_decay = 1e-4, nesterov = no)", 0, optimizers, 0},
+    {"optimizer", SETTING_CALL, FOR_TRAINER, 0, 0, "sgd(lr = 0.1, momentum = 0.9), adam, adamw or rmsprop", 0, optimizers, 0},
+    {"decay_biases", SETTING_FLAG, FOR_TRAINER, 0, 0, "whether weight decay is also for biases and batch norms", 0, 0, 0},
+    {"lr_scale", SETTING_TEXT, FOR_TRAINER, 0, 0, "factors of the learning rate by name, \"fc.*=10\"", 0, 0, 0},
+    {"schedule", SETTING_CALL, FOR_TRAINER, 0, 0,
+     "constant, step(every = 30, gamma = 0.1), multistep(milestones = (30, 60)), cosine or onecycle", 0, schedules, 0},
+    {"warmup", SETTING_REAL, FOR_TRAINER, 0, 1000000, "epochs in which the learning rate rises", 0, 0, 0},
+    {"label_smoothing", SETTING_REAL, FOR_TRAINER, 0, 1, "share of a label spread over all classes", 0, 0, 0},
+    {"clip_norm", SETTING_REAL, FOR_TRAINER, 0, 1e30, "largest norm of the gradients of a step", 0, 0, 0},
+    {"ema", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "decay of the weights' moving average", 0, 0, 0},
+    {"accumulate", SETTING_INT, FOR_TRAINER, 1, 1000000, "batches of one step", 0, 0, 0},
     {"init", SETTING_WORD, FOR_COMPILER, 0, 0, "default, xavier or kaiming", inits, 0, offsetof(Train, init)},
     {"seed", SETTING_INT, FOR_TRAINER, 0, 9007199254740992.0, "of initialisation, shuffling and dropout", 0, 0, 0},
 
@@ -245,7 +298,7 @@ static void read_setting(Expander *x, const Context *c, const Setting *s, const 
                      : s->kind == SETTING_NUMBERS ? read_numbers(x, c, s, e)
                      : s->kind == SETTING_RANGE ? read_range(x, c, s, e) : read_number(x, c, s, e);
     char *field = (char *)&x->graph->train + s->field;
-    if (text == NULL || s->kind == SETTING_CALL)
+    if (text == NULL)
         return;
     if (s->use == FOR_TRAINER)
         APPEND(x->arena, &x->graph->train.options, arena_printf(x->arena, "%s=%s", s->name, text));
@@ -284,9 +337,13 @@ static const char *read_call(Expander *x, const Context *c, const Setting *s, co
     const Form *form = find_form(s, e);
     if (form == NULL) {
         if (e->kind == EXPR_CALL || e->kind == EXPR_NAME)
-            fail(x, e->span, NULL, "there is no %s '%s'\nthe only one is %s", s->name, e->text, s->doc);
+            fail(x, e->span, NULL, "there is no %s '%s'\nwrite %s = %s", s->name, e->text, s->name, s->doc);
         else
-            fail(x, e->span, NULL, "an %s is written as a call\nthe only one is %s", s->name, s->doc);
+            fail(x, e->span, NULL, "%s is written as a name or a call\nwrite %s = %s", s->name, s->name, s->doc);
+        return NULL;
+    }
+    if (form->count == 0 && e->args.count > 0) {
+        fail(x, e->span, NULL, "%s has no settings\nwrite %s = %s", form->name, s->name, form->name);
         return NULL;
     }
     for (int i = 0; i < e->args.count && i < MAX_ARGUMENTS; i++) {
@@ -307,6 +364,8 @@ static const char *read_call(Expander *x, const Context *c, const Setting *s, co
     }
     if (is_set(x, "nesterov=yes") && (!has_option(x, "momentum") || is_set(x, "momentum=0")))
         fail(x, e->span, NULL, "nesterov needs a momentum\nwrite sgd(lr = 0.1, momentum = 0.9, nesterov = yes)");
+    if (form->settings == multistep_settings && !has_option(x, "milestones"))
+        fail(x, e->span, NULL, "multistep needs its milestones\nwrite multistep(milestones = (30, 60, 80))");
     return form->name;
 }
 
@@ -317,11 +376,13 @@ static void read_key(Expander *x, const Context *c, const Arg *arg)
         read_setting(x, c, s, arg->value);
         return;
     }
-    if (find_setting(sgd_settings, SGD_SETTINGS, arg->name)) {
-        fail(x, arg->name_span, NULL, "'%s' belongs to the optimizer\nwrite optimizer = sgd(%s = ...)", arg->name,
-             arg->name);
-        return;
-    }
+    for (int i = 0; i < SETTINGS; i++)
+        for (const Form *f = settings[i].forms; f && f->name; f++)
+            if (find_setting(f->settings, f->count, arg->name)) {
+                fail(x, arg->name_span, NULL, "'%s' belongs to the %s\nwrite %s = %s(%s = ...)", arg->name,
+                     settings[i].name, settings[i].name, f->name, arg->name);
+                return;
+            }
     const char *near = nearest_setting(x, settings, SETTINGS, arg->name);
     fail(x, arg->name_span, NULL, "train has no setting '%s'\n%s%s%s", arg->name, near ? "did you mean '" : "it has ",
          near ? near : setting_names(x->arena, settings, SETTINGS), near ? "'?" : "");

@@ -11174,6 +11174,7 @@ static const char *const trainer_defaults[] = {
     "data=fashion-mnist",
     "epochs=10",
     "lr=0.01",
+    "optimizer=sgd",
     NULL,
 };
 

@@ -711,6 +711,7 @@ static const char *const trainer_defaults[] = {
     "data=fashion-mnist",
     "epochs=10",
     "lr=0.1",
+    "optimizer=sgd",
     NULL,
 };
 

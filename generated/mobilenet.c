@@ -7734,6 +7734,7 @@ static const char *const trainer_defaults[] = {
     "lr=0.02",
     "momentum=0.9",
     "weight_decay=4e-05",
+    "optimizer=sgd",
     NULL,
 };
 

@@ -2427,6 +2427,7 @@ static const char *const trainer_defaults[] = {
     "data=fashion-mnist",
     "epochs=10",
     "lr=0.05",
+    "optimizer=sgd",
     NULL,
 };
 

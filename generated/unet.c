@@ -5581,6 +5581,7 @@ static const char *const trainer_defaults[] = {
     "data=fashion-mnist",
     "lr=0.02",
     "momentum=0.9",
+    "optimizer=sgd",
     NULL,
 };
 

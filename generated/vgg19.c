@@ -3542,6 +3542,7 @@ static const char *const trainer_defaults[] = {
     "data=fashion-mnist",
     "epochs=10",
     "lr=0.01",
+    "optimizer=sgd",
     NULL,
 };
 

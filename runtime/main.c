@@ -58,9 +58,11 @@ static void print_default(FILE *out, const cnn_session *s, int key)
 {
     char room[CNN_OPTION_ROOM];
     const cnn_option *row = key >= FIRST_KEY ? cnn_option_row(key - FIRST_KEY) : NULL;
-    const char *value = row && row->normal ? cnn_option_get(&s->options, row, 0, room) : NULL;
+    cnn_options settled = s->options;
+    cnn_options_settle(&settled);
+    const char *value = row && row->normal ? cnn_option_get(&settled, row, 0, room) : NULL;
     if (value && row->kind == CNN_OPTION_REAL)
-        fprintf(out, " (default: %.15g)", *(const double *)(const void *)((const char *)&s->options + row->field));
+        fprintf(out, " (default: %.15g)", *(const double *)(const void *)((const char *)&settled + row->field));
     else if (value)
         fprintf(out, " (default: %s)", value);
 }
@@ -93,13 +95,16 @@ static void print_version(const cnn_facts *facts)
     exit(CNN_OK);                       /* as argp does after --help */
 }
 
-/* Options that exclude or need each other. */
+/* Options that exclude or need each other. Those of a resumed run are known later (train.c). */
 static void check_together(struct argp_state *state, const cnn_options *o)
 {
+    char why[CNN_OPTION_MESSAGE];
     if (o->resume && o->init)
         argp_error(state, "--resume and --init exclude each other: a resumed run has its weights");
     if (o->skip.count && !o->init)
         argp_error(state, "--skip says what --init leaves out: give --init FILE too");
+    if (!o->resume && !cnn_options_fit(o, why))
+        argp_error(state, "%s", why);
 }
 
 /* A list on the command line takes the place of train { }'s. */
@@ -129,6 +134,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         argp_error(state, "'%s' is not an option", text);
         return 0;
     case ARGP_KEY_END:
+        cnn_options_settle(&s->options);
         check_together(state, &s->options);
         return 0;
     }
@@ -142,7 +148,7 @@ static error_t parse_command(int key, char *text, struct argp_state *state)
     if (key == VERSION_KEY)
         print_version(s->facts);
     if (key == ARGP_KEY_NO_ARGS)
-        argp_error(state, "a command is missing: train, eval, predict, bench, info or gradcheck");
+        argp_error(state, "a command is missing: train, eval, predict, bench, info, gradcheck or find-lr");
     if (key != ARGP_KEY_ARG)
         return ARGP_ERR_UNKNOWN;
     for (int i = 0; i < COMMANDS; i++)

@@ -4,6 +4,7 @@
  */
 #include "options.h"
 #include "error.h"
+#include "rate.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -13,67 +14,119 @@
 #include <string.h>
 
 #define FIELD(member) offsetof(cnn_options, member)
-#define EVERY_NUMBER (CNN_FOR_TRAIN | CNN_FOR_EVAL | CNN_FOR_PREDICT | CNN_FOR_BENCH | CNN_FOR_GRADCHECK)
+#define EVERY_NUMBER (CNN_FOR_TRAIN | CNN_FOR_EVAL | CNN_FOR_PREDICT | CNN_FOR_BENCH | CNN_FOR_GRADCHECK | CNN_FOR_FIND_LR)
 #define USES_WEIGHTS (CNN_FOR_EVAL | CNN_FOR_PREDICT)
+#define TRAINS (CNN_FOR_TRAIN | CNN_FOR_FIND_LR)
 
 enum { MOST = INT_MAX };
 
 static const cnn_option rows[] = {
     /* ---- data */
-    {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", CNN_FOR_TRAIN | CNN_FOR_BENCH | USES_WEIGHTS, CNN_OF_RUN,
+    {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", TRAINS | CNN_FOR_BENCH | USES_WEIGHTS, CNN_OF_RUN,
      "fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder: IDX files, CIFAR's files, "
      "arrays (.npy, .safetensors), or pictures in folders of classes"},
     {"split", "train|validation|test", CNN_OPTION_CHOICE, FIELD(split), 0, 0, "test", USES_WEIGHTS, 0, "Which pictures to use"},
-    {"validation", "SHARE", CNN_OPTION_REAL, FIELD(validation), 0, 0.99, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
+    {"validation", "SHARE", CNN_OPTION_REAL, FIELD(validation), 0, 0.99, "0", TRAINS | USES_WEIGHTS,
      CNN_OF_RUN | CNN_FIXED | CNN_CLOSED, "Share of the training pictures that is kept to score on after each epoch, in the "
      "place of the test pictures; which they are depends on the seed"},
-    {"normalize", "no|data", CNN_OPTION_CHOICE, FIELD(normalize), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_FIXED,
+    {"normalize", "no|data", CNN_OPTION_CHOICE, FIELD(normalize), 0, 0, "no", TRAINS, CNN_OF_RUN | CNN_FIXED,
      "data: measure --mean and --deviation over the training pictures"},
-    {"mean", "LIST", CNN_OPTION_TEXT, FIELD(mean), 0, 0, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
+    {"mean", "LIST", CNN_OPTION_TEXT, FIELD(mean), 0, 0, NULL, TRAINS | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
      "Numbers to subtract, one for each channel as in 0.485,0.456,0.406, or one for all; weights remember them"},
-    {"deviation", "LIST", CNN_OPTION_TEXT, FIELD(deviation), 0, 0, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
+    {"deviation", "LIST", CNN_OPTION_TEXT, FIELD(deviation), 0, 0, NULL, TRAINS | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
      "Numbers to divide by then, as in 0.229,0.224,0.225"},
-    {"skip-bad-pictures", NULL, CNN_OPTION_FLAG, FIELD(skip_bad), 0, 0, NULL, CNN_FOR_TRAIN | USES_WEIGHTS, CNN_OF_RUN,
+    {"skip-bad-pictures", NULL, CNN_OPTION_FLAG, FIELD(skip_bad), 0, 0, NULL, TRAINS | USES_WEIGHTS, CNN_OF_RUN,
      "Go on without pictures that cannot be read, and count them"},
-    {"limit-batches", "N", CNN_OPTION_INTEGER, FIELD(limit_batches), 0, MOST, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
+    {"limit-batches", "N", CNN_OPTION_INTEGER, FIELD(limit_batches), 0, MOST, "0", TRAINS | USES_WEIGHTS,
      CNN_OF_RUN, "Use only the first N batches of each split; 0: all"},
 
-    {"resize-short", "PIXELS", CNN_OPTION_INTEGER, FIELD(resize_short), 0, 65535, "0", CNN_FOR_TRAIN | USES_WEIGHTS,
+    {"resize-short", "PIXELS", CNN_OPTION_INTEGER, FIELD(resize_short), 0, 65535, "0", TRAINS | USES_WEIGHTS,
      CNN_OF_RUN, "Resize the shorter side of pictures to that many pixels, then cut out the middle (torchvision: 256 for "
      "networks of 224); 0: cut off no more than the network's proportions ask for"},
-    {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, CNN_FOR_TRAIN | CNN_FOR_BENCH | USES_WEIGHTS, 0,
+    {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, TRAINS | CNN_FOR_BENCH | USES_WEIGHTS, 0,
      "Threads that prepare the next batches while the network computes; 0: none (default: a quarter of the "
      "processors, from 1 to 16). Results do not depend on it"},
 
     /* ---- random changes of the training pictures */
-    {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN,
+    {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", TRAINS, CNN_OF_RUN,
      "Mirror every other picture, left to right"},
-    {"crop", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.crop), 0, 4096, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+    {"crop", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.crop), 0, 4096, "0", TRAINS, CNN_OF_RUN,
      "Put that many black pixels around a picture and take a window of the old size at random"},
-    {"resized-crop", "LEAST[,MOST]", CNN_OPTION_RANGE, FIELD(augment.least), 0, 1, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+    {"resized-crop", "LEAST[,MOST]", CNN_OPTION_RANGE, FIELD(augment.least), 0, 1, "0", TRAINS, CNN_OF_RUN,
      "Show a random box of that share of the picture's area (0.08: from 0.08 to 1), of a shape from 3:4 to 4:3"},
-    {"brightness", "X", CNN_OPTION_REAL, FIELD(augment.brightness), 0, 1000, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+    {"brightness", "X", CNN_OPTION_REAL, FIELD(augment.brightness), 0, 1000, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
      "Multiply by a random factor from 1 - X to 1 + X"},
-    {"contrast", "X", CNN_OPTION_REAL, FIELD(augment.contrast), 0, 1000, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+    {"contrast", "X", CNN_OPTION_REAL, FIELD(augment.contrast), 0, 1000, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
      "Multiply the distance from the mean grey by a random factor from 1 - X to 1 + X"},
-    {"cutout", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.cutout), 0, 65535, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
+    {"cutout", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.cutout), 0, 65535, "0", TRAINS, CNN_OF_RUN,
      "Put a square of that side to 0, around a random pixel"},
-    {"mixup", "ALPHA", CNN_OPTION_REAL, FIELD(augment.mixup), 0, 100, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+    {"mixup", "ALPHA", CNN_OPTION_REAL, FIELD(augment.mixup), 0, 100, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
      "Mix pictures and their labels in pairs, by shares drawn from Beta(ALPHA, ALPHA); accuracy counts the first label"},
 
     /* ---- recipe */
     {"epochs", "N", CNN_OPTION_INTEGER, FIELD(epochs), 0, 1000000, "10", CNN_FOR_TRAIN, CNN_OF_RUN,
      "Passes over the training set"},
-    {"lr", "RATE", CNN_OPTION_REAL, FIELD(lr), 0, HUGE_VAL, "0.1", CNN_FOR_TRAIN, CNN_OF_RUN, "Learning rate, above 0"},
-    {"momentum", "FACTOR", CNN_OPTION_REAL, FIELD(momentum), 0, HUGE_VAL, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
-     "Momentum of SGD, 0 or more"},
-    {"weight-decay", "FACTOR", CNN_OPTION_REAL, FIELD(weight_decay), 0, HUGE_VAL, "0", CNN_FOR_TRAIN,
-     CNN_OF_RUN | CNN_CLOSED, "L2 penalty, 0 or more"},
-    {"nesterov", "yes|no", CNN_OPTION_YES_NO, FIELD(nesterov), 0, 0, "no", CNN_FOR_TRAIN, CNN_OF_RUN,
-     "Nesterov momentum"},
+    {"optimizer", "sgd|adam|adamw|rmsprop", CNN_OPTION_CHOICE, FIELD(optimizer), 0, 0, "sgd", TRAINS,
+     CNN_OF_RUN | CNN_FIXED, "How gradients become steps, as torch.optim computes it"},
+    {"lr", "RATE", CNN_OPTION_REAL, FIELD(lr), 0, HUGE_VAL, "0.1", TRAINS, CNN_OF_RUN,
+     "Learning rate, above 0; where nothing else is said, 0.1 for sgd, 0.001 for adam and adamw, 0.01 for rmsprop"},
+    {"momentum", "FACTOR", CNN_OPTION_REAL, FIELD(momentum), 0, HUGE_VAL, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
+     "Momentum of sgd and rmsprop, 0 or more"},
+    {"weight-decay", "FACTOR", CNN_OPTION_REAL, FIELD(weight_decay), 0, HUGE_VAL, "0", TRAINS,
+     CNN_OF_RUN | CNN_CLOSED, "L2 penalty, 0 or more; of adamw, decoupled from the gradient, and 0.01 where nothing else is said"},
+    {"decay-biases", "yes|no", CNN_OPTION_YES_NO, FIELD(decay_biases), 0, 0, "yes", TRAINS, CNN_OF_RUN,
+     "Whether weight decay is also for biases and for batch normalisation's scale and shift"},
+    {"nesterov", "yes|no", CNN_OPTION_YES_NO, FIELD(nesterov), 0, 0, "no", TRAINS, CNN_OF_RUN,
+     "Nesterov momentum (sgd)"},
+    {"beta1", "FACTOR", CNN_OPTION_REAL, FIELD(beta1), 0, 0.999999, "0.9", TRAINS, CNN_OF_RUN | CNN_CLOSED,
+     "How slowly the mean of the gradients moves (adam, adamw)"},
+    {"beta2", "FACTOR", CNN_OPTION_REAL, FIELD(beta2), 0, 0.999999, "0.999", TRAINS, CNN_OF_RUN | CNN_CLOSED,
+     "How slowly the mean of their squares moves (adam, adamw)"},
+    {"epsilon", "X", CNN_OPTION_REAL, FIELD(epsilon), 0, 1, "1e-8", TRAINS, CNN_OF_RUN,
+     "Added to the root of the squares' mean (adam, adamw, rmsprop)"},
+    {"alpha", "FACTOR", CNN_OPTION_REAL, FIELD(alpha), 0, 0.999999, "0.99", TRAINS, CNN_OF_RUN | CNN_CLOSED,
+     "How slowly the mean of the squared gradients moves (rmsprop)"},
+    {"lr-scale", "GLOB=FACTOR", CNN_OPTION_LIST, FIELD(lr_scale), 0, 0, NULL, TRAINS, CNN_OF_RUN,
+     "Multiply the learning rate of tensors whose name matches, as in 'fc.*=10'; several with commas or by repeating; of "
+     "several that match, the last counts"},
+    {"schedule", "constant|step|multistep|cosine|onecycle", CNN_OPTION_CHOICE, FIELD(schedule), 0, 0, "constant",
+     CNN_FOR_TRAIN, CNN_OF_RUN, "How the learning rate moves, from step to step: PyTorch's StepLR, MultiStepLR, "
+     "CosineAnnealingLR down to the end of the run, OneCycleLR"},
+    {"every", "EPOCHS", CNN_OPTION_INTEGER, FIELD(every), 1, 1000000, "30", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Epochs between two steps down (schedule step)"},
+    {"milestones", "EPOCHS", CNN_OPTION_TEXT, FIELD(milestones), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Epochs after which to step down, as in 30,60,80 (schedule multistep)"},
+    {"gamma", "FACTOR", CNN_OPTION_REAL, FIELD(gamma), 0, 1, "0.1", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "What a step down multiplies the rate by (schedules step and multistep)"},
+    {"least", "RATE", CNN_OPTION_REAL, FIELD(least), 0, HUGE_VAL, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+     "Learning rate at the end (schedule cosine)"},
+    {"pct-start", "SHARE", CNN_OPTION_REAL, FIELD(pct_start), 0, 1, "0.3", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Share of the run in which the rate goes up (schedule onecycle, as the next four)"},
+    {"div-factor", "X", CNN_OPTION_REAL, FIELD(div_factor), 0, HUGE_VAL, "25", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "The first rate is --lr divided by X"},
+    {"final-div-factor", "X", CNN_OPTION_REAL, FIELD(final_div_factor), 0, HUGE_VAL, "10000", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "The last rate is the first one divided by X"},
+    {"cycle-momentum", "yes|no", CNN_OPTION_YES_NO, FIELD(cycle_momentum), 0, 0, "yes", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Whether momentum (adam: beta1) moves against the rate"},
+    {"base-momentum", "FACTOR", CNN_OPTION_REAL, FIELD(base_momentum), 0, 0.999999, "0.85", CNN_FOR_TRAIN,
+     CNN_OF_RUN | CNN_CLOSED, "Momentum where the rate is highest"},
+    {"max-momentum", "FACTOR", CNN_OPTION_REAL, FIELD(max_momentum), 0, 0.999999, "0.95", CNN_FOR_TRAIN,
+     CNN_OF_RUN | CNN_CLOSED, "Momentum at the beginning and at the end"},
+    {"warmup", "EPOCHS", CNN_OPTION_REAL, FIELD(warmup), 0, 1000000, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
+     "Epochs, also a part of one, in which the rate rises to --lr along a line; the schedule has the rest of the run"},
+    {"warmup-from", "FACTOR", CNN_OPTION_REAL, FIELD(warmup_from), 0, 1, "0.01", CNN_FOR_TRAIN, CNN_OF_RUN,
+     "The first step's share of the rate where there is a warm-up"},
+    {"label-smoothing", "SHARE", CNN_OPTION_REAL, FIELD(label_smoothing), 0, 1, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
+     "Share of a label that is spread over all classes; loss and gradients are of these labels"},
+    {"clip-norm", "NORM", CNN_OPTION_REAL, FIELD(clip_norm), 0, HUGE_VAL, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
+     "Shrink the gradients of a step where their norm, of all that are trained together, is larger; 0: never"},
+    {"ema", "DECAY", CNN_OPTION_REAL, FIELD(ema), 0, 0.999999, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_FIXED | CNN_CLOSED,
+     "Keep an exponential moving average of the weights; it is what is evaluated and saved; 0: none"},
+    {"accumulate", "K", CNN_OPTION_INTEGER, FIELD(accumulate), 1, 1000000, "1", TRAINS, CNN_OF_RUN | CNN_FIXED,
+     "Batches of one step, of which the mean gradient is taken; the last step of an epoch takes what is left"},
     {"seed", "N", CNN_OPTION_INTEGER, FIELD(seed), 0, (double)LONG_MAX, "1",
-     CNN_FOR_TRAIN | CNN_FOR_BENCH | CNN_FOR_GRADCHECK, CNN_OF_RUN | CNN_FIXED, "Seed of weights, shuffling and dropout"},
-    {"freeze", "GLOB", CNN_OPTION_LIST, FIELD(freeze), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+     TRAINS | CNN_FOR_BENCH | CNN_FOR_GRADCHECK, CNN_OF_RUN | CNN_FIXED, "Seed of weights, shuffling and dropout"},
+    {"freeze", "GLOB", CNN_OPTION_LIST, FIELD(freeze), 0, 0, NULL, TRAINS, CNN_OF_RUN,
      "Do not train tensors whose name matches, as in 'conv1.*'; may be repeated"},
 
     /* ---- weights and runs */
@@ -87,9 +140,9 @@ static const cnn_option rows[] = {
      "Go on when a loss is not finite, instead of stopping with the last good checkpoint"},
     {"resume", NULL, CNN_OPTION_FLAG, FIELD(resume), 0, 0, NULL, CNN_FOR_TRAIN, 0,
      "Continue the run in --out where it stopped, bit for bit; options that are not given keep their values"},
-    {"init", "FILE", CNN_OPTION_TEXT, FIELD(init), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+    {"init", "FILE", CNN_OPTION_TEXT, FIELD(init), 0, 0, NULL, TRAINS, CNN_OF_RUN,
      "Start from the weights in a safetensors file instead of random ones"},
-    {"skip", "GLOB", CNN_OPTION_LIST, FIELD(skip), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+    {"skip", "GLOB", CNN_OPTION_LIST, FIELD(skip), 0, 0, NULL, TRAINS, CNN_OF_RUN,
      "With --init: leave tensors whose name matches at random, as in 'fc.*'; all others must be in the file; may be "
      "repeated"},
     {"weights", "FILE", CNN_OPTION_TEXT, FIELD(weights), 0, 0, NULL, USES_WEIGHTS, 0,
@@ -98,6 +151,14 @@ static const cnn_option rows[] = {
      "Write an HTML page: confusion matrix, accuracy by class, worst mistakes with their pictures"},
     {"dump", "FOLDER", CNN_OPTION_TEXT, FIELD(dump), 0, 0, NULL, CNN_FOR_PREDICT, 0,
      "Write input.npy and the output of every layer for the first batch"},
+
+    /* ---- find-lr */
+    {"from", "RATE", CNN_OPTION_REAL, FIELD(find_from), 0, HUGE_VAL, "1e-7", CNN_FOR_FIND_LR, 0, "The first learning rate"},
+    {"to", "RATE", CNN_OPTION_REAL, FIELD(find_to), 0, HUGE_VAL, "10", CNN_FOR_FIND_LR, 0, "The last one"},
+    {"steps", "N", CNN_OPTION_INTEGER, FIELD(find_steps), 2, 1000000, "100", CNN_FOR_FIND_LR, 0,
+     "Steps from one to the other"},
+    {"out", "FILE", CNN_OPTION_TEXT, FIELD(chart), 0, 0, NULL, CNN_FOR_FIND_LR, 0,
+     "Draw the smoothed loss against the rate as an SVG picture"},
 
     /* ---- bench and gradcheck */
     {"steps", "N", CNN_OPTION_INTEGER, FIELD(steps), 1, 1000000, "20", CNN_FOR_BENCH, 0, "Steps to time"},
@@ -204,19 +265,26 @@ static int set_yes_no(int *field, const char *text, char why[CNN_OPTION_MESSAGE]
     return 1;
 }
 
+/* The place of a word in "a|b|c", or -1. */
+static int word_number(const char *words, const char *text)
+{
+    for (int i = 0; ; i++) {
+        size_t length = strcspn(words, "|");
+        if (strlen(text) == length && strncmp(text, words, length) == 0)
+            return i;
+        if (words[length] == '\0')
+            return -1;
+        words += length + 1;
+    }
+}
+
 /* "test|train": sets 0 or 1. */
 static int set_choice(const cnn_option *row, int *field, const char *text, char why[CNN_OPTION_MESSAGE])
 {
-    const char *word = row->value;
-    for (int i = 0; ; i++) {
-        size_t length = strcspn(word, "|");
-        if (strlen(text) == length && strncmp(text, word, length) == 0) {
-            *field = i;
-            return 1;
-        }
-        if (word[length] == '\0')
-            break;
-        word += length + 1;
+    int number = word_number(row->value, text);
+    if (number >= 0) {
+        *field = number;
+        return 1;
     }
     int length = snprintf(why, CNN_OPTION_MESSAGE, "must be ");
     for (const char *c = row->value; *c; c++)
@@ -295,7 +363,65 @@ void cnn_options_defaults(cnn_options *o, const char *const *defaults)
         const cnn_option *row = cnn_option_find(*defaults, length);
         if (row == NULL || !cnn_option_set(o, row, *defaults + length + 1, why))
             abort();
+        o->declared[row - rows] = 1;
     }
+    o->declared_optimizer = o->optimizer;
+}
+
+/* What torch.optim takes where nothing is said, by optimizer: sgd, adam, adamw, rmsprop (sgd's learning rate is ours). */
+static const struct { const char *name, *normal[4]; } by_optimizer[] = {
+    {"lr",           {"0.1", "0.001", "0.001", "0.01"}},
+    {"momentum",     {"0", "0", "0", "0"}},
+    {"weight-decay", {"0", "0", "0.01", "0"}},
+    {"nesterov",     {"no", "no", "no", "no"}},
+    {"epsilon",      {"1e-8", "1e-8", "1e-8", "1e-8"}},
+};
+
+void cnn_options_settle(cnn_options *o)
+{
+    char why[CNN_OPTION_MESSAGE];
+    for (size_t i = 0; i < sizeof by_optimizer / sizeof *by_optimizer; i++) {
+        const cnn_option *row = cnn_option_find(by_optimizer[i].name, strlen(by_optimizer[i].name));
+        const int meant = o->declared[row - rows] && o->optimizer == o->declared_optimizer;
+        if (!o->given[row - rows] && !meant && !cnn_option_set(o, row, by_optimizer[i].normal[o->optimizer], why))
+            abort();
+    }
+}
+
+/* Options that only some choices of another one use: "--beta1 is for --optimizer adam or adamw". */
+static const struct { const char *name, *of, *words; } belongs[] = {
+    {"momentum", "optimizer", "sgd|rmsprop"},   {"nesterov", "optimizer", "sgd"},
+    {"beta1", "optimizer", "adam|adamw"},       {"beta2", "optimizer", "adam|adamw"},
+    {"epsilon", "optimizer", "adam|adamw|rmsprop"}, {"alpha", "optimizer", "rmsprop"},
+    {"every", "schedule", "step"},              {"milestones", "schedule", "multistep"},
+    {"gamma", "schedule", "step|multistep"},    {"least", "schedule", "cosine"},
+    {"pct-start", "schedule", "onecycle"},      {"div-factor", "schedule", "onecycle"},
+    {"final-div-factor", "schedule", "onecycle"},   {"cycle-momentum", "schedule", "onecycle"},
+    {"base-momentum", "schedule", "onecycle"},  {"max-momentum", "schedule", "onecycle"},
+};
+
+int cnn_options_fit(const cnn_options *o, char why[CNN_OPTION_MESSAGE])
+{
+    char chosen[CNN_OPTION_ROOM];
+    for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++) {
+        const cnn_option *row = cnn_option_find(belongs[i].name, strlen(belongs[i].name));
+        const cnn_option *of = cnn_option_find(belongs[i].of, strlen(belongs[i].of));
+        cnn_option_get(o, of, 0, chosen);
+        if (o->given[row - rows] && word_number(belongs[i].words, chosen) < 0)
+            return snprintf(why, CNN_OPTION_MESSAGE, "--%s is for --%s %s, and it is %s", row->name, of->name,
+                            belongs[i].words, chosen), 0;
+    }
+    if (o->nesterov && o->momentum <= 0)
+        return snprintf(why, CNN_OPTION_MESSAGE, "--nesterov needs a --momentum above 0"), 0;
+    if (o->schedule == CNN_ONECYCLE && o->warmup > 0)
+        return snprintf(why, CNN_OPTION_MESSAGE, "--warmup is not for --schedule onecycle, which warms up by itself"), 0;
+    if (o->schedule == CNN_MULTISTEP && !o->milestones)
+        return snprintf(why, CNN_OPTION_MESSAGE, "--schedule multistep needs --milestones, as in 30,60,80"), 0;
+    long milestones[CNN_MILESTONES];
+    if (o->milestones && cnn_milestones(o->milestones, milestones) < 0)
+        return snprintf(why, CNN_OPTION_MESSAGE, "--milestones %.60s: must be up to %d growing epochs, as in 30,60,80",
+                        o->milestones, CNN_MILESTONES), 0;
+    return 1;
 }
 
 int cnn_option_given(const cnn_options *o, size_t field)

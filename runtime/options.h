@@ -16,7 +16,7 @@
 
 /* The commands, as bits of cnn_option.commands, in the order of main.c's table. */
 enum { CNN_FOR_TRAIN = 1, CNN_FOR_EVAL = 2, CNN_FOR_PREDICT = 4, CNN_FOR_BENCH = 8, CNN_FOR_INFO = 16,
-       CNN_FOR_GRADCHECK = 32, CNN_FOR_ALL = ~0 };
+       CNN_FOR_GRADCHECK = 32, CNN_FOR_FIND_LR = 64, CNN_FOR_ALL = ~0 };
 
 enum { CNN_LISTED = 32, CNN_OPTIONS = 128 };
 typedef struct { const char *items[CNN_LISTED]; int count; } cnn_list;
@@ -24,12 +24,24 @@ typedef struct { const char *items[CNN_LISTED]; int count; } cnn_list;
 /* Usable values: cnn_option_set refuses the others. Integers are long, reals double, yes and no and choices int. */
 typedef struct {
     unsigned char given[CNN_OPTIONS];           /* by row: the command line gave it (CNN_GIVEN)                     */
+    unsigned char declared[CNN_OPTIONS];        /* by row: train { } gave it                                        */
+    int         declared_optimizer;             /* the one that train { }'s settings are meant for                  */
     int         json;
     long        threads;                        /* 0: as OpenMP likes                                               */
     const char *data;
     long        seed, epochs;
-    int         nesterov, resume;
-    double      lr, momentum, weight_decay;
+    int         resume;
+    int         optimizer;                      /* a cnn_optimizer (cnn.h)                                          */
+    double      lr, momentum, weight_decay, beta1, beta2, epsilon, alpha;
+    int         nesterov, decay_biases;
+    int         schedule;                       /* a cnn_schedule_kind (rate.h)                                     */
+    long        every;
+    const char *milestones;                     /* epochs, "30,60,80"; NULL: none                                   */
+    double      gamma, least, pct_start, div_factor, final_div_factor, base_momentum, max_momentum;
+    int         cycle_momentum;
+    double      warmup, warmup_from, label_smoothing;
+    double      clip_norm, ema;                 /* 0: none                                                          */
+    long        accumulate;
     const char *out, *init, *weights, *dump, *report;    /* NULL: not given                                                  */
     long        keep, save_every;               /* checkpoints; steps, 0: at the end of epochs only                 */
     int         allow_nan;
@@ -46,6 +58,10 @@ typedef struct {
     int         predict, profile;
     long        entries;                        /* of a tensor; 0: all                                              */
     cnn_list    freeze, skip, tensor;           /* patterns of names, as fnmatch(3) takes them                      */
+    cnn_list    lr_scale;                       /* "fc.*=10"                                                        */
+    double      find_from, find_to;             /* learning rates                                                   */
+    long        find_steps;
+    const char *chart;
 } cnn_options;
 
 typedef enum {
@@ -92,6 +108,14 @@ const char *cnn_option_get(const cnn_options *, const cnn_option *, int k, char 
 /* Every option's default: the row's, then those of train { } ("lr=0.9", NULL at the end). Aborts on a default that the row
  * refuses: the compiler has checked it. */
 void cnn_options_defaults(cnn_options *, const char *const *defaults);
+
+/* Gives what neither the command line nor train { } said the default of the optimizer. Where the command line chose another
+ * optimizer than train { }, the latter's settings for its own do not count. Comes after the command line was read. */
+void cnn_options_settle(cnn_options *);
+
+/* Options that were given and are for another --optimizer or --schedule than the chosen one, or lack what they need: 1, or 0
+ * with what is wrong in `why`, a whole sentence. */
+int cnn_options_fit(const cnn_options *, char why[CNN_OPTION_MESSAGE]);
 
 /* Whether the command line gave the option of this field. */
 int cnn_option_given(const cnn_options *, size_t field);

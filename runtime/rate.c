@@ -2,6 +2,7 @@
 #include "rate.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static const double pi = 3.14159265358979323846;
 
@@ -54,7 +55,24 @@ cnn_rate cnn_schedule_at(const cnn_schedule *s, uint64_t step)
     case CNN_STEP:      rate.lr *= pow(s->gamma, floor(t / ((double)s->every * (double)s->steps))); break;
     case CNN_MULTISTEP: rate.lr *= pow(s->gamma, passed(s, t)); break;
     case CNN_COSINE:    rate.lr = half_cosine(s->lr, s->least, t / total); break;
+    case CNN_RANGE:     rate.lr *= pow(s->most / s->lr, t / fmax(1, total - 1)); break;
     case CNN_ONECYCLE:  rate = one_cycle(s, t, total); break;
     }
     return rate;
+}
+
+int cnn_milestones(const char *text, long milestones[CNN_MILESTONES])
+{
+    enum { MOST = 1000000 };
+    int count = 0;
+    for (long before = 0; count < CNN_MILESTONES; before = milestones[count++]) {
+        char *end;
+        milestones[count] = strtol(text, &end, 10);
+        if (end == text || milestones[count] <= before || milestones[count] > MOST || (*end != ',' && *end != '\0'))
+            return -1;
+        if (*end == '\0')
+            return count + 1;
+        text = end + 1;
+    }
+    return -1;
 }

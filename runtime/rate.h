@@ -11,6 +11,7 @@
  *   onecycle    from lr / div_factor up to lr in the first pct_start of T, then down to lr / div_factor / final_div_factor,
  *               both along half a cosine; the momentum (Adam: beta1) goes from max_momentum to base_momentum and back
  *                                                                         OneCycleLR(lr, T); Smith and Topin 2018
+ *   range       lr * (most / lr)^(t / (T - 1))                            the range test of Smith 2017, section 3.3
  * Before them a warm-up of `warmup` epochs, rounded to whole steps W: lr * (f + (1 - f) * t / W) with f = warmup_from, as
  * SequentialLR([LinearLR(f, total_iters = W), the schedule], [W]) does (Goyal et al. 2017, section 2.2).
  */
@@ -19,8 +20,8 @@
 
 #include <stdint.h>
 
-/* In the order of the words of --schedule (options.c). */
-typedef enum { CNN_CONSTANT, CNN_STEP, CNN_MULTISTEP, CNN_COSINE, CNN_ONECYCLE } cnn_schedule_kind;
+/* In the order of the words of --schedule (options.c); CNN_RANGE is find-lr's. */
+typedef enum { CNN_CONSTANT, CNN_STEP, CNN_MULTISTEP, CNN_COSINE, CNN_ONECYCLE, CNN_RANGE } cnn_schedule_kind;
 
 enum { CNN_MILESTONES = 32 };
 
@@ -29,12 +30,15 @@ typedef struct {
     double lr, momentum;                /* momentum: what it is where the schedule leaves it alone                   */
     long   epochs, steps;               /* of the run, 0 or more; of an epoch, 1 or more                                */
     double warmup, warmup_from;         /* epochs; the factor of the first step                                      */
-    double gamma, least;
+    double gamma, least, most;
     long   every, milestones[CNN_MILESTONES];           /* epochs                                                    */
     int    milestone_count;
     double pct_start, div_factor, final_div_factor, base_momentum, max_momentum;
     int    cycle_momentum;
 } cnn_schedule;
+
+/* Reads "30,60,80", epochs from 1 that grow. How many, or -1. */
+int cnn_milestones(const char *text, long milestones[CNN_MILESTONES]);
 
 typedef struct { double lr, momentum; } cnn_rate;
 

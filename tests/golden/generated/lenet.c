@@ -1105,6 +1105,7 @@ static const char *const trainer_defaults[] = {
     "data=fashion-mnist",
     "epochs=10",
     "lr=0.9",
+    "optimizer=sgd",
     NULL,
 };
 

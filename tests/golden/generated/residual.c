@@ -1864,6 +1864,7 @@ static const char *const trainer_defaults[] = {
     "momentum=0.9",
     "weight_decay=0.0001",
     "nesterov=yes",
+    "optimizer=sgd",
     NULL,
 };
 
