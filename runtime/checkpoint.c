@@ -160,15 +160,15 @@ int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *pos
     add_weights(&run, s, position, sum);
     add_run(&run, s, position);
 
-    int weight_count, momentum_count;
-    cnn_stored *weights = cnn_session_weights(s, &weight_count), *momentum = cnn_session_momentum(s, &momentum_count);
-    int saved = weights && momentum &&
+    int weight_count, state_count;
+    cnn_stored *weights = cnn_session_weights(s, &weight_count), *state = cnn_session_state(s, &state_count);
+    int saved = weights && state &&
                 keep(out, "last.safetensors", "previous.safetensors") &&
                 write_file(out, "last.safetensors", weights, weight_count, &stamp) &&
                 keep(out, "last.state.safetensors", "previous.state.safetensors") &&
-                write_file(out, "last.state.safetensors", momentum, momentum_count, &run);
+                write_file(out, "last.state.safetensors", state, state_count, &run);
     free(weights);
-    free(momentum);
+    free(state);
     return saved;
 }
 
@@ -314,7 +314,7 @@ int cnn_checkpoint_load(cnn_session *s, const char *out)
     int count;
     if (!cnn_path(path, out, "last.safetensors") || cnn_session_load(s, path, NULL, 0) < 0)
         return 0;
-    cnn_stored *items = cnn_session_momentum(s, &count);
+    cnn_stored *items = cnn_session_state(s, &count);
     int loaded = items && cnn_safetensors_load(s->state, items, count, 0) >= 0;
     free(items);
     if (loaded)

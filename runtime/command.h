@@ -36,6 +36,7 @@ typedef struct {
     cnn_normal         normal;                  /* of the data (cnn_session_normalise)                              */
     struct { int known; cnn_normal normal; double validation; long seed; } loaded;      /* what the weights that were
                                                    loaded remember; known 0: they are not a trainer's               */
+    struct cnn_recipe *recipe;                  /* where it trains (recipe.h)                                       */
 } cnn_session;
 
 /* Creates the network with options.seed, and the buffers. 1, or 0 after cnn_error. */
@@ -76,10 +77,13 @@ long cnn_session_whole_batches(const cnn_session *, const cnn_dataset *);
  * the others strict: all of them must be there, in their shapes. The number of tensors set, or -1 after cnn_error. */
 int  cnn_session_load(cnn_session *, const char *path, const cnn_list *skip, unsigned allow);
 
-/* The weights as items of a file, count network->tensors(); and the momentum of the trainable ones. The caller frees
- * them. NULL after cnn_error. */
+/* Loads the weights of --init, where it is given. 1, or 0 after cnn_error. */
+int  cnn_session_initialise(cnn_session *);
+
+/* The weights as items of a file, count network->tensors(); and what training needs besides them to go on. Where
+ * a recipe averages weights (recipe.h), these are the average. The caller frees them. NULL after cnn_error. */
 cnn_stored *cnn_session_weights(cnn_session *, int *count);
-cnn_stored *cnn_session_momentum(cnn_session *, int *count);
+cnn_stored *cnn_session_state(cnn_session *, int *count);
 
 /* chosen[i] = whether trainable tensor i matches one of the patterns. 1, or 0 after cnn_error where a pattern matches
  * nothing (the nearest names are listed). */
@@ -93,7 +97,7 @@ enum { CNN_PATH = 4096 };
 int  cnn_path(char room[CNN_PATH], const char *folder, const char *name);
 int  cnn_make_folder(const char *path);         /* with its parents; 1, or 0 after cnn_error                        */
 
-/* ---- train.c, evaluate.c, bench.c, gradcheck.c, info.c: the commands --------------------------------------------- */
+/* ---- train.c, evaluate.c, bench.c, gradcheck.c, info.c, find_lr.c: the commands --------------------------------------------- */
 
 int cnn_train(cnn_session *);
 int cnn_eval(cnn_session *);
@@ -101,6 +105,7 @@ int cnn_predict(cnn_session *);
 int cnn_bench(cnn_session *);
 int cnn_gradcheck(cnn_session *);
 int cnn_info(cnn_session *);
+int cnn_find_lr(cnn_session *);
 
 /* SIGINT or SIGTERM that came while training, or 0. The one global variable. */
 extern volatile sig_atomic_t cnn_signal;

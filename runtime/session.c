@@ -5,6 +5,7 @@
 #include "command.h"
 #include "error.h"
 #include "loader.h"
+#include "recipe.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -47,7 +48,8 @@ cnn_update cnn_session_update(const cnn_session *s, double lr)
 {
     const cnn_options *o = &s->options;
     return (cnn_update){.lr = (float)lr, .momentum = (float)o->momentum, .weight_decay = (float)o->weight_decay,
-                        .nesterov = o->nesterov};
+                        .nesterov = o->nesterov, .optimizer = (cnn_optimizer)o->optimizer, .beta1 = (float)o->beta1,
+                        .beta2 = (float)o->beta2, .epsilon = (float)o->epsilon, .alpha = (float)o->alpha};
 }
 
 int cnn_session_random_batch(cnn_session *s)
@@ -248,6 +250,8 @@ cnn_stored *cnn_session_weights(cnn_session *s, int *count)
         cnn_error("there is not enough memory");
     for (int i = 0; items && i < network->tensors(); i++)
         items[(*count)++] = (cnn_stored){"", network->tensor(i), network->get, network->set, s->net, i};
+    if (items && s->recipe)
+        cnn_recipe_weights(s->recipe, items, *count);
     return items;
 }
 
@@ -263,16 +267,18 @@ static void set_first(void *session, int i, const cnn_real *in)
     s->network->set_moment(s->net, 1, i, in);
 }
 
-cnn_stored *cnn_session_momentum(cnn_session *s, int *count)
+cnn_stored *cnn_session_state(cnn_session *s, int *count)
 {
     const cnn_network *network = s->network;
-    cnn_stored *items = calloc((size_t)network->tensors() + 1, sizeof *items);
+    cnn_stored *items = calloc(4 * (size_t)network->tensors() + 1, sizeof *items);
     *count = 0;
     if (items == NULL)
         cnn_error("there is not enough memory");
     for (int i = 0; items && i < network->tensors(); i++)
         if (network->tensor(i).trainable)
             items[(*count)++] = (cnn_stored){"momentum.", network->tensor(i), get_first, set_first, s, i};
+    if (items && s->recipe)
+        *count += cnn_recipe_items(s->recipe, items + *count);
     return items;
 }
 
@@ -332,6 +338,19 @@ int cnn_session_load(cnn_session *s, const char *path, const cnn_list *skip, uns
     free(items);
     cnn_safetensors_close(file);
     return loaded;
+}
+
+/* Weights of --init may be of another network: what fits is taken, and what is left is named. */
+int cnn_session_initialise(cnn_session *s)
+{
+    if (s->options.init == NULL)
+        return 1;
+    int loaded = cnn_session_load(s, s->options.init, &s->options.skip,
+                                  CNN_ALLOW_MISSING | CNN_ALLOW_UNEXPECTED | CNN_ALLOW_SHAPE);
+    if (loaded == 0)
+        cnn_error("%s: none of its tensors has the name and shape of one of %s\n'info' lists its layers",
+                  s->options.init, s->facts->name);
+    return loaded > 0;
 }
 
 /* ---- folders ----------------------------------------------------------------------------------------------------- */

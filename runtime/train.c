@@ -8,6 +8,7 @@
 #include "command.h"
 #include "error.h"
 #include "loader.h"
+#include "recipe.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ typedef struct {
     cnn_session *s;
     cnn_folder   folder;
     cnn_dataset *train, *test;
+    cnn_recipe  *recipe;
     cnn_loader  *loader;                /* of the batches from where the run stands to its end                       */
     long         batches;               /* of an epoch                                                               */
     double       wait_ms, wait_share;   /* for data: of a step, and of the epoch's time, in this process             */
@@ -63,29 +65,24 @@ static int open_data(Run *run)
     return 1;
 }
 
-static int freeze(cnn_session *s)
+/* Whether the options go together: those of a resumed run are known only now. */
+static int fits(const Run *run)
 {
-    int *chosen = calloc((size_t)s->network->tensors() + 1, sizeof *chosen);
-    if (chosen == NULL)
-        cnn_error("there is not enough memory");
-    int matched = chosen && cnn_session_match(s, "--freeze", &s->options.freeze, chosen);
-    for (int i = 0; matched && i < s->network->tensors(); i++)
-        if (chosen[i])
-            s->network->freeze(s->net, i, 1);
-    free(chosen);
-    return matched;
+    char why[CNN_OPTION_MESSAGE];
+    if (cnn_options_fit(&run->s->options, why))
+        return 1;
+    cnn_error("%s", why);
+    return 0;
 }
 
-/* Weights of --init may be of another network: what fits is taken, and what is left is named. */
-static int initialise(cnn_session *s)
+/* The recipe and the weights of the run: those of --init or, where it goes on, its own. */
+static int open_recipe(Run *run)
 {
-    if (s->options.init == NULL)
-        return 1;
-    int loaded = cnn_session_load(s, s->options.init, &s->options.skip, CNN_ALLOW_MISSING | CNN_ALLOW_UNEXPECTED | CNN_ALLOW_SHAPE);
-    if (loaded == 0)
-        cnn_error("%s: none of its tensors has the name and shape of one of %s\n'info' lists its layers",
-                  s->options.init, s->facts->name);
-    return loaded > 0;
+    cnn_session *s = run->s;
+    if (!s->options.resume && !cnn_session_initialise(s))
+        return 0;
+    run->recipe = cnn_recipe_open(s, NULL);
+    return run->recipe && (!s->options.resume || cnn_checkpoint_load(s, run->folder.path));
 }
 
 /* Opens everything and puts the run where it begins; nothing is written before all of it is known to be usable. */
@@ -98,9 +95,9 @@ static int prepare(Run *run)
         return 0;
     if (o->resume && (!cnn_folder_lock(folder, 1) || !cnn_checkpoint_find(s, folder->path, &run->at)))
         return 0;
-    if (!cnn_session_open(s) || !freeze(s) || !(o->resume ? cnn_checkpoint_load(s, folder->path) : initialise(s)) ||
-        !cnn_session_normalise(s) || !open_data(run))
+    if (!fits(run) || !cnn_session_open(s) || !open_recipe(run) || !cnn_session_normalise(s) || !open_data(run))
         return 0;
+    cnn_recipe_batches(run->recipe, run->batches);
     if (o->resume) {
         if (run->at.batch > run->batches) {
             cnn_error("%s: the run stands at batch %ld of an epoch, and the data has only %ld\ngive the --data and "
@@ -139,12 +136,13 @@ static void find_not_finite(cnn_session *s, char *text, size_t size)
         }
 }
 
-static void report_not_finite(Run *run, double loss)
+static void report_not_finite(Run *run, const cnn_outcome *step)
 {
     char tensor[256];
     find_not_finite(run->s, tensor, sizeof tensor);
-    cnn_error("step %llu (epoch %ld, batch %ld): the loss is %g%s\ntry a smaller --lr than %g",
-              (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1, loss,
+    cnn_error("step %llu (epoch %ld, batch %ld): the %s is %g%s\ntry a smaller --lr than %g",
+              (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1,
+              isfinite(step->loss) ? "norm of the gradients" : "loss", isfinite(step->loss) ? step->norm : step->loss,
               tensor, run->s->options.lr);
     if (run->saved.epoch >= 0)
         cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->folder.path, run->saved.epoch,
@@ -166,8 +164,6 @@ static int save(Run *run)
 static int train_batches(Run *run, const char *label)
 {
     cnn_session *s = run->s;
-    const cnn_options *o = &s->options;
-    const cnn_update rule = cnn_session_update(s, o->lr);
     cnn_position *at = &run->at;
     const double waited = cnn_loader_waited(run->loader), seconds = at->seconds;
     const long begun = at->batch;
@@ -181,18 +177,16 @@ static int train_batches(Run *run, const char *label)
             cnn_loader_report(run->loader);
             return 0;
         }
-        const cnn_target target = {.other = batch->other, .share = batch->share};
-        s->network->target(s->net, batch->share ? &target : NULL);
-        double loss = (double)s->network->step(s->net, batch->x, batch->labels, s->logits, &rule);
-        if (!isfinite(loss)) {
+        cnn_outcome step = cnn_recipe_batch(run->recipe, batch, at->epoch * run->batches + at->batch);
+        if (!isfinite(step.loss) || !isfinite(step.norm)) {
             cnn_progress_end(&progress);
-            report_not_finite(run, loss);
+            report_not_finite(run, &step);
             return 0;
         }
         for (int n = 0; n < s->batch; n++)
             at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) ==
                            batch->labels[n];
-        at->loss += loss;
+        at->loss += step.loss;
         at->accuracy = -1;
         at->batch++;
         at->seconds += cnn_seconds() - begin;
@@ -201,11 +195,11 @@ static int train_batches(Run *run, const char *label)
         snprintf(figures, sizeof figures, "loss %.4f  accuracy %.4f", at->loss / (double)at->batch,
                  (double)at->correct / ((double)at->batch * s->batch));
         cnn_progress_show(&progress, at->batch, figures);
-        if (o->save_every > 0 && s->network->get_step(s->net) % (uint64_t)o->save_every == 0)
+        if (step.updated && s->options.save_every > 0 &&
+            s->network->get_step(s->net) % (uint64_t)s->options.save_every == 0)
             saved = save(run);
     }
     cnn_progress_end(&progress);
-    s->network->target(s->net, NULL);
     if (at->batch > begun && at->seconds > seconds) {
         run->wait_ms = 1e3 * (cnn_loader_waited(run->loader) - waited) / (double)(at->batch - begun);
         run->wait_share = (cnn_loader_waited(run->loader) - waited) / (at->seconds - seconds);
@@ -240,7 +234,8 @@ static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
     cnn_position *at = &run->at;
     long pictures = at->batch * s->batch;
     cnn_metrics metrics = {
-        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = s->options.lr, .pictures = pictures,
+        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = cnn_recipe_lr(run->recipe),
+        .pictures = pictures,
         .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
         .seconds = at->seconds, .test_loss = test->loss / (double)test->pictures,
         .test_accuracy = (double)test->correct / (double)test->pictures};
@@ -268,7 +263,9 @@ static int finish_epoch(Run *run)
     if (last && report == NULL)
         return 0;
     snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, cnn_session_scored(s));
+    cnn_recipe_exchange(run->recipe);
     int scored = cnn_evaluate(s, run->test, label, &test, report);
+    cnn_recipe_exchange(run->recipe);
     int ended = scored ? end_epoch(run, &test, report) : cnn_signal != 0;
     cnn_report_free(report);
     return ended;
@@ -304,6 +301,7 @@ int cnn_train(cnn_session *s)
     Run run = {.s = s, .at = {.accuracy = -1}, .saved = {.epoch = -1}};
     int status = prepare(&run) ? run_epochs(&run) : CNN_FAILED;
     cnn_loader_close(run.loader);
+    cnn_recipe_close(run.recipe);
     cnn_session_left_out(run.train);
     cnn_session_left_out(run.test);
     cnn_dataset_close(run.train);
