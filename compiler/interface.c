@@ -11,12 +11,6 @@
 #include "op.h"
 #include "unit.h"
 
-/* Calls visit(context, layer, parameter, index) for every parameter and buffer in state_dict order. */
-#define FOR_TENSORS(g, l, param, index)                                                                             \
-    for (int layer_ = 0, index = 0; layer_ < (g)->layers.count; layer_++)                                           \
-        for (const Layer *l = (g)->layers.items[layer_], *once_ = l; once_; once_ = NULL)                           \
-            for (const Parameter *param = l->param; param < l->param + l->param_count; param++, index++)
-
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
 /* The sizes of a parameter's array; a counter is an array of one. */
@@ -27,30 +21,37 @@ static int stored_dims(const Parameter *param, const Unit *u, int64_t dims[MAX_P
     return laid_dims(rank, param->rank ? param->dim : &one, parameter_layout(rank, u->train->target), dims);
 }
 
-/* -O2: how each tensor lies in memory, for cnn_lay and cnn_unlay. */
-static void write_layout_table(Emitter *e, const Graph *g, const Unit *u)
+/* "{64, 3, 49, 16, 3}": a cnn_layout. */
+static const char *layout_text(const Graph *g, const Parameter *param, int lanes)
 {
-    raw(e, "/* Elements in memory, zeros in spare lanes included. */");
-    raw(e, "static const size_t tensor_room[TENSORS] = {");
-    FOR_TENSORS(g, l, param, index)
-        raw(e, "    %lld,", (long long)parameter_count(param, u->train->target));
-    raw(e, "};\n");
-    raw(e, "/* Sizes in PyTorch's order K, C, taps; lanes of K and of C side by side (cnn.h). */");
-    raw(e, "static const cnn_layout layout_table[TENSORS] = {");
-    FOR_TENSORS(g, l, param, index) {
-        const int64_t *d = param->dim;
-        int lanes = u->train->target->lanes;
-        if (param->rank == 4)
-            raw(e, "    {%lld, %lld, %lld, %d, %d},", (long long)d[0], (long long)d[1], (long long)(d[2] * d[3]), lanes,
-                d[1] < lanes ? (int)d[1] : lanes);
-        else
-            raw(e, "    {%lld, %lld, 1, 1, %d},", param->rank == 2 ? (long long)d[0] : 1LL,
-                param->rank ? (long long)d[param->rank - 1] : 1LL, lanes);
+    const int64_t *d = param->dim;
+    if (param->rank == 4)
+        return arena_printf(g->arena, "{%lld, %lld, %lld, %d, %d}", (long long)d[0], (long long)d[1],
+                            (long long)(d[2] * d[3]), lanes, d[1] < lanes ? (int)d[1] : lanes);
+    return arena_printf(g->arena, "{%lld, %lld, 1, 1, %d}", param->rank == 2 ? (long long)d[0] : 1LL,
+                        param->rank ? (long long)d[param->rank - 1] : 1LL, lanes);
+}
+
+/* Where each tensor lies in its struct and, at -O2, how: for cnn_lay and cnn_unlay. */
+static void write_places_table(Emitter *e, const Graph *g, const Target *target)
+{
+    if (target) {
+        raw(e, "/* Bytes from the struct's start; elements in memory, zeros in spare lanes included; sizes in PyTorch's order K, C,");
+        raw(e, " * taps, and the lanes of K and of C side by side (cnn.h). */");
+        raw(e, "static const struct { size_t offset, room; cnn_layout layout; } tensor_place[TENSORS] = {");
+    } else {
+        raw(e, "static const size_t tensor_offset[TENSORS] = {");
     }
+    FOR_TENSORS(g, l, param, index)
+        if (target)
+            raw(e, "    {offsetof(struct tensors, %s), %lld, %s},", param->symbol,
+                (long long)parameter_count(param, target), layout_text(g, param, target->lanes));
+        else
+            raw(e, "    offsetof(struct tensors, %s),", param->symbol);
     raw(e, "};\n");
 }
 
-static void write_tables(Emitter *e, const Graph *g)
+static void write_tables(Emitter *e, const Graph *g, const Target *target)
 {
     raw(e, "/* Name, rank, shape, elements, trainable, integer. */");
     raw(e, "static const cnn_tensor tensor_table[TENSORS] = {");
@@ -59,12 +60,10 @@ static void write_tables(Emitter *e, const Graph *g)
             param->rank ? dims_text(g->arena, param->rank, param->dim, "", ", ") : "0", (long long)param->count,
             param->trainable, param->role == PARAM_COUNTER);
     raw(e, "};\n");
-    raw(e, "static const size_t tensor_offset[TENSORS] = {");
-    FOR_TENSORS(g, l, param, index)
-        raw(e, "    offsetof(struct tensors, %s),", param->symbol);
-    raw(e, "};\n");
+    write_places_table(e, g, target);
+    let(e, "offset", target ? "tensor_place[i].offset" : "tensor_offset[i]");
     raw(e, "/* Tensor i of a struct, flat. */");
-    raw(e, "static real *at(struct tensors *t, int i)\n{\n    return (real *)((char *)t + tensor_offset[i]);\n}\n");
+    line(e, "static real *at(struct tensors *t, int i)\n{\n    return (real *)((char *)t + $offset);\n}\n");
 }
 
 void write_state(Emitter *e, const Graph *g, const Unit *u)
@@ -99,107 +98,7 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    const cnn_target *target;               /* NULL: labels alone                                        */");
     raw(e, "    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */");
     raw(e, "};\n");
-    write_tables(e, g);
-    if (u->train->target)
-        write_layout_table(e, g, u);
-}
-
-/* ---- initialisation ---------------------------------------------------------------------------------------------- */
-
-/* One statement that gives the tensor its first values; PyTorch's defaults unless train { } names another recipe. */
-static void write_initial_value(Emitter *e, const Graph *g, const Unit *u, const Parameter *param, const char *name,
-                                int index)
-{
-    Arena *arena = g->arena;
-    double fan_in = (double)param->fan_in, fan_out = (double)param->fan_out;
-    const char *call = NULL, *why = "";
-    const char *to = u->train->target ? "plain" : arena_printf(arena, "at(&net->value, %d)", index);
-    if (param->role == PARAM_WEIGHT && strcmp(g->train.init, "xavier") == 0) {
-        call = arena_printf(arena, "cnn_fill_uniform(%s, %lld, %.9g, seed, %d);", to,
-                            (long long)param->count, sqrt(6 / (fan_in + fan_out)), index);
-        why = arena_printf(arena, ", Xavier: sqrt(6 / (%.0f + %.0f))", fan_in, fan_out);
-    } else if (param->role == PARAM_WEIGHT && strcmp(g->train.init, "kaiming") == 0) {
-        call = arena_printf(arena, "cnn_fill_normal(%s, %lld, %.9g, seed, %d);", to,
-                            (long long)param->count, sqrt(2 / fan_in), index);
-        why = arena_printf(arena, ", Kaiming: sqrt(2 / %.0f)", fan_in);
-    } else if (param->role == PARAM_WEIGHT || param->role == PARAM_BIAS) {
-        call = arena_printf(arena, "cnn_fill_uniform(%s, %lld, %.9g, seed, %d);", to,
-                            (long long)param->count, 1 / sqrt(fan_in), index);
-        why = arena_printf(arena, ", 1 / sqrt(%.0f)", fan_in);
-    } else if (param->role == PARAM_SCALE || param->role == PARAM_VARIANCE) {
-        call = arena_printf(arena, "cnn_fill(%s, %lld, 1);", to, (long long)param->count);
-    }
-    const char *comment = arena_printf(arena, "/* %s%s */", name, why);
-    bool wide = call && strlen(comment) + (strlen(call) < 64 ? 64 : strlen(call)) > 115;
-    if (wide)
-        raw(e, "    %s\n    %s", comment, call);
-    else if (call)
-        raw(e, "    %-64s %s", call, comment);
-    if (call && u->train->target)
-        raw(e, "    %s_set(net, %d, plain);", g->name, index);
-}
-
-/* A layer whose output nobody uses gets no gradient: its tensors stay as they are, as PyTorch leaves them. */
-static void freeze_unused(Emitter *e, const Graph *g, const Program *train)
-{
-    bool *learns = NEW_ARRAY(g->arena, bool, tensor_count(g) + 1);
-    for (int i = 0; i < train->kernels.count; i++)
-        for (int o = 0; o < train->kernels.items[i]->operand_count; o++) {
-            const Operand *operand = &train->kernels.items[i]->operand[o];
-            if (operand->tensor->kind == TENSOR_PARAM_GRADIENT && operand->access != OPERAND_READ)
-                learns[tensor_index(operand->tensor)] = true;
-        }
-    FOR_TENSORS(g, l, param, index)
-        if (param->trainable && !learns[index])
-            raw(e, "    net->frozen[%d] = 1;    /* nothing uses the output of %s */", index, l->name);
-}
-
-static void write_new_body(Emitter *e, const Graph *g, const Unit *u)
-{
-    line(e, "    $net *net = calloc(1, sizeof *net);");
-    raw(e, "    if (!net)\n        return NULL;");
-    raw(e, "    net->seed = seed;");
-    raw(e, "    net->arena = aligned_alloc(64, (sizeof(real) * ARENA + 63) / 64 * 64);");
-    raw(e, "    if (!net->arena) {\n        free(net);\n        return NULL;\n    }");
-    FOR_TENSORS(g, l, param, index)
-        write_initial_value(e, g, u, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
-}
-
-/* -O2: rooms are aligned and lie on huge pages; values are drawn in PyTorch's order and then laid out. */
-static void write_fast_new_body(Emitter *e, const Graph *g, const Unit *u)
-{
-    int64_t largest = 1;
-    FOR_TENSORS(g, l, param, index)
-        largest = param->count > largest ? param->count : largest;
-    raw(e, "    const size_t plain_size = sizeof(real) * %lld;", (long long)largest);
-    line(e, "    $net *net = cnn_room(sizeof *net);");
-    raw(e, "    real *arena = cnn_room(sizeof(real) * ARENA), *plain = cnn_room(plain_size);");
-    raw(e, "    if (!net || !arena || !plain) {");
-    raw(e, "        cnn_room_free(net, sizeof *net);");
-    raw(e, "        cnn_room_free(arena, sizeof(real) * ARENA);");
-    raw(e, "        cnn_room_free(plain, plain_size);\n        return NULL;\n    }");
-    raw(e, "    net->seed = seed;\n    net->arena = arena;");
-    FOR_TENSORS(g, l, param, index)
-        write_initial_value(e, g, u, param, arena_printf(g->arena, "%s.%s", l->name, param->name), index);
-    raw(e, "    cnn_room_free(plain, plain_size);");
-}
-
-static void write_new_and_free(Emitter *e, const Graph *g, const Unit *u)
-{
-    line(e, "$net *${net}_new(uint64_t seed)\n{");
-    if (u->train->target)
-        write_fast_new_body(e, g, u);
-    else
-        write_new_body(e, g, u);
-    freeze_unused(e, g, u->train);
-    raw(e, "    return net;\n}\n");
-    line(e, "void ${net}_free($net *net)\n{");
-    if (u->train->target) {
-        raw(e, "    if (net)\n        cnn_room_free(net->arena, sizeof(real) * ARENA);");
-        raw(e, "    cnn_room_free(net, sizeof *net);\n}\n");
-    } else {
-        raw(e, "    if (net)\n        free(net->arena);\n    free(net);\n}\n");
-    }
+    write_tables(e, g, u->train->target);
 }
 
 /* ---- accessors --------------------------------------------------------------------------------------------------- */
@@ -227,10 +126,10 @@ static void write_copies(Emitter *e, bool fast)
                     : "void ${net}_$verb($net *net$order, int i, const real *in)\n{");
         line(e, out ? "    const struct tensors *part = $part;" : "    struct tensors *part = $part;");
         if (fast)
-            line(e, out ? "    cnn_unlay(&layout_table[i], out, (const real *)((const char *)part + tensor_offset[i]));\n}\n"
-                        : "    cnn_lay(&layout_table[i], at(part, i), in);\n}\n");
+            line(e, out ? "    cnn_unlay(&tensor_place[i].layout, out, (const real *)((const char *)part + $offset));\n}\n"
+                        : "    cnn_lay(&tensor_place[i].layout, at(part, i), in);\n}\n");
         else
-            line(e, out ? "    memcpy(out, (const char *)part + tensor_offset[i], sizeof(real) * tensor_table[i].count);\n}\n"
+            line(e, out ? "    memcpy(out, (const char *)part + $offset, sizeof(real) * tensor_table[i].count);\n}\n"
                         : "    memcpy(at(part, i), in, sizeof(real) * tensor_table[i].count);\n}\n");
     }
 }
@@ -245,13 +144,13 @@ static void write_accessors(Emitter *e, const Graph *g, bool fast)
     line(e, "    memcpy(input, (const int[4]){$input}, sizeof(int[4]));");
     line(e, "    memcpy(output, (const int[4]){$output}, sizeof(int[4]));\n}\n");
     write_copies(e, fast);
-    let(e, "elements", fast ? "tensor_room[i]" : "tensor_table[i].count");
+    let(e, "elements", fast ? "tensor_place[i].room" : "tensor_table[i].count");
     line(e, "real *${net}_flat($net *net, cnn_part part, size_t *count)\n{");
     raw(e, "    struct tensors *const parts[] = {&net->value, &net->grad, &net->first, &net->second};");
     raw(e, "    *count = sizeof(struct tensors) / sizeof(real);");
     raw(e, "    return (real *)parts[part];\n}\n");
     line(e, "void ${net}_span(int i, size_t *first, size_t *count)\n{");
-    line(e, "    *first = tensor_offset[i] / sizeof(real);\n    *count = $elements;\n}\n");
+    line(e, "    *first = $offset / sizeof(real);\n    *count = $elements;\n}\n");
     line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n    mark_idle(net);\n}\n");
     line(e, "uint64_t ${net}_get_step(const $net *net)\n{\n    return net->step;\n}\n");
     line(e, "void ${net}_set_step($net *net, uint64_t step)\n{\n    net->step = step;\n}\n");

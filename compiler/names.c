@@ -162,7 +162,7 @@ static const char *const file_scope[] = {
     "ARENA", "BACK", "BACKWARD", "GRADIENTS", "KERNELS", "RUN", "SEEN", "TENSORS", "adam", "adam_update", "at", "facts",
     "flow", "gradients_kernels", "inside", "layer_table", "loss", "loss_backward", "loss_forward", "mark_idle", "net",
     "predict_kernels", "real", "rmsprop", "rmsprop_update", "seed", "sgd", "sgd_update", "tell", "tensor_offset",
-    "tensor_table", "tensors", "wanted",
+    "tensor_place", "tensor_table", "tensors", "wanted",
 };
 
 /* Local variables, parameters and index letters (unit.c, textbook.c, ops/): a layer's pointer would hide them. */

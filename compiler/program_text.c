@@ -147,7 +147,7 @@ static void write_update(Emitter *e, const Graph *g, const Program *p)
     raw(e, "%s    for (int i = 0; i < TENSORS; i++) {", margin);
     raw(e, "%s        const cnn_rule rule = cnn_rule_of(u, net->step, i);", margin);
     raw(e, "%s        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? %s : 0;", margin,
-        p->target ? "tensor_room[i]" : "tensor_table[i].count");
+        p->target ? "tensor_place[i].room" : "tensor_table[i].count");
     raw(e, "%s        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);",
         margin);
     raw(e, "%s        if (u->optimizer == CNN_SGD)", margin);

@@ -44,10 +44,19 @@ void write_programs(Emitter *, const Graph *, const Unit *);
 void write_state(Emitter *, const Graph *, const Unit *);       /* struct tensors and struct <network>              */
 void write_interface(Emitter *, const Graph *, const Unit *);   /* new, free, get, set ... and the trainer's facts  */
 
+/* initial.c */
+void write_new_and_free(Emitter *, const Graph *, const Unit *);
+
 /* idle.c */
 void write_idle(Emitter *, const Graph *, const Program *train);        /* what rests while tensors are frozen      */
 
 /* emit.c */
 Arena *emitter_arena(Emitter *);
+
+/* A loop over every parameter and buffer in state_dict order. */
+#define FOR_TENSORS(g, l, param, index)                                                                             \
+    for (int layer_ = 0, index = 0; layer_ < (g)->layers.count; layer_++)                                           \
+        for (const Layer *l = (g)->layers.items[layer_], *once_ = l; once_; once_ = NULL)                           \
+            for (const Parameter *param = l->param; param < l->param + l->param_count; param++, index++)
 
 #endif
