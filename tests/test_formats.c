@@ -4,6 +4,7 @@
  */
 #include "sources.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -268,6 +269,57 @@ Test(formats, known_names)
     cr_assert_str_eq(cnn_source_class(s, 0), "n01440764");
     cnn_source_close(s);
     free(absolute);
+    free(folder);
+}
+
+/* ---- threads --------------------------------------------------------------------------------------------------------------- */
+
+/* A number for each picture, from all of its bytes; 0: it cannot be read. */
+typedef struct { const cnn_source *source; uint64_t sums[10]; } Reading;
+
+static void *read_all(void *context)
+{
+    Reading    *r = context;
+    cnn_picture p = {0};
+
+    for (size_t k = 0; k < cnn_source_size(r->source); k++) {
+        r->sums[k] = 14695981039346656037u;
+        if (cnn_source_read(r->source, k, &p) != 1)
+            r->sums[k] = 0;
+        for (size_t j = 0; r->sums[k] && j < (size_t)(p.channels * p.height * p.width); j++)
+            r->sums[k] = (r->sums[k] ^ p.bytes[j]) * 1099511628211u;
+    }
+    cnn_picture_free(&p);
+    return NULL;
+}
+
+/* Eight threads read what one reads. */
+Test(formats, several_threads_read_at_once)
+{
+    char *folder = fresh("threads"), path[PATH_MAX];
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%d", folder, i);
+        mkdir(path, 0700);
+        (i ? write_cifar10 : write_classes)(path);
+        cnn_source *s = open_source(path, CNN_TRAIN, wish_of(3, 32, 32, 10));
+        Reading     alone = {.source = s}, reading[8];
+        pthread_t   threads[8];
+
+        read_all(&alone);
+        cr_assert(alone.sums[0] && alone.sums[0] != alone.sums[1]);
+        for (int turn = 0; turn < 20; turn++) {
+            for (int t = 0; t < 8; t++) {
+                reading[t] = (Reading){.source = s};
+                cr_assert_eq(pthread_create(&threads[t], NULL, read_all, &reading[t]), 0);
+            }
+            for (int t = 0; t < 8; t++) {
+                pthread_join(threads[t], NULL);
+                cr_assert_arr_eq(reading[t].sums, alone.sums, sizeof alone.sums);
+            }
+        }
+        cnn_source_close(s);
+    }
     free(folder);
 }
 

@@ -5,25 +5,8 @@
 #include "data.h"
 #include "file.h"
 
-/* A folder whose files are all this one. */
-static const char *folder_of(const char *path)
-{
-    static const char *const names[] = {"test_batch.bin", "batches.meta.txt", "test.bin", "fine_label_names.txt"};
-    static char folders[2][64];
-    static int  made;
-
-    for (int i = 0; i < 4 && made < 4; i++, made++) {
-        char link[128], *folder = folders[i / 2];
-        if (i % 2 == 0)
-            snprintf(folder, sizeof folders[0], "/tmp/fuzz-cifar-XXXXXX");
-        if (i % 2 == 0 && !mkdtemp(folder))
-            abort();
-        snprintf(link, sizeof link, "%s/%s", folder, names[i]);
-        if (symlink(path, link) != 0)
-            abort();
-    }
-    return folders[0];
-}
+static const char *const ten[] = {"test_batch.bin", "batches.meta.txt", NULL};
+static const char *const hundred[] = {"test.bin", "fine_label_names.txt", NULL};
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
@@ -32,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 
     if (length < 1)
         return 0;
-    const char *folder = folder_of(fuzz_file(bytes + 1, length - 1)) + (bytes[0] & 1 ? 64 : 0);
-    cnn_source *s = cnn_source_open(folder, CNN_TEST, &wish);
+    const char *file = fuzz_file(bytes + 1, length - 1);
+    cnn_source *s = cnn_source_open(fuzz_folder(file, bytes[0] & 1 ? hundred : ten), CNN_TEST, &wish);
     for (size_t i = 0; s && i < cnn_source_size(s); i++) {
         int32_t label = cnn_source_label(s, i);
         if (label < 0 || label >= wish.classes || cnn_source_read(s, i, &p) != 1)

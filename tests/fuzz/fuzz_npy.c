@@ -6,24 +6,7 @@
 #include "data.h"
 #include "file.h"
 
-/* A folder whose arrays x and y are this file. */
-static const char *folder_of(const char *path)
-{
-    static char folder[64];
-
-    if (!*folder) {
-        char link[128];
-        snprintf(folder, sizeof folder, "/tmp/fuzz-npy-XXXXXX");
-        if (!mkdtemp(folder))
-            abort();
-        for (const char *name = "xy"; *name; name++) {
-            snprintf(link, sizeof link, "%s/%c.npy", folder, *name);
-            if (symlink(path, link) != 0)
-                abort();
-        }
-    }
-    return folder;
-}
+static const char *const names[] = {"x.npy", "y.npy", NULL};
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
@@ -40,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
             abort();
         cnn_array_close(&a);
     }
-    cnn_source *s = cnn_source_open(folder_of(path), CNN_TRAIN, &wish);
+    cnn_source *s = cnn_source_open(fuzz_folder(path, names), CNN_TRAIN, &wish);
     for (size_t i = 0; s && i < cnn_source_size(s); i++)
         if (cnn_source_read(s, i, &p) != 1)
             abort();
