@@ -41,6 +41,10 @@ static const struct {
      "A trainer built in double precision (cnnc --double) checks single entries: central differences, step 1e-6, "
      "relative tolerance 1e-3, absolute 1e-5. In float the slope along each tensor's gradient is checked to 1e-2. "
      "A small batch (cnnc --batch 2) makes it fast."},
+    {"find-lr", cnn_find_lr, "which learning rate to begin with",
+     "Train with learning rates that grow from step to step, and print a line a step with the smoothed loss.\v"
+     "The last line suggests the rate where the loss falls fastest. It ends early where the loss grows to four times "
+     "its least. Nothing but the picture of --out is written."},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

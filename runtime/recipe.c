@@ -11,6 +11,7 @@ struct cnn_recipe {
     cnn_session *s;
     cnn_schedule schedule;
     cnn_update   rule;                          /* of the last update                                               */
+    double       lr;                            /* of it, before it became a float                                  */
     cnn_target   target;
     float       *lr_scale, *decay_scale;        /* by tensor                                                        */
     int         *frozen;
@@ -108,6 +109,7 @@ static cnn_schedule schedule_of(const cnn_options *o)
 static void set_rule(cnn_recipe *r)
 {
     const cnn_rate rate = cnn_schedule_at(&r->schedule, r->s->network->get_step(r->s->net));
+    r->lr = rate.lr;
     r->rule = cnn_session_update(r->s, rate.lr);
     *(is_adam(&r->s->options) ? &r->rule.beta1 : &r->rule.momentum) = (float)rate.momentum;
     r->rule.lr_scale = r->lr_scale;
@@ -258,7 +260,7 @@ cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
 
 double cnn_recipe_lr(const cnn_recipe *r)
 {
-    return (double)r->rule.lr;
+    return r->lr;
 }
 
 void cnn_recipe_exchange(cnn_recipe *r)

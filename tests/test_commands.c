@@ -104,8 +104,8 @@ Test(commands, wrong_usage_exits_2_with_one_reason)
 Test(commands, help_says_units_and_the_defaults_of_the_network)
 {
     RUN(top, 0, FAKE " --help");
-    const char *names[] = {"train", "eval", "predict", "bench", "info", "gradcheck"};
-    for (int i = 0; i < 6; i++) {
+    const char *names[] = {"train", "eval", "predict", "bench", "info", "gradcheck", "find-lr"};
+    for (int i = 0; i < 7; i++) {
         expect_contains(top.out, names[i]);
         RUN(o, 0, FAKE " %s --help", names[i]);
         char usage[64];

@@ -1,6 +1,7 @@
 /* test_recipe.c - how a generated trainer trains: every optimiser, schedule and extra against PyTorch (tests/reference/recipe.py),
  * resumed at every step, and by any number of threads.
  */
+#include "fake_program.h"
 #include "programs.h"
 #include "safetensors.h"
 #include "support.h"
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TRAINERS BUILD "/tests/recipe"
 
@@ -163,3 +165,123 @@ static void compare(const char *kind, double tolerance)
 
 Test(recipe, double_equals_pytorch) { compare("double", 1e-11); }
 Test(recipe, float_equals_pytorch) { compare("float", 5e-5); }
+
+/* ---- resuming, and threads ----------------------------------------------------------------------------------------- */
+
+#define EVERYTHING "--label-smoothing 0.1 --clip-norm 0.5 --ema 0.9 --accumulate 3 --decay-biases=no --lr-scale '*.bias=2'"
+
+/* Seven batches of an epoch make three steps, so that a run stops within steps too. The trainer is tests/fake_network.c, which
+ * has dropout, and buffers, and stops when it is told to. */
+Test(recipe, goes_on_bit_for_bit_from_every_batch, .init = build_fake)
+{
+    static const char *const recipes[] = {
+        "--optimizer sgd --momentum 0.9 --nesterov --schedule step --every 1 --gamma 0.5 --warmup 0.5",
+        "--optimizer adam --schedule onecycle", "--optimizer adamw --schedule cosine --warmup 1",
+        "--optimizer rmsprop --momentum 0.5 --schedule multistep --milestones 1,2"};
+    char *folder = memory_folder(), root[4096] = "";
+    if (*BUILD != '/')
+        strcat(getcwd(root, sizeof root - 1), "/");
+    for (int r = 0; r < 4; r++) {
+        RUN(o, 0, "cd %2$s && t() { %3$s" FAKE " train --epochs 3 --limit-batches 7 " EVERYTHING " %1$s \"$@\"; };"
+            "t --out whole > /dev/null || exit 1; for k in $(seq 1 20); do rm -rf part;"
+            " FAKE_SIGNAL=$k,2 t --out part > /dev/null 2>&1; test $? = 130 || { echo \"batch $k did not stop\"; exit 1; };"
+            " %3$s" FAKE " train --resume --out part > /dev/null 2>&1 || { echo \"batch $k does not go on\"; exit 1; };"
+            " cmp whole/last.safetensors part/last.safetensors || { echo \"batch $k differs\"; exit 1; }; done", recipes[r],
+            folder, root);
+        outcome_free(&o);
+    }
+    remove_folder(folder);
+}
+
+static const char noisy[] =
+    "network noisy {\n    input(1, 8, 8);\n    conv(8, 3, pad = 1);\n    batchnorm;\n    relu;\n    maxpool(2);\n"
+    "    flatten;\n    dropout(0.25);\n    linear(10);\n    train { batch = 16; optimizer = adamw; schedule = cosine; }\n}\n";
+
+Test(recipe, threads_do_not_matter)
+{
+    char *folder = memory_folder(), path[600];
+    snprintf(path, sizeof path, "%s/noisy.net", folder);
+    write_whole(path, noisy, sizeof noisy - 1);
+    RUN(compiled, 0, "%1$s/cnnc %2$s/noisy.net -o %2$s/noisy", BUILD, folder);
+    outcome_free(&compiled);
+    RUN(o, 0, "cd %s && for n in 1 2 3 4 8; do ./noisy train --epochs 2 --limit-batches 100 " EVERYTHING
+        " --threads $n --out $n > /dev/null || exit 1; cmp 1/last.safetensors $n/last.safetensors || exit 1; done", folder);
+    outcome_free(&o);
+    remove_folder(folder);
+}
+
+/* ---- the command line ---------------------------------------------------------------------------------------------- */
+
+/* Refused, with a message that names the options. */
+Test(recipe, options_that_do_not_go_together)
+{
+    static const struct { const char *options, *message; int status; } cases[] = {
+        {"--beta1 0.8", "--beta1 is for --optimizer adam|adamw, and it is sgd", 2},
+        {"--optimizer adam --momentum 0.9", "--momentum is for --optimizer sgd|rmsprop, and it is adam", 2},
+        {"--gamma 0.5", "--gamma is for --schedule step|multistep, and it is constant", 2},
+        {"--nesterov", "--nesterov needs a --momentum above 0", 2},
+        {"--schedule onecycle --warmup 1", "warms up by itself", 2},
+        {"--schedule multistep", "needs --milestones", 2},
+        {"--schedule multistep --milestones 3,2", "--milestones 3,2: must be", 2},
+        {"--schedule multistep --milestones 3,x", "--milestones 3,x: must be", 2},
+        {"--optimizer adagrad", "must be sgd, adam, adamw or rmsprop", 2},
+        {"--ema 1", "must be from 0 to 0.999999", 2},
+        {"--lr-scale 2.*", "--lr-scale 2.*: must be a pattern, '=' and a factor", 1},
+        {"--lr-scale 2.*=-1", "must be a pattern", 1},
+        {"--lr-scale 2.*=1,9.*=2", "--lr-scale 9.* matches no trainable tensor", 1}};
+    char *folder = memory_folder();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        RUN(o, cases[i].status, "set -f; " TRAINERS "/float train --out %s/run %s", folder, cases[i].options);
+        cr_expect(strstr(o.err, cases[i].message), "'%s' is missing in:\n%s", cases[i].message, o.err);
+        outcome_free(&o);
+    }
+    RUN(nothing, 0, "test ! -e %s/run", folder);
+    outcome_free(&nothing);
+    remove_folder(folder);
+}
+
+/* train { } speaks of its own optimizer: another one begins with torch's defaults. */
+Test(recipe, another_optimizer_has_its_own_defaults, .init = build_fake)
+{
+    static const struct { const char *options, *lr, *decay; } cases[] = {
+        {"", "0.01", "0.0001"}, {"--optimizer adam", "0.001", "0"}, {"--optimizer adamw", "0.001", "0.01"},
+        {"--optimizer rmsprop", "0.01", "0"}, {"--optimizer adamw --lr 0.5", "0.5", "0.01"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        RUN(o, 0, FAKE " train %s --help | tr -s ' \\n' ' '", cases[i].options);
+        char lr[128], decay[128];
+        snprintf(lr, sizeof lr, "0.01 for rmsprop (default: %s)", cases[i].lr);
+        snprintf(decay, sizeof decay, "0.01 where nothing else is said (default: %s)", cases[i].decay);
+        cr_expect(strstr(o.out, lr) && strstr(o.out, decay), "%s: not '%s' and '%s' in\n%s", cases[i].options, lr, decay, o.out);
+        outcome_free(&o);
+    }
+}
+
+/* ---- find-lr ------------------------------------------------------------------------------------------------------- */
+
+Test(recipe, find_lr_prints_suggests_and_draws, .init = build_fake)
+{
+    char *folder = scratch_folder("find_lr");
+    RUN(o, 0, FAKE " find-lr --steps 60 --from 1e-4 --to 100 --accumulate 2 --out %s/lr.svg", folder);
+    double first, suggested;
+    cr_assert(sscanf(o.out, "step 1/60  lr %lf", &first) == 1 && first == 1e-4, "%s", o.out);
+    char *last = strstr(o.out, "suggested_lr ");
+    cr_assert(last && sscanf(last, "suggested_lr %lf", &suggested) == 1, "%s", o.out);
+    cr_expect(suggested > 1e-4 && suggested < 10, "%g", suggested);
+    outcome_free(&o);
+    RUN(svg, 0, "grep -c '</svg>' %s/lr.svg && test $(ls %s | wc -l) = 1", folder, folder);
+    outcome_free(&svg);
+
+    RUN(json, 0, FAKE " find-lr --json --steps 40 --from 1e-4 --to 1 | tail -n 1");
+    cr_expect(strstr(json.out, "\"suggested_lr\""), "%s", json.out);
+    outcome_free(&json);
+    RUN(order, 1, FAKE " find-lr --from 1 --to 0.1");
+    cr_expect(strstr(order.err, "--from 1: must be below --to 0.1"), "%s", order.err);
+    outcome_free(&order);
+    RUN(flat, 1, FAKE " find-lr --steps 4 --from 1e3 --to 1e4 --momentum 0 --weight-decay 0");
+    cr_expect(strstr(flat.err, "the loss never falls"), "%s", flat.err);
+    outcome_free(&flat);
+    RUN(full, 1, FAKE " find-lr --steps 40 --from 1e-4 --to 1 --out /nowhere/lr.svg");
+    cr_expect(strstr(full.err, "/nowhere/lr.svg"), "%s", full.err);
+    outcome_free(&full);
+    free(folder);
+}
