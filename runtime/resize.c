@@ -33,7 +33,6 @@ struct cnn_resize {
     cnn_box box;
     Axis    across, down;
     int     first_row, rows;    /* of the box, that the window needs */
-    cnn_real unit[256];         /* unit[b] = b / 255: a table is faster than a division */
 };
 
 static void free_axis(Axis *a)
@@ -110,8 +109,6 @@ cnn_resize *cnn_resize_new(const cnn_view *v)
     if (!r)
         return NULL;
     r->box = v->box;
-    for (int b = 0; b < 256; b++)
-        r->unit[b] = (cnn_real)b / 255;
     if (!make_axis(&r->across, v->box.width, v->all_width, v->left, v->width) ||
         !make_axis(&r->down, v->box.height, v->all_height, v->top, v->height)) {
         cnn_resize_free(r);
@@ -150,8 +147,31 @@ static float weigh_values(const Axis *a, int i, const float *pixel, size_t strid
     return (float)(sum / (1 << POINT));
 }
 
-/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. NUMBER(p) is pixel p as a number. */
+/* b / 255, to the bit: 1 / 255 in two parts, of which the first times b is exact (test_resize.c tries all bytes). Two
+ * multiplications are a fraction of a division, and vectors do them. */
+static inline cnn_real unit(uint8_t b)
+{
+    return sizeof(cnn_real) == sizeof(float) ? (cnn_real)((float)b * 0x1.01p-8f + (float)b * 0x1.010102p-24f)
+                                             : (cnn_real)b / 255;
+}
+
+static inline cnn_real itself(float value)
+{
+    return (cnn_real)value;
+}
+
+/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. NUMBER(p) is pixel p as a number.
+ * Compilers turn the loops over BLOCK pixels into vectors. */
 #define RESIZE_PLANE(NAME, PIXEL, WEIGH, NUMBER)                                                                       \
+    static void NAME##_copy(const PIXEL *restrict in, size_t count, cnn_real *restrict out)                            \
+    {                                                                                                                  \
+        enum { BLOCK = 16 };                                                                                           \
+        for (; count >= BLOCK; count -= BLOCK, in += BLOCK, out += BLOCK)                                              \
+            for (int i = 0; i < BLOCK; i++)                                                                            \
+                out[i] = NUMBER(in[i]);                                                                                \
+        for (size_t i = 0; i < count; i++)                                                                             \
+            out[i] = NUMBER(in[i]);                                                                                    \
+    }                                                                                                                  \
     void NAME(const cnn_resize *r, const PIXEL *in, size_t stride, void *scratch, cnn_real *out)                       \
     {                                                                                                                  \
         const Axis   *across = &r->across, *down = &r->down;                                                           \
@@ -167,20 +187,21 @@ static float weigh_values(const Axis *a, int i, const float *pixel, size_t strid
             rows = scratch;                                                                                            \
             stride = width;                                                                                            \
         }                                                                                                              \
+        if (down->same && stride == width) {                                                                           \
+            NAME##_copy(rows, width * (size_t)down->out, out);                                                         \
+            return;                                                                                                    \
+        }                                                                                                              \
         for (int y = 0; y < down->out; y++, out += width) {                                                            \
             const PIXEL *row = rows + (size_t)(down->first[y] - r->first_row) * stride;                                \
             if (down->same)                                                                                            \
-                for (size_t x = 0; x < width; x++)                                                                     \
-                    out[x] = NUMBER(row[x]);                                                                           \
+                NAME##_copy(row, width, out);                                                                          \
             else                                                                                                       \
                 for (size_t x = 0; x < width; x++)                                                                     \
                     out[x] = NUMBER(WEIGH(down, y, row + x, stride));                                                  \
         }                                                                                                              \
     }
-#define UNIT(byte)   r->unit[byte]
-#define ITSELF(real) (cnn_real)(real)
-RESIZE_PLANE(cnn_resize_bytes, uint8_t, weigh_bytes, UNIT)
-RESIZE_PLANE(cnn_resize_values, float, weigh_values, ITSELF)
+RESIZE_PLANE(cnn_resize_bytes, uint8_t, weigh_bytes, unit)
+RESIZE_PLANE(cnn_resize_values, float, weigh_values, itself)
 
 void cnn_resize_free(cnn_resize *r)
 {

@@ -69,6 +69,24 @@ Test(resize, real_numbers_are_resized_likewise)
     cnn_resize_free(r);
 }
 
+/* All bytes, in rows of every length: vectors and what is left over. */
+Test(resize, a_byte_becomes_itself_over_255)
+{
+    uint8_t bytes[3 * 256];
+    cnn_real out[256];
+
+    for (int i = 0; i < 3 * 256; i++)
+        bytes[i] = (uint8_t)i;
+    for (int width = 1; width <= 256; width++)
+        for (int left = 0; left <= 1; left++) {
+            cnn_resize *r = cnn_resize_new(&(cnn_view){{0, left, 1, width}, 1, width, 0, 0, 1, width});
+            cnn_resize_bytes(r, bytes, (size_t)width + 1, NULL, out);
+            for (int i = 0; i < width; i++)
+                cr_assert_eq(out[i], (cnn_real)bytes[left + i] / 255, "%d", left + i);
+            cnn_resize_free(r);
+        }
+}
+
 /* A picture of one colour keeps it at any size, up to the largest side. */
 Test(resize, keeps_a_constant)
 {
