@@ -22,6 +22,7 @@
 #include <string.h>
 
 enum {
+    SHARE = 25, STREAK = 3,     /* threads are started where so many batches take over one part in SHARE of a step each */
     PLACES = 3,                 /* one in use, one ready, one being made */
     PIECE = 16, PIECE_VALUES = 1 << 16,         /* a piece has at most that many pairs, and about that many values */
 };
@@ -40,12 +41,15 @@ typedef struct {
 
 struct cnn_loader {
     cnn_plan    plan;
-    Place       places[PLACES];         /* batch k is in places[k % PLACES] */
+    Place       places[PLACES];         /* batch k is in places[(k - base) % PLACES]; without threads in places[0] */
+    int         ahead;                  /* 1: there are threads */
+    int         streak;
+    long        base;
     size_t     *order, ordered;         /* of the pictures in epoch `ordered`, SIZE_MAX: none yet */
     int         pairs;                  /* of a piece */
     cnn_batch   taken;
     long        next;           /* the batch to take */
-    double      waited;
+    double      waited, last;           /* seconds spent waiting; when the batch before was taken */
     cnn_reader *readers;                /* of each thread, or of OpenMP's */
     int         reader_count;
 
@@ -58,7 +62,7 @@ struct cnn_loader {
 
 static Place *place_of(cnn_loader *l, long batch)
 {
-    return &l->places[batch % PLACES];
+    return &l->places[l->ahead ? (batch - l->base) % PLACES : 0];
 }
 
 static int pieces_of(const cnn_loader *l, const Place *p)
@@ -199,7 +203,7 @@ static void start_threads(cnn_loader *l)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (int i = 0; i < l->plan.threads; i++) {
+    for (int i = 0; i < abs(l->plan.threads); i++) {
         Worker *worker = malloc(sizeof *worker);
 
         if (worker)
@@ -215,12 +219,13 @@ static void start_threads(cnn_loader *l)
 
 /* ---- the public interface ---------------------------------------------------------------------------------------- */
 
-static int make_room(cnn_loader *l)
+/* Room for batches in places [first, end). 0 where memory is short. */
+static int make_places(cnn_loader *l, int first, int end)
 {
     const size_t batch = (size_t)l->plan.batch;
     int          made = 1;
 
-    for (int i = 0; i < PLACES; i++) {
+    for (int i = first; i < end; i++) {
         Place *p = &l->places[i];
 
         p->pictures = calloc(batch, sizeof *p->pictures);
@@ -230,11 +235,47 @@ static int make_room(cnn_loader *l)
         p->share = calloc(batch, sizeof *p->share);
         made = made && p->pictures && p->x && p->labels && p->other && p->share;
     }
+    return made;
+}
+
+static void free_places(cnn_loader *l, int first)
+{
+    for (int i = first; i < PLACES; i++) {
+        Place *p = &l->places[i];
+
+        free(p->pictures);
+        free(p->x);
+        free(p->labels);
+        free(p->other);
+        free(p->share);
+        *p = (Place){0};
+    }
+}
+
+static int make_room(cnn_loader *l)
+{
+    const int here = omp_get_max_threads(), own = abs(l->plan.threads);
+
     l->order = l->plan.shuffled ? calloc(l->plan.size, sizeof *l->order) : NULL;
-    l->reader_count = l->plan.threads > 0 ? l->plan.threads : omp_get_max_threads();
+    l->reader_count = here > own ? here : own;
     l->readers = calloc((size_t)l->reader_count, sizeof *l->readers);
-    l->threads = calloc((size_t)l->plan.threads + 1, sizeof *l->threads);
-    return made && (l->order || !l->plan.shuffled) && l->readers && l->threads;
+    l->threads = calloc((size_t)own + 1, sizeof *l->threads);
+    return make_places(l, 0, 1) && (l->order || !l->plan.shuffled) && l->readers && l->threads;
+}
+
+/* From batch `next` on they are made ahead; the one before is in places[0]. Without memory or threads for that, all stays
+ * as it is. */
+static void begin_ahead(cnn_loader *l, long next)
+{
+    l->ahead = make_places(l, 1, PLACES);
+    l->base = l->released = next - 1;
+    l->prepared = l->filling = next;
+    if (l->ahead)
+        start_threads(l);
+    if (l->started > 0)
+        return;
+    free_places(l, 1);
+    l->ahead = l->plan.threads = 0;
 }
 
 cnn_loader *cnn_loader_open(const cnn_plan *plan)
@@ -244,7 +285,7 @@ cnn_loader *cnn_loader_open(const cnn_plan *plan)
     if (l) {
         l->plan = *plan;
         l->ordered = SIZE_MAX;
-        l->next = l->prepared = l->filling = l->released = plan->first;
+        l->next = plan->first;
         l->pairs = (int)(PIECE_VALUES / plan->pixels / 2);
         l->pairs = l->pairs < 1 ? 1 : l->pairs > PIECE ? PIECE : l->pairs;
         pthread_mutex_init(&l->lock, NULL);
@@ -252,12 +293,13 @@ cnn_loader *cnn_loader_open(const cnn_plan *plan)
         pthread_cond_init(&l->ready, NULL);
     }
     if (!l || !make_room(l)) {
-        cnn_error("there is not enough memory for %d batches of %d pictures\ncompile the network with a smaller batch "
-                  "(cnnc --batch)", PLACES, plan->batch);
+        cnn_error("there is not enough memory for a batch of %d pictures\ncompile the network with a smaller batch "
+                  "(cnnc --batch)", plan->batch);
         cnn_loader_close(l);
         return NULL;
     }
-    start_threads(l);
+    if (plan->threads > 0)
+        begin_ahead(l, plan->first);
     return l;
 }
 
@@ -287,17 +329,29 @@ static void wait_for(cnn_loader *l, Place *p, long batch)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Whether the batch that was made here, by `now` and in `seconds`, is one of several that took long, one after the other. The
+ * first does not count: it touches memory and files for the first time. */
+static int took_long(cnn_loader *l, double seconds, double now)
+{
+    l->streak = l->last > 0 && seconds * SHARE > now - l->last ? l->streak + 1 : 0;
+    return l->plan.threads < 0 && l->streak == STREAK;
+}
+
 const cnn_batch *cnn_loader_next(cnn_loader *l)
 {
     const double begin = cnn_seconds();
     const long   batch = l->next++;
     Place       *p = place_of(l, batch);
 
-    if (l->started > 0)
+    if (l->ahead)
         wait_for(l, p, batch);
     else
         make_batch(l, p, batch);
-    l->waited += cnn_seconds() - begin;
+    const double now = cnn_seconds();
+    l->waited += now - begin;
+    if (!l->ahead && took_long(l, now - begin, now))
+        begin_ahead(l, l->next);
+    l->last = now;
     if (p->bad < INT_MAX)
         return NULL;
     l->taken = (cnn_batch){.count = p->count, .x = p->x, .labels = p->labels, .pictures = p->pictures,
@@ -329,13 +383,7 @@ void cnn_loader_close(cnn_loader *l)
         pthread_join(l->threads[i], NULL);
     for (int i = 0; l->readers && i < l->reader_count; i++)
         cnn_reader_free(&l->readers[i]);
-    for (int i = 0; i < PLACES; i++) {
-        free(l->places[i].pictures);
-        free(l->places[i].x);
-        free(l->places[i].labels);
-        free(l->places[i].other);
-        free(l->places[i].share);
-    }
+    free_places(l, 0);
     free(l->order);
     free(l->readers);
     free(l->threads);

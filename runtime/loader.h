@@ -1,8 +1,10 @@
 /* loader.h - batches that are made while the network works on the one before.
  *
  * A loader makes the batches of some epochs, in order, into a ring of a few. Its threads read pictures ahead of the one
- * who takes batches; without threads a batch is made when it is asked for, by the threads that OpenMP has. What is in a
- * batch is the same either way.
+ * who takes batches; without threads a batch is made when it is asked for, by the threads that OpenMP has. Where the
+ * choice is left to the loader it begins without, and starts threads when a batch takes a noticeable share of the time from
+ * one batch to the next: small pictures in memory are ready before a thread is woken. What is in a batch is always the
+ * same.
  */
 #ifndef CNN_LOADER_H
 #define CNN_LOADER_H
@@ -24,7 +26,7 @@ typedef struct {
     int         replaces;               /* in the place of a picture that is left out comes the next one that is not  */
     long        batches;                /* of an epoch; the last one may have fewer than `batch` pictures             */
     long        first, end;             /* batches to make, counted from the beginning of epoch 0                     */
-    int         threads;                /* 0: none of its own                                                         */
+    int         threads;                /* 0: none of its own; below 0: that many, once making a batch takes long     */
 } cnn_plan;
 
 /* Good until the next one is taken. Pictures beyond count are black. */

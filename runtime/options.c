@@ -45,7 +45,7 @@ static const cnn_option rows[] = {
      "networks of 224); 0: cut off no more than the network's proportions ask for"},
     {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, TRAINS | CNN_FOR_BENCH | USES_WEIGHTS, 0,
      "Threads that prepare the next batches while the network computes; 0: none (default: a quarter of the "
-     "processors, from 1 to 16). Results do not depend on it"},
+     "processors, from 1 to 16, and none while a batch takes less than 4 % of a step). Results do not depend on it"},
 
     /* ---- random changes of the training pictures */
     {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", TRAINS, CNN_OF_RUN,

@@ -88,14 +88,15 @@ long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whol
     return s->options.limit_batches > 0 && s->options.limit_batches < batches ? s->options.limit_batches : batches;
 }
 
-/* One thread feeds what two or four processors compute; a network that is fast on many of them needs more. */
+/* The number that is asked for; else, below 0, what the loader may start: one thread feeds what two or four processors
+ * compute, and a network that is fast on many of them needs more. */
 static int loader_threads(const cnn_options *o)
 {
     enum { SHARE = 4, MOST = 16 };
     int threads = omp_get_num_procs() / SHARE;
     if (CNN_GIVEN(o, loader_threads))
         return (int)o->loader_threads;
-    return threads < 1 ? 1 : threads > MOST ? MOST : threads;
+    return threads < 1 ? -1 : threads > MOST ? -MOST : -threads;
 }
 
 static int read_picture(void *data, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *x, int32_t *label)

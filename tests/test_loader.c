@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <omp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,14 +13,21 @@
 
 enum { SIZE = 50, PIXELS = 3 };
 
-/* What is wrong with a picture, or slow. */
-typedef struct { signed char left_out[SIZE], fails[SIZE]; int slow; } Faults;
+/* What is wrong with a picture, or slow; how many were read, and how many of them by a thread that is not `taker`. */
+typedef struct {
+    signed char left_out[SIZE], fails[SIZE];
+    int         slow;
+    _Atomic int reads, elsewhere;
+    pthread_t   taker;
+} Faults;
 
 /* Pixels are the picture's number, its epoch and 1; the label is the picture, the share a function of both. */
 static int read_picture(void *source, size_t picture, uint32_t epoch, cnn_reader *reader, cnn_real *x, int32_t *label)
 {
-    const Faults *faults = source;
+    Faults *faults = source;
 
+    faults->reads++;
+    faults->elsewhere += !pthread_equal(pthread_self(), faults->taker);
     if (faults->slow)
         usleep((useconds_t)(picture * 7919 % 13 * 50));
     if (faults->fails[picture])
@@ -57,7 +65,7 @@ static void expect_picture(const cnn_batch *b, int n, size_t picture, long epoch
               (double)x[2]);
 }
 
-static const int THREADS[] = {0, 1, 2, 3, 8};
+static const int THREADS[] = {0, 1, 2, 3, 8, -1, -2};       /* below 0: when the loader thinks it worth while */
 enum { THREAD_COUNTS = sizeof THREADS / sizeof *THREADS };
 
 /* ---- what is in a batch ------------------------------------------------------------------------------------------ */
@@ -217,24 +225,38 @@ Test(loader, closes_at_any_moment, .timeout = 60)
     cnn_loader_close(NULL);
 }
 
-/* Two batches are ready before they are asked for: taking them does not read. */
-Test(loader, reads_ahead)
+/* Two batches are read before one is asked for, and no more than that. */
+Test(loader, reads_ahead, .timeout = 60)
 {
-    Faults      slow = {.slow = 1};
-    cnn_plan    plan = plan_of(&slow, 10, 2);
-    cnn_loader *ahead = open_plan(&plan), *here;
-    plan.threads = 0;
-    here = open_plan(&plan);
-    for (int tries = 0; tries < 200; tries++) {
-        usleep(10000);
-        cnn_loader_next(ahead);
-        cnn_loader_next(here);
-        if (cnn_loader_waited(ahead) < cnn_loader_waited(here) / 2)
-            break;
-        cr_assert_lt(tries, 12, "waited %g s, and %g s without threads", cnn_loader_waited(ahead), cnn_loader_waited(here));
+    Faults      none = {.slow = 0};
+    cnn_plan    plan = plan_of(&none, 10, 2);
+    cnn_loader *l = open_plan(&plan);
+    while (none.reads < 20)
+        usleep(1000);
+    for (int b = 0; b < 5; b++)
+        cr_assert(cnn_loader_next(l));
+    while (none.reads < 70)
+        usleep(1000);
+    usleep(20000);
+    cr_assert_eq(none.reads, 70);
+    cnn_loader_close(l);
+}
+
+/* Pictures that take long are read by threads of the loader's own, once that is known; without threads never. */
+Test(loader, starts_threads_where_batches_take_long)
+{
+    omp_set_num_threads(1);
+    for (int threads = -2; threads <= 0; threads++) {
+        Faults      slow = {.slow = 1, .taker = pthread_self()};
+        cnn_plan    plan = plan_of(&slow, 10, threads);
+        cnn_loader *l = open_plan(&plan);
+        cr_assert(cnn_loader_next(l));
+        cr_assert(slow.reads == 10 && slow.elsewhere == 0);
+        for (int b = 1; b < 15; b++)
+            cr_assert(cnn_loader_next(l));
+        cr_assert_eq(slow.elsewhere > 0, threads < 0, "%d", threads);
+        cnn_loader_close(l);
     }
-    cnn_loader_close(ahead);
-    cnn_loader_close(here);
 }
 
 /* ---- a data set with every change -------------------------------------------------------------------------------- */
