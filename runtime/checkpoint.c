@@ -232,13 +232,15 @@ static cnn_safetensors *find_pair(const char *out)
     return NULL;
 }
 
-/* A number of the state's metadata in [least, most]; counts in *bad what is missing or is no such number. */
+/* A number of the state's metadata in [least, most], or NaN where least is -infinity (--allow-nan); counts in *bad what is
+ * missing or is no such number. */
 static double number(const cnn_safetensors *state, const char *key, double least, double most, int *bad)
 {
     const char *text = cnn_safetensors_metadata(state, key);
     char *end = NULL;
     double value = text ? strtod(text, &end) : 0;
-    if (text == NULL || *text == '\0' || *end != '\0' || !(value >= least && value <= most)) {
+    int inside = (value >= least && value <= most) || (isnan(value) && isinf(least));
+    if (text == NULL || *text == '\0' || *end != '\0' || !inside) {
         ++*bad;
         return 0;
     }

@@ -110,6 +110,12 @@ int cnn_find_lr(cnn_session *);
 /* SIGINT or SIGTERM that came while training, or 0. The one global variable. */
 extern volatile sig_atomic_t cnn_signal;
 
+/* ---- finite.c: why a loss is no number --------------------------------------------------------------------------- */
+
+/* Runs the last step, which has changed no weights, again on its batch, and names the first tensor that is not finite:
+ * "output of conv3 (forward)". 0 where all are finite. */
+int cnn_find_not_finite(cnn_session *, const cnn_real *x, const int32_t *labels, char *text, size_t size);
+
 /* ---- evaluate.c: loss and accuracy ------------------------------------------------------------------------------- */
 
 typedef struct { double loss; long correct, pictures; } cnn_score;      /* loss is a sum over pictures              */

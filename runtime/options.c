@@ -137,7 +137,7 @@ static const cnn_option rows[] = {
     {"save-every", "STEPS", CNN_OPTION_INTEGER, FIELD(save_every), 0, MOST, "0", CNN_FOR_TRAIN, CNN_OF_RUN,
      "Save within an epoch too, each time so many steps are done; 0: only at its end"},
     {"allow-nan", NULL, CNN_OPTION_FLAG, FIELD(allow_nan), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
-     "Go on when a loss is not finite, instead of stopping with the last good checkpoint"},
+     "Go on when a loss is not finite, a step that changes no weights; else the run stops with its last good checkpoint"},
     {"resume", NULL, CNN_OPTION_FLAG, FIELD(resume), 0, 0, NULL, CNN_FOR_TRAIN, 0,
      "Continue the run in --out where it stopped, bit for bit; options that are not given keep their values"},
     {"init", "FILE", CNN_OPTION_TEXT, FIELD(init), 0, 0, NULL, TRAINS, CNN_OF_RUN,

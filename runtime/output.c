@@ -34,7 +34,8 @@ void cnn_line_real(cnn_line *line, const char *name, double value, int decimals)
     if (line->object)
         json_object_set_new(line->object, name, isfinite(value) ? json_real(value) : json_null());
     else
-        print_name(line, name), decimals < 0 ? printf("%.1e", value) : printf("%.*f", decimals, value);
+        print_name(line, name), isnan(value) ? printf("nan") :
+            decimals < 0 ? printf("%.1e", value) : printf("%.*f", decimals, value);
 }
 
 void cnn_line_integer(cnn_line *line, const char *name, long long value)

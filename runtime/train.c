@@ -113,37 +113,14 @@ static int prepare(Run *run)
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------------- */
 
-/* The first tensor that is not finite, with "gradient of " before it where only that is; "" where all are. */
-static void find_not_finite(cnn_session *s, char *text, size_t size)
-{
-    *text = '\0';
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < s->network->tensors(); i++) {
-            cnn_tensor t = s->network->tensor(i);
-            cnn_real *values = pass == 0 || t.trainable ? malloc(t.count * sizeof *values) : NULL;
-            if (values == NULL)
-                continue;
-            (pass == 0 ? s->network->get : s->network->get_grad)(s->net, i, values);
-            size_t j = 0;
-            while (j < t.count && isfinite(values[j]))
-                j++;
-            free(values);
-            if (j < t.count) {
-                snprintf(text, size, "; the first tensor that is not finite: %s%s",
-                         pass ? "gradient of " : "", t.name);
-                return;
-            }
-        }
-}
-
-static void report_not_finite(Run *run, const cnn_outcome *step)
+static void report_not_finite(Run *run, const cnn_batch *batch, const cnn_outcome *step)
 {
     char tensor[256];
-    find_not_finite(run->s, tensor, sizeof tensor);
-    cnn_error("step %llu (epoch %ld, batch %ld): the %s is %g%s\ntry a smaller --lr than %g",
+    int norm = isfinite(step->loss), found = cnn_find_not_finite(run->s, batch->x, batch->labels, tensor, sizeof tensor);
+    cnn_error("step %llu (epoch %ld, batch %ld): the %s is %g%s%s\ntry a smaller --lr than %g, or --allow-nan to go on",
               (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1,
-              isfinite(step->loss) ? "norm of the gradients" : "loss", isfinite(step->loss) ? step->norm : step->loss,
-              tensor, run->s->options.lr);
+              norm ? "norm of the gradients" : "loss", fabs(norm ? step->norm : step->loss),
+              found ? "; the first tensor that is not finite: " : "", found ? tensor : "", run->s->options.lr);
     if (run->saved.epoch >= 0)
         cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->folder.path, run->saved.epoch,
                  run->saved.batch > 0 ? " and a part of the next" : "");
@@ -178,9 +155,9 @@ static int train_batches(Run *run, const char *label)
             return 0;
         }
         cnn_outcome step = cnn_recipe_batch(run->recipe, batch, at->epoch * run->batches + at->batch);
-        if (!isfinite(step.loss) || !isfinite(step.norm)) {
+        if (!(isfinite(step.loss) && isfinite(step.norm)) && !s->options.allow_nan) {
             cnn_progress_end(&progress);
-            report_not_finite(run, &step);
+            report_not_finite(run, batch, &step);
             return 0;
         }
         for (int n = 0; n < s->batch; n++)
