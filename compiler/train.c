@@ -121,7 +121,7 @@ static const Setting settings[] = {
     {"seed", SETTING_INT, FOR_TRAINER, 0, 9007199254740992.0, "of initialisation, shuffling and dropout", 0, 0, 0},
 
     /* random changes of the training pictures (runtime/augment.h) */
-    {"flip", SETTING_FLAG, FOR_TRAINER, 0, 0, "mirror every other picture", 0, 0, 0},
+    {"flip", SETTING_FLAG, FOR_TRAINER, 0, 0, "mirror half of the pictures, left to right", 0, 0, 0},
     {"crop", SETTING_INT, FOR_TRAINER, 0, 4096, "black pixels around a picture, of which a window is taken", 0, 0, 0},
     {"resized_crop", SETTING_RANGE, FOR_TRAINER, 0, 1, "share of the area in a random box: 0.08, or (0.08, 1)", 0, 0, 0},
     {"brightness", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},

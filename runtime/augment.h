@@ -16,7 +16,7 @@ typedef struct { int top, left, height, width; } cnn_box;       /* of pixels */
 
 /* What may happen: all zero changes nothing. */
 typedef struct {
-    int    flip;                /* 1: every other picture is mirrored, left to right                                  */
+    int    flip;                /* 1: half of the pictures are mirrored, left to right                                */
     long   crop;                /* black pixels put around a picture, of which a window of H x W is taken             */
     double least, most;         /* share of the picture's area in a box of random place and shape; most 0: off        */
     double brightness, contrast;/* factors are drawn from [max(0, 1 - x), 1 + x)                                      */

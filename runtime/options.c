@@ -49,7 +49,7 @@ static const cnn_option rows[] = {
 
     /* ---- random changes of the training pictures */
     {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", TRAINS, CNN_OF_RUN,
-     "Mirror every other picture, left to right"},
+     "Mirror half of the pictures, drawn at random, left to right"},
     {"crop", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.crop), 0, 4096, "0", TRAINS, CNN_OF_RUN,
      "Put that many black pixels around a picture and take a window of the old size at random"},
     {"resized-crop", "LEAST[,MOST]", CNN_OPTION_RANGE, FIELD(augment.least), 0, 1, "0", TRAINS, CNN_OF_RUN,
