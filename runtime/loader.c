@@ -8,6 +8,8 @@
  * Which pictures a batch has is decided when its place in the ring is free (prepare), by whichever thread comes first,
  * in the order of batches. A batch with bad pictures is made to its end, and reports the one of the lowest position: so
  * the message does not depend on who was faster.
+ *
+ * Without threads the same pieces are made by OpenMP's, when the batch is asked for, always in the first place.
  */
 #include "loader.h"
 #include "augment.h"
@@ -43,12 +45,12 @@ struct cnn_loader {
     cnn_plan    plan;
     Place       places[PLACES];         /* batch k is in places[(k - base) % PLACES]; without threads in places[0] */
     int         ahead;                  /* 1: there are threads */
-    int         streak;
+    int         streak;                 /* batches made here that took long, one after the other */
     long        base;
     size_t     *order, ordered;         /* of the pictures in epoch `ordered`, SIZE_MAX: none yet */
     int         pairs;                  /* of a piece */
     cnn_batch   taken;
-    long        next;           /* the batch to take */
+    long        next;                   /* the batch to take */
     double      waited, last;           /* seconds spent waiting; when the batch before was taken */
     cnn_reader *readers;                /* of each thread, or of OpenMP's */
     int         reader_count;
