@@ -30,7 +30,8 @@ void cnn_array_close(cnn_array *a)
 /* Takes a size in. 0 when it is 0, or the product is too large for any file. */
 static int add_size(cnn_array *a, unsigned long long size)
 {
-    if (a->rank == CNN_RANKS || size == 0 || __builtin_mul_overflow(a->count, size, &a->count) || a->count > SIZE_MAX / 8)
+    if (a->rank == CNN_RANKS || size == 0 || __builtin_mul_overflow(a->count, size, &a->count) ||
+        a->count > SIZE_MAX / 8)
         return 0;
     a->shape[a->rank++] = (size_t)size;
     return 1;
@@ -59,7 +60,8 @@ static int take_type(const char **at, cnn_array *a)
     a->kind = text[2];
     a->bytes = text[3] - '0';
     int real = a->kind == 'f' && (a->bytes == 4 || a->bytes == 8);
-    int integer = (a->kind == 'u' || a->kind == 'i') && (a->bytes == 1 || a->bytes == 2 || a->bytes == 4 || a->bytes == 8);
+    int integer = (a->kind == 'u' || a->kind == 'i') &&
+                  (a->bytes == 1 || a->bytes == 2 || a->bytes == 4 || a->bytes == 8);
     return (real || integer) && (text[1] == '<' || (text[1] == '|' && a->bytes == 1));
 }
 
@@ -176,7 +178,8 @@ static int read_entry(cnn_array *a, const cnn_entry *e)
     a->bytes = e->dtype->bytes;
     if (!isdigit((unsigned char)name[1]) || strchr(name, '_') || !strchr("uif", a->kind) ||
         (a->kind == 'f' && a->bytes == 2)) {
-        cnn_error("%s: has dtype %s, which is not read\nsave it as U8, F32 or F64 (labels: any integers)", a->name, name);
+        cnn_error("%s: has dtype %s, which is not read\n"
+                  "save it as U8, F32 or F64 (labels: any integers)", a->name, name);
         return 0;
     }
     for (size_t i = 0; i < json_array_size(e->shape); i++)

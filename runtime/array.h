@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An open array, row-major and little-endian, whose bytes lie in the file from `offset` on: `count` elements, the product
- * of shape[0..rank), all of them there. */
+/* An open array, row-major and little-endian, whose bytes lie in the file from `offset` on: `count` elements, the
+ * product of shape[0..rank), all of them there. */
 enum { CNN_RANKS = 4 };
 typedef struct {
     char     name[PATH_MAX + 128];              /* for messages: "data/x.npy", or "data/all.safetensors: x"          */

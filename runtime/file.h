@@ -1,4 +1,4 @@
-/* file.h - files of data as they lie on the disk: regular ones only, so that no pipe or device can hold a program up. */
+/* file.h - files of data as they lie on the disk: regular ones only, so that no pipe or device holds a program up. */
 #ifndef CNN_FILE_H
 #define CNN_FILE_H
 

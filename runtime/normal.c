@@ -1,8 +1,8 @@
 /* normal.c - mean and deviation of the channels: read, measured over a split, written.
  *
  * A value v of channel c becomes (v - mean[c]) / deviation[c], as torchvision's Normalize computes it. Measured are the
- * mean of a channel's values over all pictures and their deviation (of the population). Pictures are summed up one by one
- * and merged in their order (Chan, Golub, LeVeque 1983), so the result does not depend on the number of threads.
+ * mean of a channel's values over all pictures and their deviation (of the population). Pictures are summed up one by
+ * one and merged in their order (Chan, Golub, LeVeque 1983), so the result does not depend on the number of threads.
  */
 #include "normal.h"
 #include "error.h"
@@ -33,14 +33,15 @@ static int read_numbers(const char *option, const char *text, double out[CNN_CHA
 }
 
 /* One list for a network of so many channels; `normal` where text is NULL. */
-static int read_list(const char *option, const char *text, double normal, int channels, int *count, double out[CNN_CHANNELS])
+static int read_list(const char *option, const char *text, double normal, int channels, int *count,
+                     double out[CNN_CHANNELS])
 {
     out[0] = normal;
     *count = text ? read_numbers(option, text, out) : 1;
     if (*count == 0 || *count == 1 || *count == channels)
         return *count > 0;
-    cnn_error("--%s %.200s: %d numbers, and the network takes pictures of %d channels\ngive one for each, or one for all",
-              option, text, *count, channels);
+    cnn_error("--%s %.200s: %d numbers, and the network takes pictures of %d channels\n"
+              "give one for each, or one for all", option, text, *count, channels);
     return 0;
 }
 
@@ -115,8 +116,8 @@ int cnn_sums_normal(const cnn_sums *sums, cnn_normal *n)
         n->mean[c] = sums->mean[c];
         n->deviation[c] = sqrt(sums->squares[c] / sums->count);
         if (!(n->deviation[c] > 1e-12)) {
-            cnn_error("--normalize data: channel %d of the training pictures is %.6g everywhere\nleave --normalize out, or "
-                      "give --mean and --deviation", c, n->mean[c]);
+            cnn_error("--normalize data: channel %d of the training pictures is %.6g everywhere\n"
+                      "leave --normalize out, or give --mean and --deviation", c, n->mean[c]);
             return 0;
         }
     }

@@ -9,8 +9,8 @@ enum { CNN_CHANNELS = 64, CNN_NORMAL_TEXT = 16 * CNN_CHANNELS + 1 };
 /* count 0: values stay as they are; 1: all channels alike; else the number of channels. */
 typedef struct { int count; double mean[CNN_CHANNELS], deviation[CNN_CHANNELS]; } cnn_normal;
 
-/* From lists as in "0.485,0.456,0.406", one number for each channel or one for all; NULL: a mean of 0, a deviation of 1;
- * both NULL: nothing is normalised. 1, or 0 after cnn_error. */
+/* From lists as in "0.485,0.456,0.406", one number for each channel or one for all; NULL: a mean of 0, a deviation of
+ * 1; both NULL: nothing is normalised. 1, or 0 after cnn_error. */
 int  cnn_normal_read(cnn_normal *, const char *mean, const char *deviation, int channels);
 
 /* Such a list of n->mean or n->deviation, to nine digits. */

@@ -23,7 +23,8 @@ int cnn_picture_fail(cnn_picture *p, const char *mend, const char *format, ...)
 
 int cnn_picture_size(cnn_picture *p, int channels, int height, int width, cnn_kind kind)
 {
-    size_t needed = (size_t)channels * (size_t)height * (size_t)width * (kind == CNN_PICTURE_BYTES ? 1 : sizeof *p->values);
+    const size_t count = (size_t)channels * (size_t)height * (size_t)width;
+    const size_t needed = count * (kind == CNN_PICTURE_BYTES ? 1 : sizeof *p->values);
     void  *had = kind == CNN_PICTURE_BYTES ? (void *)p->bytes : (void *)p->values;
 
     p->channels = channels;
@@ -60,8 +61,9 @@ int cnn_picture_decoded(cnn_picture *p, const char *path, int channels, size_t h
     const size_t longest = 65535, most = (size_t)1 << 25;
 
     if (height > longest || width > longest || height * width > most)
-        return cnn_picture_fail(p, "make the picture smaller", "%.700s: %zu x %zu pixels are more than the %zu that are "
-                                "read", path, height, width, most);
+        return cnn_picture_fail(p, "make the picture smaller", 
+                                "%.700s: %zu x %zu pixels are more than the %zu that are read", path, height, width,
+                                most);
     return cnn_picture_size(p, channels, (int)height, (int)width, CNN_PICTURE_BYTES);
 }
 
@@ -146,7 +148,8 @@ int cnn_picture_read(cnn_picture *p, const char *path, const cnn_decoder *const 
            (length < magics[format].length || memcmp(p->file, magics[format].magic, magics[format].length) != 0))
         format++;
     if (format == MAGICS)
-        return cnn_picture_fail(p, "take it out of the folder, or fetch it again", "%.700s: neither a JPEG nor a PNG", path);
+        return cnn_picture_fail(p, "take it out of the folder, or fetch it again", 
+                                "%.700s: neither a JPEG nor a PNG", path);
     while (decoders && *decoders && strcmp((*decoders)->name, magics[format].name) != 0)
         decoders++;
     if (!decoders || !*decoders)

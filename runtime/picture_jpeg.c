@@ -1,8 +1,8 @@
 /* picture_jpeg.c - JPEG files, through libjpeg-turbo: linked by cnnc --with=jpeg.
  *
  * Grey files give grey, others red, green, blue: the pixels of Pillow's convert("RGB"), with the accurate inverse
- * transform and smooth upsampling. CMYK and YCCK are converted as Pillow does, taking them for inverted, as Adobe writes
- * them. The orientation that EXIF notes is not applied, as in torchvision.
+ * transform and smooth upsampling. CMYK and YCCK are converted as Pillow does, taking them for inverted, as Adobe
+ * writes them. The orientation that EXIF notes is not applied, as in torchvision.
  * libjpeg reports an error by error_exit, which may not return: it jumps (setjmp), and nothing is printed. What libjpeg
  * only warns of (odd bytes between the parts) passes as in Pillow, but a file that ends early is refused.
  */
@@ -92,7 +92,8 @@ static void read_all(struct jpeg_decompress_struct *jpeg, Reader *r, const uint8
     jpeg->out_color_space = jpeg->num_components == 1 ? JCS_GRAYSCALE : jpeg->num_components == 4 ? JCS_CMYK : JCS_RGB;
     const int components = jpeg->num_components;
 
-    r->status = cnn_picture_decoded(r->picture, r->path, components == 1 ? 1 : 3, jpeg->image_height, jpeg->image_width);
+    r->status = cnn_picture_decoded(r->picture, r->path, components == 1 ? 1 : 3, jpeg->image_height,
+                                    jpeg->image_width);
     if (r->status != 1)
         return;
     r->row = malloc((size_t)jpeg->image_width * (size_t)components);

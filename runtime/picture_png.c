@@ -1,7 +1,7 @@
 /* picture_png.c - PNG files, through libpng (https://www.w3.org/TR/png-3/): linked by cnnc --with=png.
  *
- * Palettes become colours, 1, 2 and 4 bits become 8, of 16 bits the upper 8 are kept, transparency is dropped. For 8 bits
- * and less these are the pixels of Pillow's convert("RGB") or convert("L").
+ * Palettes become colours, 1, 2 and 4 bits become 8, of 16 bits the upper 8 are kept, transparency is dropped. For 8
+ * bits and less these are the pixels of Pillow's convert("RGB") or convert("L").
  * libpng reports an error by a jump (setjmp); its allocations are freed after it, and it prints nothing.
  */
 #include "data.h"

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 /* All formats, in the order in which they are asked. */
-static const cnn_format *const formats[] = {&cnn_format_idx, &cnn_format_cifar10, &cnn_format_cifar100, &cnn_format_array,
-                                            &cnn_format_folder};
+static const cnn_format *const formats[] = {&cnn_format_idx, &cnn_format_cifar10, &cnn_format_cifar100,
+                                            &cnn_format_array, &cnn_format_folder};
 
 enum { FORMATS = sizeof formats / sizeof *formats };
 

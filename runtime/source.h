@@ -30,7 +30,7 @@ struct cnn_source {
 typedef struct {
     const char *what;                           /* "the four IDX files of MNIST": for the list of what is known       */
     int  (*holds)(const char *place);           /* whether a folder or file is of this format; prints nothing         */
-    int  (*open)(cnn_source *, const char *place, cnn_split split, const cnn_wish *wish);   /* 0 after cnn_error       */
+    int  (*open)(cnn_source *, const char *place, cnn_split split, const cnn_wish *wish);  /* 0 after cnn_error       */
 } cnn_format;
 
 extern const cnn_format cnn_format_idx, cnn_format_cifar10, cnn_format_cifar100, cnn_format_array, cnn_format_folder;

@@ -1,4 +1,4 @@
-/* source_array.c - pictures as arrays x, N x C x H x W or N x H x W or N x features, and labels as arrays y, N integers.
+/* source_array.c - pictures as arrays x, N x C x H x W or N x H x W or N x features, labels as arrays y, N integers.
  *
  *     FOLDER/train_x.npy, train_y.npy, test_x.npy, test_y.npy (validation_x.npy, validation_y.npy)
  *     FOLDER/train.safetensors, test.safetensors (validation.safetensors), each with the tensors x and y
@@ -138,8 +138,8 @@ static int read_shape(cnn_source *s, const cnn_array *x, const cnn_wish *wish)
         return 0;
     }
     if (x->shape[0] != s->size) {
-        cnn_error("%s: holds %zu pictures, but there are %zu labels\nuse pictures and labels of the same split", x->name,
-                  x->shape[0], s->size);
+        cnn_error("%s: holds %zu pictures, but there are %zu labels\n"
+                  "use pictures and labels of the same split", x->name, x->shape[0], s->size);
         return 0;
     }
     if (x->rank == 2 && x->count / x->shape[0] == values) {     /* features, in the order that the network has them */
@@ -228,5 +228,6 @@ static int open_arrays(cnn_source *s, const char *place, cnn_split split, const 
     return good;
 }
 
-const cnn_format cnn_format_array = {"arrays: train_x.npy, train_y.npy, test_x.npy, test_y.npy; or train.safetensors and "
-                                     "test.safetensors with x and y; or FILE.safetensors with these", holds, open_arrays};
+const cnn_format cnn_format_array = {"arrays: train_x.npy, train_y.npy, test_x.npy, test_y.npy; or train.safetensors "
+                                     "and test.safetensors with x and y; or FILE.safetensors with these",
+                                     holds, open_arrays};

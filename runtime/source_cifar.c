@@ -1,10 +1,10 @@
 /* source_cifar.c - CIFAR-10 and CIFAR-100 (Krizhevsky 2009), the binary version: files of records of one size.
  *
  *     CIFAR-10    data_batch_1.bin ... data_batch_5.bin, test_batch.bin    1 byte label, 3 x 32 x 32 bytes
- *     CIFAR-100   train.bin, test.bin                                      1 byte of 20 superclasses, 1 byte label, likewise
+ *     CIFAR-100   train.bin, test.bin                                      1 byte superclass, 1 byte label, likewise
  *
- * Names of the classes stand in batches.meta.txt or fine_label_names.txt, one a line, where there is such a file. Opening
- * reads every file once for its labels; pictures are read from the disk (its cache) when they are shown.
+ * Names of the classes stand in batches.meta.txt or fine_label_names.txt, one a line, where there is such a file.
+ * Opening reads every file once for its labels; pictures are read from the disk (its cache) when they are shown.
  */
 #define _GNU_SOURCE
 #include "error.h"

@@ -3,10 +3,10 @@
  *     FOLDER/train/CLASS/... .jpg .jpeg .png, FOLDER/val/CLASS/... and FOLDER/test/CLASS/...
  *     FOLDER/CLASS/...                        of one piece: there is no test split
  *
- * Classes are numbered in the order of their names (byte by byte), which those of train/ settle for all splits; pictures
- * are in the order of their paths. Folders in a class's folder belong to it; names that begin with a dot, and files with
- * other endings, are passed over. The test split is test/ where there is one, else val/. Grey pictures fill all three
- * channels of a network, colour ones become grey for a network of one (picture.c). Opening reads no picture.
+ * Classes are numbered in the order of their names (byte by byte), which those of train/ settle for all splits;
+ * pictures are in the order of their paths. Folders in a class's folder belong to it; names that begin with a dot, and
+ * files with other endings, are passed over. The test split is test/ where there is one, else val/. Grey pictures fill
+ * all three channels of a network, colour ones become grey for a network of one (picture.c). Opening reads no picture.
  */
 #define _GNU_SOURCE
 #include "error.h"
@@ -125,8 +125,8 @@ static int collect(cnn_source *s, const char *folder, int label, int depth)
     struct dirent **entries;
 
     if (depth > DEEPEST || snprintf(path, sizeof path, "%s/%s", s->place, folder) >= PATH_MAX) {
-        cnn_error("%s/%.200s: more than %d folders in each other, or too long a path\nmove the pictures up, or take out "
-                  "links in a circle", s->place, folder, DEEPEST);
+        cnn_error("%s/%.200s: more than %d folders in each other, or too long a path\n"
+                  "move the pictures up, or take out links in a circle", s->place, folder, DEEPEST);
         return 0;
     }
     int count = list(path, &entries), good = count >= 0;
@@ -177,8 +177,8 @@ static int check_classes(const cnn_source *s)
         while (at < s->name_count && strcmp(s->names[at], name) < 0)
             at++;
         if (at == s->name_count || strcmp(s->names[at], name) != 0) {
-            cnn_error("%s/%s: train has no folder of that name, so it is no class\nname the folders as those of train are",
-                      s->place, name);
+            cnn_error("%s/%s: train has no folder of that name, so it is no class\n"
+                      "name the folders as those of train are", s->place, name);
             good = 0;
         }
     }
@@ -243,8 +243,8 @@ static int check(const cnn_source *s, const cnn_wish *wish)
     const Pictures *p = s->data;
 
     if (p->count == 0) {
-        cnn_error("%s: there is no picture (.jpg, .jpeg, .png) in its folders\ngive a folder with a folder of pictures for "
-                  "each class, or with such folders in train/ and val/", s->place);
+        cnn_error("%s: there is no picture (.jpg, .jpeg, .png) in its folders\n"
+                  "give a folder with a folder of pictures for each class, or with such folders in train/ and val/", s->place);
         return 0;
     }
     if (s->name_count > wish->classes) {
@@ -254,8 +254,8 @@ static int check(const cnn_source *s, const cnn_wish *wish)
         return 0;
     }
     if (wish->input[1] != 1 && wish->input[1] != 3) {
-        cnn_error("%s: pictures have 3 channels, or 1 where they are grey, the network takes %dx%dx%d\ncompile the network "
-                  "with cnnc --input 3x%dx%d", s->place, wish->input[1], wish->input[2], wish->input[3], wish->input[2],
+        cnn_error("%s: pictures have 3 channels, or 1 where they are grey, the network takes %dx%dx%d\n"
+                  "compile the network with cnnc --input 3x%dx%d", s->place, wish->input[1], wish->input[2], wish->input[3], wish->input[2],
                   wish->input[3]);
         return 0;
     }
@@ -309,5 +309,5 @@ static int holds(const char *place)
     return found;
 }
 
-const cnn_format cnn_format_folder = {"a folder of JPEG or PNG files for each class; or train/ and val/ (or test/) with such "
-                                      "folders in them", holds, open_folder};
+const cnn_format cnn_format_folder = {"a folder of JPEG or PNG files for each class; or train/ and val/ (or test/) "
+                                      "with such folders in them", holds, open_folder};

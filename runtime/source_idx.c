@@ -1,8 +1,8 @@
 /* source_idx.c - MNIST and its like: a folder of four IDX files (idx.c), {train,t10k}-{images-idx3,labels-idx1}-ubyte,
  * each plain or with .gz. Pictures count x rows x columns, or count x channels x rows x columns.
  *
- * Fashion-MNIST: Xiao, Rasul, Vollgraf, arXiv:1708.07747; MNIST: LeCun, Cortes, Burges. Files are held in memory as they
- * are: 45 MiB for 60,000 pictures.
+ * Fashion-MNIST: Xiao, Rasul, Vollgraf, arXiv:1708.07747; MNIST: LeCun, Cortes, Burges. Files are held in memory as
+ * they are: 45 MiB for 60,000 pictures.
  */
 #include "error.h"
 #include "source.h"

@@ -1,4 +1,4 @@
-/* source_synthetic.c - a data set that needs no file: each class is a fixed smooth pattern, a picture is that and noise.
+/* source_synthetic.c - a data set that needs no file: each class is a fixed pattern, a picture is that and noise.
  *
  * Pictures have the network's size. The patterns are the same for every seed, the noise is not, and test pictures are
  * not train pictures. All of it depends on (seed, split, picture) alone, through Philox (random.c).

@@ -5,7 +5,8 @@
 #include <unistd.h>
 
 /* A .npy as NumPy writes it: 16 + 64 k bytes of head. */
-static void write_npy(const char *folder, const char *name, const char *type, const char *shape, const void *data, size_t size)
+static void write_npy(const char *folder, const char *name, const char *type, const char *shape, const void *data,
+                      size_t size)
 {
     char head[128], *file;
     size_t length;
@@ -40,7 +41,8 @@ Test(arrays, npy_of_bytes_and_of_real_numbers)
     write_npy(folder, "test_y.npy", "<u2", "(2,)", (uint16_t[]){0, 4}, 4);
 
     cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 2, 2, 5));
-    cr_assert(cnn_source_size(s) == 2 && cnn_source_label(s, 0) == 4 && cnn_source_label(s, 1) == 1 && !cnn_source_whole(s));
+    cr_assert(cnn_source_size(s) == 2 && cnn_source_label(s, 0) == 4 && cnn_source_label(s, 1) == 1);
+    cr_assert_not(cnn_source_whole(s));
     cr_assert_eq(cnn_source_read(s, 1, &p), 1);
     cr_assert(p.channels == 3 && p.height == 2 && p.width == 2 && !p.values);
     cr_assert_arr_eq(p.bytes, bytes + 12, 12);
@@ -124,7 +126,8 @@ Test(arrays, arrays_that_are_wrong)
 static void write_tensors(const char *path, const char *prefix)
 {
     char head[512], bytes[1024];
-    int length = snprintf(head, sizeof head, "{\"%1$sx\":{\"dtype\":\"F32\",\"shape\":[2,1,2,2],\"data_offsets\":[0,32]},"
+    int length = snprintf(head, sizeof head,
+                          "{\"%1$sx\":{\"dtype\":\"F32\",\"shape\":[2,1,2,2],\"data_offsets\":[0,32]},"
                           "\"%1$sy\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[32,48]}}", prefix);
     memcpy(bytes, &(uint64_t){(uint64_t)length}, 8);
     memcpy(bytes + 8, head, (size_t)length);

@@ -10,12 +10,12 @@
 
 static const cnn_decoder *const only_png[] = {&cnn_decoder_png, NULL};
 
-/* ---- CIFAR ---------------------------------------------------------------------------------------------------------------- */
+/* ---- CIFAR ------------------------------------------------------------------------------------------------------- */
 
 enum { CIFAR = 3 * 32 * 32 };
 
-/* `count` records with labels first, first + 1, ...; of CIFAR-100 with a superclass before each. Byte k of picture n of a
- * file that starts at `shade` is shade + n + k. */
+/* `count` records with labels first, first + 1, ...; of CIFAR-100 with a superclass before each. Byte k of picture n of
+ * a file that starts at `shade` is shade + n + k. */
 static void write_cifar(const char *folder, const char *name, int count, int first, int shade, int hundred)
 {
     size_t   record = CIFAR + 1 + (size_t)hundred, at = 0;
@@ -99,8 +99,8 @@ Test(formats, cifar_files_that_are_wrong)
     cnn_wish wish = wish_of(3, 32, 32, 10);
 
     write_cifar10(folder);
-    refuse(folder, CNN_TRAIN, wish_of(1, 28, 28, 10), "its pictures are 3x32x32, the network takes 1x28x28\n  help: compile "
-           "the network with cnnc --input 3x28x28");
+    refuse(folder, CNN_TRAIN, wish_of(1, 28, 28, 10), "its pictures are 3x32x32, the network takes 1x28x28\n"
+                                                      "  help: compile the network with cnnc --input 3x28x28");
     refuse(folder, CNN_TEST, wish_of(3, 32, 32, 9), "label 9 of picture 2 is beyond the network's 9 classes");
     write_cifar(folder, "data_batch_3.bin", 2, 9, 0, 0);
     refuse(folder, CNN_TRAIN, wish, "data_batch_3.bin: label 10 of picture 1 is beyond the 10 classes of CIFAR-10");
@@ -134,11 +134,11 @@ Test(formats, a_file_that_is_cut_under_way)
     free(folder);
 }
 
-/* ---- folders of pictures ------------------------------------------------------------------------------------------------- */
+/* ---- folders of pictures ----------------------------------------------------------------------------------------- */
 
 #define PICTURES "tests/reference/pictures/"
 
-/* FOLDER/cat with two pictures, one of them in a folder of its own, and FOLDER/dog with one; and what is passed over. */
+/* FOLDER/cat with two pictures, one of them in a folder of its own, FOLDER/dog with one; and what is passed over. */
 static void write_classes(const char *path)
 {
     char folder[PATH_MAX];
@@ -189,8 +189,8 @@ Test(formats, folders_of_splits)
     cnn_wish wish = wish_of(3, 8, 8, 2);
 
     write_classes(in(folder, "train"));
-    refuse(folder, CNN_TEST, wish, "has no folder test or val\n  help: put pictures there, or keep a share of train/ with "
-           "--validation 0.1");
+    refuse(folder, CNN_TEST, wish, "has no folder test or val\n"
+                                   "  help: put pictures there, or keep a share of train/ with --validation 0.1");
     write_classes(in(folder, "val"));
     unlink(in(folder, "val/cat/a.PNG"));
     cnn_source *s = open_source(folder, CNN_TEST, wish);
@@ -221,11 +221,11 @@ Test(formats, folders_that_do_not_fit)
     write_classes(folder);
     refuse(folder, CNN_TRAIN, wish_of(3, 8, 8, 1), "its 2 folders are as many classes, and the network has 1 outputs\n"
            "  help: compile the network with 2 classes (cnnc -D classes=2");
-    refuse(folder, CNN_TRAIN, wish_of(4, 8, 8, 2), "the network takes 4x8x8\n  help: compile the network with cnnc --input "
-           "3x8x8");
+    refuse(folder, CNN_TRAIN, wish_of(4, 8, 8, 2), "the network takes 4x8x8\n  help: compile the network with cnnc "
+                                                   "--input 3x8x8");
     wish.decoders = only_png;
-    refuse(folder, CNN_TRAIN, wish, "has JPEG files, which this trainer cannot decode\n  help: compile the trainer with cnnc "
-           "--with=jpeg,png");
+    refuse(folder, CNN_TRAIN, wish, "has JPEG files, which this trainer cannot decode\n"
+                                    "  help: compile the trainer with cnnc --with=jpeg,png");
     wish.decoders = NULL;
     unlink(in(folder, "cat/a.PNG"));
     refuse(folder, CNN_TRAIN, wish, "compile the trainer with cnnc --with=jpeg");
@@ -253,8 +253,8 @@ Test(formats, known_names)
         cnn_source *s = cnn_source_open(name, CNN_TRAIN, &wish);
         const char *text = capture_end(&c);
         cr_assert_null(s);
-        cr_assert(strstr(text, "not found on this machine; looked in") && strstr(text, i ? "./data/imagenet\n"
-                                                                                      : "./data/cifar-10-batches-bin\n"));
+        cr_assert(strstr(text, "not found on this machine; looked in"));
+        cr_assert(strstr(text, i ? "./data/imagenet\n" : "./data/cifar-10-batches-bin\n"));
     }
     mkdir("data", 0700);
     mkdir("data/cifar-10-batches-bin", 0700);
@@ -272,7 +272,7 @@ Test(formats, known_names)
     free(folder);
 }
 
-/* ---- threads --------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 /* A number for each picture, from all of its bytes; 0: it cannot be read. */
 typedef struct { const cnn_source *source; uint64_t sums[10]; } Reading;
@@ -323,7 +323,7 @@ Test(formats, several_threads_read_at_once)
     free(folder);
 }
 
-/* ---- validation ---------------------------------------------------------------------------------------------------------- */
+/* ---- validation -------------------------------------------------------------------------------------------------- */
 
 /* Every picture is in exactly one of the two, the same ones each time; another seed keeps others. */
 Test(formats, a_share_for_validation)
@@ -336,7 +336,7 @@ Test(formats, a_share_for_validation)
             cnn_source *s = open_source("synthetic", split, wish);
             cr_assert_eq(cnn_source_size(s), split == CNN_TRAIN ? 1843u : 205u);
             for (size_t i = 0; i < cnn_source_size(s); i++) {
-                times[cnn_source_label(s, i)] += split == CNN_TRAIN ? 1 : 100;      /* the label is the picture's number */
+                times[cnn_source_label(s, i)] += split == CNN_TRAIN ? 1 : 100;  /* the label is the picture's number */
                 cr_assert(i == 0 || cnn_source_label(s, i) > cnn_source_label(s, i - 1));
             }
             cnn_source_close(s);

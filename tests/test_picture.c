@@ -57,7 +57,7 @@ static char *memory_file(void)
     return path;
 }
 
-/* ---- right ones -------------------------------------------------------------------------------------------------------- */
+/* ---- right ones -------------------------------------------------------------------------------------------------- */
 
 /* Planes against interleaved hexadecimal digits; a grey picture stands for three equal channels. */
 static void expect_pixels(const char *name, const cnn_picture *p, const char *hex, int channels)
@@ -67,7 +67,8 @@ static void expect_pixels(const char *name, const cnn_picture *p, const char *he
     for (size_t i = 0; i < plane * (size_t)channels; i++) {
         int byte = 16 * digit(hex[2 * i]) + digit(hex[2 * i + 1]), c = (int)(i % (size_t)channels);
         int is = p->bytes[(size_t)(c < p->channels ? c : 0) * plane + i / (size_t)channels];
-        cr_assert_eq(is, byte, "%s: channel %d of pixel %zu is %d, Pillow's is %d", name, c, i / (size_t)channels, is, byte);
+        cr_assert_eq(is, byte, "%s: channel %d of pixel %zu is %d, Pillow's is %d", name, c, i / (size_t)channels, is,
+                     byte);
     }
 }
 
@@ -99,7 +100,7 @@ Test(picture, pixels_are_those_of_Pillow)
     free(text);
 }
 
-/* ---- wrong ones -------------------------------------------------------------------------------------------------------- */
+/* ---- wrong ones -------------------------------------------------------------------------------------------------- */
 
 /* The file is refused, with a cause that begins with its name and says `part`, and nothing is printed. */
 static void refuse(const char *path, const cnn_decoder *const *decoders, const char *part)

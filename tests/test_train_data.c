@@ -1,7 +1,7 @@
-/* test_train_data.c - trainers from cnnc on data as users have it: files of CIFAR-10, folders of JPEG and PNG, arrays. What
- * is normalised, kept for validation and left out is looked at from outside.
+/* test_train_data.c - trainers from cnnc on data as users have it: files of CIFAR-10, folders of JPEG and PNG, arrays.
+ * What is normalised, kept for validation and left out is looked at from outside.
  *
- * A class is a shade of each channel, and pictures of it are that and a little noise, so that a small network learns it.
+ * A class is a shade of each channel, and pictures of it are that and a little noise, so a small network learns it.
  */
 #include "data.h"
 #include "fake_program.h"
@@ -83,10 +83,11 @@ static void picture(int class, int i, int channels, int side, uint8_t *planes)
                 *planes++ = shade(class, i, c, y, x);
 }
 
-/* ---- arrays ---------------------------------------------------------------------------------------------------------------- */
+/* ---- arrays ------------------------------------------------------------------------------------------------------ */
 
 /* A .npy with a head of 128 bytes. */
-static void write_npy(const char *folder, const char *name, const char *type, const char *shape, const void *data, size_t size)
+static void write_npy(const char *folder, const char *name, const char *type, const char *shape, const void *data,
+                      size_t size)
 {
     char head[129], path[4096];
     snprintf(head, sizeof head, "%-127s\n", "");
@@ -116,7 +117,8 @@ static void write_arrays(const char *folder)
         }
         write_npy(path, test ? "test_x.npy" : "train_x.npy", "<f4", test ? "(30, 3, 12, 12)" : "(60, 3, 12, 12)", x,
                   sizeof x / (test ? 2 : 1));
-        write_npy(path, test ? "test_y.npy" : "train_y.npy", "<i8", test ? "(30,)" : "(60,)", y, sizeof y / (test ? 2 : 1));
+        write_npy(path, test ? "test_y.npy" : "train_y.npy", "<i8", test ? "(30,)" : "(60,)", y,
+                  sizeof y / (test ? 2 : 1));
     }
 }
 
@@ -140,7 +142,7 @@ Test(train_data, arrays_of_real_numbers, .timeout = 120)
     free(folder);
 }
 
-/* ---- CIFAR-10 -------------------------------------------------------------------------------------------------------------- */
+/* ---- CIFAR-10 ---------------------------------------------------------------------------------------------------- */
 
 static void write_cifar(const char *folder)
 {
@@ -151,7 +153,8 @@ static void write_cifar(const char *folder)
             bytes[i][0] = (uint8_t)(i % 3);
             picture(i % 3, 20 * file + i, 3, 32, bytes[i] + 1);
         }
-        snprintf(path, sizeof path, file < 5 ? "%s/cifar/data_batch_%d.bin" : "%s/cifar/test_batch.bin", folder, file + 1);
+        snprintf(path, sizeof path, file < 5 ? "%s/cifar/data_batch_%d.bin" : "%s/cifar/test_batch.bin", folder,
+                 file + 1);
         write_whole(path, bytes, sizeof bytes);
     }
     char path[4096];
@@ -239,7 +242,7 @@ Test(train_data, cifar10_with_measured_mean_and_deviation, .timeout = 120)
     free(folder);
 }
 
-/* ---- folders ----------------------------------------------------------------------------------------------------------------- */
+/* ---- folders ----------------------------------------------------------------------------------------------------- */
 
 static void write_jpeg(const char *path, const uint8_t *planes, int side)
 {
@@ -306,7 +309,8 @@ Test(train_data, a_folder_of_pictures_with_a_share_for_validation, .timeout = 12
     write_folder(folder, 20);
     compile(folder, "", "-O0 --with=jpeg,png");
     Outcome o = run_in(folder, 1, "train --data pictures --out out");
-    expect(o.err, "pictures: is of one piece, without pictures to score on\n  help: keep a share for that: --validation 0.1");
+    expect(o.err, "pictures: is of one piece, without pictures to score on\n"
+                  "  help: keep a share for that: --validation 0.1");
     outcome_free(&o);
 
     o = run_in(folder, 0, "train --data pictures --out out --validation 0.25 --mean 0.5 --deviation 0.25,0.25,0.3");
@@ -356,14 +360,15 @@ Test(train_data, bad_pictures, .timeout = 120)
 
     compile(folder, "data = \"pictures\"; validation = 0.2;", "--with=png");
     o = run_in(folder, 1, "train --out out");
-    expect(o.err, "has JPEG files, which this trainer cannot decode\n  help: compile the trainer with cnnc --with=jpeg,png");
+    expect(o.err, "has JPEG files, which this trainer cannot decode\n"
+                  "  help: compile the trainer with cnnc --with=jpeg,png");
     outcome_free(&o);
     free(folder);
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
-/* What the network sees is (byte / 255 - mean) / deviation, whoever says them; the weights' word counts more than train { }. */
+/* What the network sees is (byte / 255 - mean) / deviation, whoever says so; the weights count more than train { }. */
 Test(train_data, normalised_values, .timeout = 120)
 {
     char *folder = scratch_folder("train-normal"), path[4096];
@@ -422,14 +427,15 @@ Test(train_data, lists_and_shares_that_are_wrong, .timeout = 120)
     Outcome o = run_in(folder, 0, "train --epochs 0 --validation 0.1");
     outcome_free(&o);
     o = run_in(folder, 1, "eval --split validation --validation 0");
-    expect(o.err, "synthetic: has no validation split\n  help: keep a share of the train split for it: --validation 0.1");
+    expect(o.err, "synthetic: has no validation split\n"
+                  "  help: keep a share of the train split for it: --validation 0.1");
     outcome_free(&o);
     o = run_in(folder, 0, "eval --split validation");
     outcome_free(&o);
     free(folder);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* Each allocation that the trainer itself makes fails once: one message that speaks of memory, and exit status 1. */
 Test(train_data, reports_every_allocation_that_fails, .init = build_fake, .timeout = 300)

@@ -24,7 +24,8 @@ static inline const char *fuzz_file(const uint8_t *bytes, size_t length)
     return path;
 }
 
-/* A folder in which each of these names (NULL at the end) is that file. It is made once for each list and removed at exit. */
+/* A folder in which each of these names (NULL at the end) is that file. It is made once for each list and removed at
+ * exit. */
 enum { FUZZ_FOLDERS = 4 };
 static struct { char path[64]; const char *const *names; } fuzz_folders[FUZZ_FOLDERS];
 

@@ -1,5 +1,5 @@
-/* fuzz_cifar.c - libFuzzer target: any bytes as a file of CIFAR-10 or CIFAR-100 and as the names of its classes. A report
- * is fine; anything else is a finding. The first byte chooses the format.
+/* fuzz_cifar.c - libFuzzer target: any bytes as a file of CIFAR-10 or CIFAR-100 and as the names of its classes. A
+ * report is fine; anything else is a finding. The first byte chooses the format.
  */
 #define _GNU_SOURCE
 #include "data.h"

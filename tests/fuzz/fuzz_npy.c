@@ -1,5 +1,5 @@
-/* fuzz_npy.c - libFuzzer target: any bytes as a .npy file, and as the pictures and the labels of a data set. A report is
- * fine; anything else is a finding.
+/* fuzz_npy.c - libFuzzer target: any bytes as a .npy file, and as the pictures and the labels of a data set. A report
+ * is fine; anything else is a finding.
  */
 #define _GNU_SOURCE
 #include "array.h"

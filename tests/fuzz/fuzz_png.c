@@ -1,5 +1,5 @@
-/* fuzz_png.c - libFuzzer target: any bytes as a picture file, decoded in colour and in grey. A cause is fine; anything else
- * is a finding.
+/* fuzz_png.c - libFuzzer target: any bytes as a picture file, decoded in colour and in grey. A cause is fine; anything
+ * else is a finding.
  */
 #define _GNU_SOURCE
 #include "file.h"
