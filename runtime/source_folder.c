@@ -244,7 +244,8 @@ static int check(const cnn_source *s, const cnn_wish *wish)
 
     if (p->count == 0) {
         cnn_error("%s: there is no picture (.jpg, .jpeg, .png) in its folders\n"
-                  "give a folder with a folder of pictures for each class, or with such folders in train/ and val/", s->place);
+                  "give a folder with a folder of pictures for each class, or with such folders in train/ and val/",
+                  s->place);
         return 0;
     }
     if (s->name_count > wish->classes) {
@@ -255,8 +256,8 @@ static int check(const cnn_source *s, const cnn_wish *wish)
     }
     if (wish->input[1] != 1 && wish->input[1] != 3) {
         cnn_error("%s: pictures have 3 channels, or 1 where they are grey, the network takes %dx%dx%d\n"
-                  "compile the network with cnnc --input 3x%dx%d", s->place, wish->input[1], wish->input[2], wish->input[3], wish->input[2],
-                  wish->input[3]);
+                  "compile the network with cnnc --input 3x%dx%d", s->place, wish->input[1], wish->input[2],
+                  wish->input[3], wish->input[2], wish->input[3]);
         return 0;
     }
     for (int i = 0; i < 2; i++) {
