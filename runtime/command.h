@@ -165,6 +165,7 @@ typedef struct {
     long     epoch;             /* from 1 */
     uint64_t step;
     double   loss, accuracy, test_loss, test_accuracy, seconds, lr;
+    double   wait_ms;           /* that a step has waited for its pictures, in the mean */
     long     pictures;          /* trained on in this epoch */
 } cnn_metrics;
 

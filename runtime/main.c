@@ -23,9 +23,19 @@ static const struct {
     {"train", cnn_train, "train and save",
      "Train $name and print one line an epoch.\v"
      "The pictures are shuffled anew for each epoch; what is left over after the last whole batch is not used in that "
-     "epoch. After each epoch the test set is evaluated and --out gets last.safetensors (the weights), "
-     "last.state.safetensors (what --resume needs) and a row of metrics.csv; the checkpoint before is kept as "
-     "previous.safetensors.\n\nCtrl-C ends the run after the current step and saves; a second one ends it at once. "
+     "epoch. After each epoch the test set (or with --validation what is kept of the training set) is scored. The folder "
+     "--out gets\n"
+     "  config.json             network, compiler, data and every option in force\n"
+     "  metrics.csv             a row an epoch\n"
+     "  curves.svg              loss and accuracy against epochs\n"
+     "  last.safetensors        the weights, named as PyTorch names them\n"
+     "  last.state.safetensors  with them, what --resume needs\n"
+     "  previous.*              the checkpoint before\n"
+     "  best.safetensors        the weights of the epoch with the highest accuracy\n"
+     "  step-NNNNNNNN.*         with --keep N above 2, the last N checkpoints\n"
+     "  report.html             after the last epoch, a page on what was scored\n"
+     "Each file is there whole or not at all, whenever the run ends. A new run sets the files of the one before aside as "
+     "previous.*.\n\nCtrl-C ends the run after the current step and saves; a second one ends it at once. "
      "Exit status: 0, 1 error, 2 usage, 130 Ctrl-C, 143 SIGTERM."},
     {"eval", cnn_eval, "loss and accuracy of saved weights", "Print the loss and the accuracy of trained weights."},
     {"predict", cnn_predict, "one line a picture",

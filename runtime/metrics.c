@@ -18,8 +18,8 @@ enum { ROW = 1024 };
 
 static void header_text(char room[ROW], const char *scored)
 {
-    snprintf(room, ROW, "epoch,step,loss,accuracy,%s_loss,%s_accuracy,seconds,pictures_per_second,learning_rate\n", scored,
-             scored);
+    snprintf(room, ROW, "epoch,step,loss,accuracy,%s_loss,%s_accuracy,seconds,pictures_per_second,learning_rate,"
+             "data_wait_ms\n", scored, scored);
 }
 
 int cnn_metrics_read(const char *out, char **text)
@@ -80,9 +80,9 @@ int cnn_metrics_add(const char *out, const cnn_metrics *m)
     char path[CNN_PATH], row[ROW], *text;
     if (!cnn_path(path, out, "metrics.csv") || !cnn_metrics_read(out, &text))
         return 0;
-    int length = snprintf(row, sizeof row, "%ld,%llu,%.6f,%.6f,%.6f,%.6f,%.3f,%.1f,%g\n", m->epoch,
+    int length = snprintf(row, sizeof row, "%ld,%llu,%.6f,%.6f,%.6f,%.6f,%.3f,%.1f,%g,%.3f\n", m->epoch,
                           (unsigned long long)m->step, m->loss, m->accuracy, m->test_loss, m->test_accuracy,
-                          m->seconds, m->seconds > 0 ? (double)m->pictures / m->seconds : 0, m->lr);
+                          m->seconds, m->seconds > 0 ? (double)m->pictures / m->seconds : 0, m->lr, m->wait_ms);
     cnn_save save;
     if (cnn_save_begin(&save, path) && (text == NULL || cnn_save_put(&save, text, strlen(text))))
         cnn_save_put(&save, row, (size_t)length);

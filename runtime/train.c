@@ -197,6 +197,8 @@ static void print_epoch(const Run *run, const cnn_metrics *m)
     cnn_line_real(&line, accuracy, m->test_accuracy, 4);
     cnn_line_real(&line, "seconds", m->seconds, 1);
     cnn_line_real(&line, "pictures/s", m->seconds > 0 ? (double)m->pictures / m->seconds : 0, 0);
+    if (run->s->options.json)
+        cnn_line_real(&line, "learning_rate", m->lr, 0);
     if (run->s->options.profile) {
         cnn_line_real(&line, "data_wait_ms", run->wait_ms, 3);
         cnn_line_real(&line, "data_wait", run->wait_share, 4);
@@ -211,7 +213,7 @@ static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
     cnn_position *at = &run->at;
     long pictures = at->batch * s->batch;
     cnn_metrics metrics = {
-        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = cnn_recipe_lr(run->recipe),
+        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = cnn_recipe_lr(run->recipe), .wait_ms = run->wait_ms,
         .pictures = pictures,
         .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
         .seconds = at->seconds, .test_loss = test->loss / (double)test->pictures,

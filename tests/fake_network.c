@@ -307,15 +307,21 @@ static int fails(void)
         kill(getpid(), SIGKILL);
     if (!broken("FAKE_FAIL") || call != atol(getenv("FAKE_FAIL")))
         return 0;
-    errno = ENOSPC;
+    errno = broken("FAKE_CAUSE") ? atoi(getenv("FAKE_CAUSE")) : ENOSPC;
     return 1;
+}
+
+/* How much of a write is done. */
+static size_t some_of(size_t length)
+{
+    return broken("FAKE_SHORT") && length > 1 ? length / 2 : length;
 }
 
 #define WRAP(TYPE, NAME, DECLARED, PASSED)                                                                             \
     TYPE __real_##NAME DECLARED;                                                                                       \
     TYPE __wrap_##NAME DECLARED;                                                                                       \
     TYPE __wrap_##NAME DECLARED { return fails() ? -1 : __real_##NAME PASSED; }
-WRAP(ssize_t, write, (int file, const void *bytes, size_t length), (file, bytes, length))
+WRAP(ssize_t, write, (int file, const void *bytes, size_t length), (file, bytes, some_of(length)))
 WRAP(int, fsync, (int file), (file))
 WRAP(int, rename, (const char *from, const char *to), (from, to))
 WRAP(int, link, (const char *from, const char *to), (from, to))

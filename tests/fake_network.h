@@ -14,7 +14,8 @@
  *   FAKE_PRINT=1           every picture trained on is a line of digits on stderr
  *   FAKE_SIGNAL=STEP,N     signal N arrives during that step; with ,N again, N arrives twice
  *   FAKE_DIE=CALL          the process is killed before that call of open, write, fsync, rename, link or unlink
- *   FAKE_FAIL=CALL         that call fails with ENOSPC
+ *   FAKE_FAIL=CALL         that call fails with ENOSPC, or with the number that FAKE_CAUSE says
+ *   FAKE_SHORT=1           every write writes only half of what it is given
  *   FAKE_ALLOC=CALL        that call of malloc, calloc or realloc in the runtime returns NULL
  *   FAKE_COUNT=1           prints the numbers of such calls, to the disk and for memory, on stderr at the end
  */

@@ -363,3 +363,31 @@ Test(runs, signals_at_any_moment_lose_nothing, .timeout = 300)
     outcome_free(&sums);
     free(folder);
 }
+
+/* ---- resuming ---------------------------------------------------------------------------------------------------- */
+
+/* A network that cnnc compiled, with dropout and batch normalisation: each of its first 20 checkpoints leads to the same
+ * end, in float and in double, in plain and in fast code. */
+Test(runs, every_step_resumes_to_the_same_bits, .timeout = 300)
+{
+    static const char *const flags[] = {"-O0", "-O2", "--double"};
+    char *folder = scratch_folder("runs_steps");
+    write_network(folder, "conv", "network conv() { input(1, 10, 10); conv(4, 3, pad = 1); batchnorm; relu; maxpool(2);\n"
+                  "conv(8, 3); batchnorm; relu; dropout(0.3); flatten; linear(20); relu; dropout(0.5); linear(10);\n"
+                  "train { batch = 8; optimizer = sgd(lr = 0.05, momentum = 0.9, weight_decay = 1e-4); } }\n");
+    for (int i = 0; i < 3; i++) {
+        RUN(whole, 0, "%2$s/cnnc %3$s %1$s/conv.net -o %1$s/conv && cd %1$s && rm -rf whole && "
+            "./conv train --limit-batches 7 --epochs 3 --keep 30 --save-every 1 --out whole", folder, BUILD, flags[i]);
+        outcome_free(&whole);
+        for (int step = 1; step <= 20; step++) {
+            RUN(go, 0, "cd %1$s && rm -rf part && mkdir part && cp whole/metrics.csv part && "
+                "cp whole/step-%2$08d.safetensors part/last.safetensors && "
+                "cp whole/step-%2$08d.state.safetensors part/last.state.safetensors && "
+                "./conv train --resume --out part && cmp part/last.safetensors whole/last.safetensors && "
+                "cmp part/curves.svg whole/curves.svg && cmp part/report.html whole/report.html && "
+                "for r in whole part; do cut -d, -f1-6,9 $r/metrics.csv > $r/m; done && cmp whole/m part/m", folder, step);
+            outcome_free(&go);
+        }
+    }
+    free(folder);
+}
