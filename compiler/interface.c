@@ -351,7 +351,7 @@ static void write_declarations(Emitter *e)
         "void ${net}_predict($net *, const cnn_real *x, cnn_real *logits);",
         "",
         "/* Output of layer i (from 0, as listed in the .c) after ${net}_predict, valid until the next call. NULL when it was not",
-        " * kept: at -O2 only --keep-layers does. */",
+        " * kept: at -O2 only what the last layer takes is, and with --keep-layers all. */",
         "const cnn_real *${net}_output(const $net *, int i);",
         "",
         "/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the",

@@ -368,13 +368,25 @@ static void insert_conversions(Program *p)
         p->kernels.items[i]->index = i;
 }
 
-/* Prediction with --keep-layers: every layer's output lives to the end, where a plain copy of it is made. */
+/* Whether a layer computes what the last one takes: features that networks of other classes are made from. */
+static bool is_feature(const Graph *g, const Layer *l)
+{
+    const Layer *f = g->output->input_count == 1 ? g->output->input[0] : NULL;
+    while (f && f != l && f->op == &op_flatten)
+        f = f->input[0];
+    return f == l && f->op;
+}
+
+/* Prediction keeps every layer's output under --keep-layers, else the features: they live to the end, where a plain copy of
+ * them is made. */
 static void keep_layers(Program *p)
 {
     Conversion c = {.p = p};
     p->kept = NEW_ARRAY(p->arena, Tensor *, p->graph->layers.count);
-    for (int i = 0; i < p->graph->layers.count && p->tuning->keep_layers; i++) {
+    for (int i = 0; i < p->graph->layers.count; i++) {
         Tensor *t = p->activation[i];
+        if (!p->tuning->keep_layers && !is_feature(p->graph, p->graph->layers.items[i]))
+            continue;
         p->kept[i] = t;
         if (!t || t->storage->kind == TENSOR_INPUT)
             continue;

@@ -51,7 +51,7 @@ void alexnet_shape(int input[4], int output[4]);
 void alexnet_predict(alexnet *, const cnn_real *x, cnn_real *logits);
 
 /* Output of layer i (from 0, as listed in the .c) after alexnet_predict, valid until the next call. NULL when it was not
- * kept: at -O2 only --keep-layers does. */
+ * kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
 const cnn_real *alexnet_output(const alexnet *, int i);
 
 /* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the

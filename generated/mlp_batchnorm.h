@@ -51,7 +51,7 @@ void mlp_batchnorm_shape(int input[4], int output[4]);
 void mlp_batchnorm_predict(mlp_batchnorm *, const cnn_real *x, cnn_real *logits);
 
 /* Output of layer i (from 0, as listed in the .c) after mlp_batchnorm_predict, valid until the next call. NULL when it was not
- * kept: at -O2 only --keep-layers does. */
+ * kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
 const cnn_real *mlp_batchnorm_output(const mlp_batchnorm *, int i);
 
 /* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the

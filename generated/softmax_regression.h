@@ -51,7 +51,7 @@ void softmax_regression_shape(int input[4], int output[4]);
 void softmax_regression_predict(softmax_regression *, const cnn_real *x, cnn_real *logits);
 
 /* Output of layer i (from 0, as listed in the .c) after softmax_regression_predict, valid until the next call. NULL when it was not
- * kept: at -O2 only --keep-layers does. */
+ * kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
 const cnn_real *softmax_regression_output(const softmax_regression *, int i);
 
 /* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the

@@ -11,6 +11,7 @@
 #include "normal.h"
 #include "options.h"
 #include "safetensors.h"
+#include "save.h"
 #include "trainer.h"
 
 #include <signal.h>
@@ -237,7 +238,9 @@ double cnn_seconds(void);
 typedef struct { double *seconds, last; } cnn_profile;
 cnn_watch cnn_profile_watch(cnn_profile *);
 
-/* Writes an array of shape[0..rank) as numpy's .npy, format 1.0, C order, little-endian. 1, or 0 after cnn_error. */
+/* Begins an array of shape[0..rank) as numpy's .npy, format 1.0, C order: its values follow by cnn_save_put. As cnn_save_begin. */
+int cnn_npy_begin(cnn_save *, const char *path, int rank, const int *shape);
+/* Writes a whole one. 1, or 0 after cnn_error. */
 int cnn_npy_write(const char *path, const cnn_real *values, int rank, const int *shape);
 
 #endif

@@ -168,12 +168,58 @@ static int dump_layers(const cnn_session *s, const cnn_real *x)
     return written;
 }
 
+/* ---- predict --layer: what a layer computes, of all pictures ---------------------------------------------------- */
+
+typedef struct { int layer; cnn_save save; } Features;          /* layer -1: nothing is written                     */
+
+static int find_layer(const cnn_session *s, const char *name)
+{
+    int nearest = 0;
+    for (int i = 0; i < s->facts->layer_count; i++) {
+        if (strcmp(s->facts->layers[i].name, name) == 0)
+            return i;
+        if (cnn_distance(name, s->facts->layers[i].name) < cnn_distance(name, s->facts->layers[nearest].name))
+            nearest = i;
+    }
+    cnn_error("--layer %s: there is no such layer\ndid you mean %s? 'info' lists all of them", name,
+              s->facts->layers[nearest].name);
+    return -1;
+}
+
+/* Begins an array with a row a picture. 0 after cnn_error. */
+static int begin_features(Features *f, const cnn_session *s, const cnn_dataset *data, long batches)
+{
+    const size_t pictures = cnn_dataset_size(data), most = (size_t)batches * (size_t)s->batch;
+    int shape[4], layer = find_layer(s, s->options.layer);
+    if (layer < 0)
+        return 0;
+    if (!s->network->output(s->net, layer)) {
+        cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc --keep-layers",
+                  s->options.layer);
+        return 0;
+    }
+    memcpy(shape, s->facts->layers[layer].shape, sizeof shape);
+    shape[0] = (int)(pictures < most ? pictures : most);
+    if (!cnn_npy_begin(&f->save, s->options.features, s->facts->layers[layer].rank, shape))
+        return cnn_save_end(&f->save);
+    f->layer = layer;
+    return 1;
+}
+
+/* Rows of the first `count` pictures of the batch that was just computed. */
+static void add_features(Features *f, const cnn_session *s, int count)
+{
+    const size_t row = s->facts->layers[f->layer].count / (size_t)s->batch;
+    cnn_save_put(&f->save, s->network->output(s->net, f->layer), (size_t)count * row * sizeof(cnn_real));
+}
+
 int cnn_predict(cnn_session *s)
 {
+    Features features = {.layer = -1};
     cnn_dataset *data = open_weights_and_data(s);
     cnn_loader *loader = data ? open_loader(s, data) : NULL;
     long batches = loader ? cnn_session_batches(s, data, 0) : 0;
-    int going = loader != NULL;
+    int going = loader && (!s->options.layer || begin_features(&features, s, data, batches));
     for (long i = 0; going && i < batches; i++) {
         const cnn_batch *batch = cnn_loader_next(loader);
         going = batch != NULL;
@@ -184,10 +230,16 @@ int cnn_predict(cnn_session *s)
         s->network->predict(s->net, batch->x, s->logits);
         if (i == 0 && s->options.dump)
             going = dump_layers(s, batch->x);
+        if (features.layer >= 0)
+            add_features(&features, s, batch->count);
         for (int n = 0; going && n < batch->count; n++)
             if (batch->labels[n] >= 0)
                 print_picture(s, data, i * s->batch + n, s->logits + (size_t)n * (size_t)s->classes, batch->labels[n]);
     }
+    if (features.layer >= 0 && !going)
+        cnn_save_drop(&features.save);
+    else if (features.layer >= 0)
+        going = cnn_save_end(&features.save);
     cnn_loader_close(loader);
     cnn_session_left_out(data);
     cnn_dataset_close(data);

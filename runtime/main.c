@@ -117,6 +117,8 @@ static void check_together(struct argp_state *state, const cnn_options *o)
         argp_error(state, "--resume and --init exclude each other: a resumed run has its weights");
     if (o->skip.count && !o->init)
         argp_error(state, "--skip says what --init leaves out: give --init FILE too");
+    if (!o->layer != !o->features)
+        argp_error(state, "--layer and --out need each other: what to write, and where");
     if (!o->resume && !cnn_options_fit(o, why))
         argp_error(state, "%s", why);
 }

@@ -152,6 +152,11 @@ static const cnn_option rows[] = {
     {"dump", "FOLDER", CNN_OPTION_TEXT, FIELD(dump), 0, 0, NULL, CNN_FOR_PREDICT, 0,
      "Write input.npy and the output of every layer for the first batch"},
 
+    {"layer", "NAME", CNN_OPTION_TEXT, FIELD(layer), 0, 0, NULL, CNN_FOR_PREDICT, 0,
+     "Write what this layer computes to --out; the one before the last is always kept, others by cnnc --keep-layers"},
+    {"out", "FILE.npy", CNN_OPTION_TEXT, FIELD(features), 0, 0, NULL, CNN_FOR_PREDICT, 0,
+     "One array with the features of all pictures, as numpy.load reads it: pictures x the shape of --layer"},
+
     /* ---- find-lr */
     {"from", "RATE", CNN_OPTION_REAL, FIELD(find_from), 0, HUGE_VAL, "1e-7", CNN_FOR_FIND_LR, 0, "The first learning rate"},
     {"to", "RATE", CNN_OPTION_REAL, FIELD(find_to), 0, HUGE_VAL, "10", CNN_FOR_FIND_LR, 0, "The last one"},

@@ -61,7 +61,7 @@ typedef struct {
     cnn_list    lr_scale;                       /* "fc.*=10"                                                        */
     double      find_from, find_to;             /* learning rates                                                   */
     long        find_steps;
-    const char *chart;
+    const char *chart, *layer, *features;
 } cnn_options;
 
 typedef enum {

@@ -112,7 +112,7 @@ static int report(const cnn_save *s)
     return s->what == NULL;
 }
 
-int cnn_save_end(cnn_save *s)
+static void finish(cnn_save *s)
 {
     if (s->file >= 0) {
         if (s->what == NULL)
@@ -128,7 +128,18 @@ int cnn_save_end(cnn_save *s)
     }
     free(s->temporary);
     sigaction(SIGXFSZ, &s->before, NULL);
+}
+
+int cnn_save_end(cnn_save *s)
+{
+    finish(s);
     return report(s);
+}
+
+void cnn_save_drop(cnn_save *s)
+{
+    cnn_save_fail(s, "dropped", 0);
+    finish(s);
 }
 
 int cnn_save_bytes(const char *path, const void *bytes, size_t length)

@@ -37,6 +37,9 @@ int cnn_save_over(cnn_save *, uint64_t at, const void *bytes, size_t length);   
 int cnn_save_fail(cnn_save *, const char *what, int cause);                       /* notes the first failure; 0       */
 int cnn_save_end(cnn_save *);
 
+/* In the place of cnn_save_end where the file is no longer wanted: PATH stays as it was, and nothing is reported. */
+void cnn_save_drop(cnn_save *);
+
 /* A whole file at once. */
 int cnn_save_bytes(const char *path, const void *bytes, size_t length);
 
