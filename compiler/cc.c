@@ -124,7 +124,7 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     if (o->kind == OUTPUT_PROGRAM)
         add_words(arena, c, arena_printf(arena, "-DCNN_MAIN -DCNN_TARGET=\"%s\"", o->target->name));
     for (int i = 0; feature_at(i); i++)
-        if (o->with >> i & 1)
+        if (o->kind == OUTPUT_PROGRAM && o->with >> i & 1)
             add_words(arena, c, feature_at(i)->flags);
     if (o->kind == OUTPUT_PROGRAM)
         add_word(c, arena_printf(arena, "-DCNN_FLAGS=\"%s\"", compiler_flags(arena, o, cc)));
@@ -134,7 +134,7 @@ static void compile_words(Arena *arena, CommandLine *c, const Options *o, const 
     if (o->kind == OUTPUT_PROGRAM)
         add_words(arena, c, "-lz -ljansson");
     for (int i = 0; feature_at(i); i++)
-        if (o->with >> i & 1)
+        if (o->kind == OUTPUT_PROGRAM && o->with >> i & 1)
             add_words(arena, c, arena_printf(arena, "-l%s", feature_at(i)->library));
     if (o->kind != OUTPUT_OBJECT)
         add_word(c, "-lm");
@@ -183,7 +183,7 @@ static bool finds_file(Arena *arena, const char *cc, const char *name)
 /* False after an error where the library of a feature is not installed. */
 static bool has_libraries(Arena *arena, Diag *diag, const Options *o, const char *cc)
 {
-    for (int i = 0; feature_at(i); i++)
+    for (int i = 0; o->kind == OUTPUT_PROGRAM && feature_at(i); i++)
         if (o->with >> i & 1 && !finds_file(arena, cc, arena_printf(arena, "lib%s.so", feature_at(i)->library)) &&
             !finds_file(arena, cc, arena_printf(arena, "lib%s.a", feature_at(i)->library))) {
             error_plain(diag, "--with=%s needs lib%s, and %s does not find it\ninstall the Debian package %s",

@@ -287,6 +287,7 @@ struct Graph {
     LIST(Layer *) layers;       /* in execution order; the first is the input            */
     Layer        *input, *output;
     Train         train;
+    bool          exchanges;    /* the code is for one of several processes (cnn_exchange in runtime/cnn.h) */
     struct Expander *expander;  /* while expand.c makes the graph: where its errors go; then NULL */
 };
 

@@ -97,6 +97,8 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
     raw(e, "    const cnn_target *target;               /* NULL: labels alone                                        */");
     raw(e, "    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */");
+    if (g->exchanges)
+        raw(e, "    const cnn_exchange *exchange;           /* NULL: one process                                         */");
     raw(e, "};\n");
     write_tables(e, g, u->train->target);
 }
@@ -156,6 +158,8 @@ static void write_accessors(Emitter *e, const Graph *g, bool fast)
     line(e, "void ${net}_set_step($net *net, uint64_t step)\n{\n    net->step = step;\n}\n");
     line(e, "void ${net}_target($net *net, const cnn_target *target)\n{\n    net->target = target;\n}\n");
     line(e, "void ${net}_watch($net *net, const cnn_watch *watch)\n{\n    net->watch = watch;\n}\n");
+    if (g->exchanges)
+        line(e, "void ${net}_exchange($net *net, const cnn_exchange *exchange)\n{\n    net->exchange = exchange;\n}\n");
     line(e, "const real *${net}_arena(const $net *net)\n{\n    return net->arena;\n}\n");
 }
 
@@ -308,8 +312,13 @@ void write_interface(Emitter *e, const Graph *g, const Unit *u)
 
 /* ---- header ------------------------------------------------------------------------------------------------------ */
 
-static void write_declarations(Emitter *e)
+static void write_declarations(Emitter *e, const Graph *g)
 {
+    static const char *const exchanging[] = {
+        "",
+        "/* The replica is one of several, one a process, that train together (cnn.h); NULL: it is alone. */",
+        "void ${net}_exchange($net *, const cnn_exchange *);",
+    };
     static const char *const text[] = {
         "/* Parameters, optimiser state and arena of one replica. */",
         "typedef struct $net $net;",
@@ -374,6 +383,8 @@ static void write_declarations(Emitter *e)
     };
     for (size_t i = 0; i < sizeof text / sizeof *text; i++)
         line(e, text[i]);
+    for (size_t i = 0; g->exchanges && i < sizeof exchanging / sizeof *exchanging; i++)
+        line(e, exchanging[i]);
 }
 
 char *emit_header(Arena *arena, const Graph *g, const Unit *u)
@@ -386,7 +397,7 @@ char *emit_header(Arena *arena, const Graph *g, const Unit *u)
     raw(e, " * One replica belongs to one thread at a time; each call uses OpenMP threads inside. */");
     line(e, "#ifndef CNN_NETWORK_${net}_H\n#define CNN_NETWORK_${net}_H\n");
     raw(e, "#include \"cnn.h\"\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
-    write_declarations(e);
+    write_declarations(e, g);
     raw(e, "\n#ifdef __cplusplus\n}\n#endif\n#endif");
     return emitter_text(e);
 }

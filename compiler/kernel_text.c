@@ -45,6 +45,8 @@ static int parameters_of(const Program *p, const Kernel *k, const char *items[MA
     }
     if (k->def->targets)
         items[count++] = "const cnn_target *target";
+    if (k->def->exchanges && p->graph->exchanges)
+        items[count++] = "const cnn_exchange *exchange";
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = parameter_text(arena, k->def, &k->operand[i]);
     if (k->def->flat)

@@ -9,6 +9,7 @@
 #include "recompute.h"
 #include "schedule.h"
 #include "unit.h"
+#include "with.h"
 
 /* Bytes of parameters, gradients and momentum. */
 static int64_t state_bytes(const Graph *graph, const Target *target)
@@ -169,6 +170,8 @@ static bool run(Arena *arena, Diag *diag, const Options *o)
     Graph *graph = expand(arena, diag, source, tree, &o->overrides);            /* expand.c, shape.c */
     if (!graph)
         return false;
+    for (int i = 0; feature_at(i); i++)
+        graph->exchanges |= feature_at(i)->exchanges && (o->with >> i & 1);
     if (o->dump == DUMP_GRAPH)
         dump_graph(stdout, graph);
     else if (o->command == COMMAND_SHOW && !o->memory_chart)

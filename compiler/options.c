@@ -46,7 +46,7 @@ static const struct argp_option option_table[] = {
                                            "step fit, e.g. 300M", 0},
     {"keep-layers", KEY_KEEP, 0, 0, "-O2: prediction keeps every layer's output (predict --dump)", 0},
     {"double", KEY_DOUBLE, 0, 0, "Compute in double precision (trainers: an entry-wise gradcheck)", 0},
-    {"with", KEY_WITH, "NAME,...", 0, "Compile into the trainer: jpeg, png (picture files)", 0},
+    {"with", KEY_WITH, "NAME,...", 0, "Compile into the trainer: jpeg, png (picture files), mpi (several processes)", 0},
     {"cc", KEY_CC, "PROGRAM", 0, "C compiler (default: the first of clang-19, clang, gcc that is installed)", 0},
     {0, 'v', 0, 0, "Print the commands that are run", 0},
     {0},
@@ -220,7 +220,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         break;
     case KEY_SMALLEST: o->smallest_input = true; break;
     case KEY_DOUBLE: o->double_precision = true; break;
-    case KEY_WITH: parse_with(p, state, text); break;
+    case KEY_WITH: parse_with(p, state, text); summarise(p, "--with=", text); break;
     case KEY_CC: o->cc = text; break;
     case 'v': o->verbose = true; break;
     case ARGP_KEY_ARG: parse_word(p, state, text); break;
@@ -300,10 +300,11 @@ bool parse_options(Arena *arena, int argc, char **argv, Options *o)
         o->summary = arena_printf(arena, "cnnc -O%d%s %s", o->level, o->summary, base_name(o->input));
     o->tuning.target = o->target;
     settle_output(arena, o, p.output);
-    if (o->with && o->kind != OUTPUT_PROGRAM) {
-        fprintf(stderr, "cnnc: error: --with is for trainers, and this compiles none\n"
-                        "  = help: name one with -o, as in -o lenet, or leave out --with\n");
-        return false;
-    }
+    for (int i = 0; feature_at(i); i++)
+        if (o->with >> i & 1 && o->kind != OUTPUT_PROGRAM && !feature_at(i)->exchanges) {
+            fprintf(stderr, "cnnc: error: --with=%s is for trainers, and this compiles none\n"
+                            "  = help: name one with -o, as in -o lenet, or leave out --with\n", feature_at(i)->name);
+            return false;
+        }
     return true;
 }

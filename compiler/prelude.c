@@ -330,6 +330,28 @@ static const char flush_text[] =
     "#endif\n";
 
 static const Helper helpers[] = {
+    {"merge_ranks(",
+     "/* Batch norms may be over the pictures of all ranks. Each thread of a region calls these; they return the number of ranks\n"
+     " * whose values are in the result: mean and squares about it of `members` values a channel, or sums. */\n"
+     "static inline int merge_ranks(const cnn_exchange *exchange, real *mean, real *squares, int count, double members)\n"
+     "{\n"
+     "    if (!exchange || !exchange->merge)\n"
+     "        return 1;\n"
+     "#pragma omp master\n"
+     "    exchange->merge(exchange->context, mean, squares, count, members);\n"
+     "#pragma omp barrier\n"
+     "    return exchange->ranks;\n"
+     "}"},
+    {"sum_ranks(",
+     "static inline int sum_ranks(const cnn_exchange *exchange, real *sums, int count)\n"
+     "{\n"
+     "    if (!exchange || !exchange->sum)\n"
+     "        return 1;\n"
+     "#pragma omp master\n"
+     "    exchange->sum(exchange->context, sums, count);\n"
+     "#pragma omp barrier\n"
+     "    return exchange->ranks;\n"
+     "}"},
     {"inside(", "static inline int inside(int i, int n) { return i >= 0 && i < n; }"},
     {"real_exp(", "static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }"},
     {"real_log(", "static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }"},

@@ -66,6 +66,8 @@ static void write_call(Emitter *e, const Program *p, const Kernel *k, const char
     }
     if (k->def->targets)
         items[count++] = "net->target";
+    if (k->def->exchanges && p->graph->exchanges)
+        items[count++] = "net->exchange";
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = k->operand[i].tensor->name;
     wrapped(e, arena_printf(p->arena, "%s%s(%d, %s(", margin, k->index < p->backward_from ? "RUN" : "BACK", k->index,
@@ -83,6 +85,8 @@ static void write_calls(Emitter *e, const Program *p, int from, int to)
         if (!k->fast && inside)
             raw(e, "        restore_denormals(mode);\n    }");
         inside = k->fast != NULL;
+        if (i == p->backward_from && p->graph->exchanges && p->mode == PROGRAM_TRAIN)
+            raw(e, "%sshare_loss(net->exchange, kept_loss_mean);", inside ? "        " : "    ");
         if (i == p->backward_from && i > from)
             raw(e, "\n%s/* backward */", inside ? "        " : "    ");
         write_call(e, p, k, inside ? "        " : "    ");
@@ -190,9 +194,22 @@ static void write_macros(Emitter *e, const Program *p)
     raw(e, "#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)\n");
 }
 
+/* A rank without gradients must not leave the others waiting for its sums. */
+static void write_share_loss(Emitter *e)
+{
+    raw(e, "/* Where batch norms are over all ranks, so is the loss: all ranks have gradients, or none. */");
+    raw(e, "static inline void share_loss(const cnn_exchange *exchange, real *loss)\n{");
+    raw(e, "    if (!exchange || !exchange->sum)\n        return;");
+    raw(e, "#pragma omp barrier\n#pragma omp master\n    {");
+    raw(e, "        exchange->sum(exchange->context, loss, 1);");
+    raw(e, "        *loss /= exchange->ranks;\n    }\n#pragma omp barrier\n}\n");
+}
+
 void write_programs(Emitter *e, const Graph *g, const Unit *u)
 {
     raw(e, "/* ---- programs ---- */\n");
+    if (g->exchanges)
+        write_share_loss(e);
     write_macros(e, u->train);
     write_idle(e, g, u->train);
     write_predict(e, g, u->predict);

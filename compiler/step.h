@@ -59,6 +59,7 @@ typedef struct {
     bool        counts;         /* its multiply-adds are layer->macs a picture                  */
     bool        random;         /* takes (uint64_t seed, uint64_t step) before its tensors      */
     bool        targets;        /* takes (const cnn_target *target) before its tensors          */
+    bool        exchanges;      /* takes (const cnn_exchange *exchange) before its tensors, where the graph exchanges */
     bool        flat;           /* one function `suffix` for every size: (count, flat arrays, const cnn_rule *) */
     void      (*textbook)(Emitter *, const Kernel *);   /* writes the function's body           */
     void      (*let)(Emitter *, const Kernel *);        /* binds the names that `vector` uses; NULL: none */

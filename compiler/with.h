@@ -10,6 +10,7 @@ typedef struct {
     const char *flags;          /* for the C compiler; the trainer is compiled with the runtime's trainer.h  */
     const char *library;        /* "jpeg": linked as -ljpeg, after libcnn.a                                  */
     const char *package;        /* the Debian package that brings it                                         */
+    bool        exchanges;      /* generated code is for one of several processes (Graph.exchanges)          */
 } Feature;
 
 const Feature *feature_at(int i);                       /* NULL past the last                                */

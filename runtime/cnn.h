@@ -109,6 +109,19 @@ typedef struct {
  * (NAME_freeze) are left out. `after` must not call functions of the network but accessors that only read. */
 typedef struct { void (*after)(void *context, int kernel); void *context; int waits; } cnn_watch;
 
+/* ---- several processes ------------------------------------------------------------------------------------------- */
+
+/* What one of several processes (ranks) that train replicas of a network together must know of the others while a step runs:
+ * NAME_exchange, in code of cnnc --with=mpi. All ranks call NAME_gradients at the same time; the functions are called in one
+ * order, by the thread that called it. Both NULL: batch norms are over each rank's own pictures. */
+typedef struct {
+    int   rank, ranks;          /* this one's number, from 0: masks of dropout are those of its pictures in the batch of all */
+    /* mean[c] and squares[c], sums of squares about it, over `members` values a channel become those over all ranks' values */
+    void (*merge)(void *context, cnn_real *mean, cnn_real *squares, int count, double members);
+    void (*sum)(void *context, cnn_real *values, int count);            /* values become their sums over all ranks */
+    void *context;
+} cnn_exchange;
+
 /* ---- layout.c: how fast code keeps a tensor ---------------------------------------------------------------------- */
 
 /* A tensor of K x C x taps elements, of which `k_lanes` neighbours in K and `c_lanes` in C lie side by side in memory:

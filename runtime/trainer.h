@@ -45,6 +45,18 @@ extern const cnn_decoder cnn_decoder_jpeg, cnn_decoder_png;
 #define CNN_PNG_DECODER
 #endif
 
+/* What carries numbers between processes (ranks.h) where cnnc --with=mpi compiled it in, likewise. */
+typedef struct cnn_transport cnn_transport;
+extern const cnn_transport cnn_transport_mpi;
+#ifdef CNN_WITH_MPI
+#define CNN_EXCHANGE(NAME)                                                                                             \
+    static void trainer_exchange(void *net, const cnn_exchange *exchange) { NAME##_exchange(net, exchange); }
+#define CNN_TRANSPORT trainer_exchange, &cnn_transport_mpi
+#else
+#define CNN_EXCHANGE(NAME)
+#define CNN_TRANSPORT NULL, NULL
+#endif
+
 /* The generated interface behind `void *`. The generated header describes each function. */
 typedef struct {
     const cnn_facts *facts;
@@ -72,6 +84,8 @@ typedef struct {
     void       (*target)(void *, const cnn_target *);
     void       (*watch)(void *, const cnn_watch *);
     const cnn_decoder *const *decoders;         /* NULL at the end                                                 */
+    void       (*exchange)(void *, const cnn_exchange *);       /* NULL, both: the program works alone             */
+    const cnn_transport *transport;
 } cnn_network;
 
 /* The whole command line of a trainer; returns the exit status: 0, 1 run-time error, 2 usage, 130 after SIGINT. */
@@ -102,6 +116,7 @@ int cnn_main(int argc, char **argv, const cnn_network *network);
     static const cnn_real *trainer_arena(const void *net)         { return NAME##_arena(net); }                        \
     static void trainer_target(void *net, const cnn_target *target) { NAME##_target(net, target); }                    \
     static void trainer_watch(void *net, const cnn_watch *watch)  { NAME##_watch(net, watch); }                        \
+    CNN_EXCHANGE(NAME)                                                                                                 \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
         static const cnn_decoder *const decoders[] = {CNN_JPEG_DECODER CNN_PNG_DECODER NULL};                          \
@@ -109,7 +124,8 @@ int cnn_main(int argc, char **argv, const cnn_network *network);
             &FACTS, trainer_create, trainer_destroy, NAME##_tensors, NAME##_tensor, NAME##_shape, trainer_get,         \
             trainer_set, trainer_get_grad, trainer_get_moment, trainer_set_moment, trainer_flat, NAME##_span,          \
             trainer_freeze, trainer_get_step, trainer_set_step, trainer_predict, trainer_gradients, trainer_update,    \
-            trainer_step, trainer_output, trainer_arena, trainer_target, trainer_watch, decoders};                     \
+            trainer_step, trainer_output, trainer_arena, trainer_target, trainer_watch, decoders,                      \
+            CNN_TRANSPORT};                                                                                            \
         return cnn_main(argc, argv, &network);                                                                         \
     }
 

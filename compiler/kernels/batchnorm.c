@@ -162,15 +162,30 @@ static void merge_statistics(Emitter *e, const Kernel *k)
     end(e, 1);
 }
 
+/* Ends the loop over blocks that found m and squares, and begins another in which they are those of all ranks. */
+static void merge_over_ranks(Emitter *e)
+{
+        line(e, "store(&mean[cb * L], narrow(m));");
+        line(e, "store(&inverse_deviation[cb * L], narrow(squares));");
+    end(e, 1);
+    line(e, "const int ranks = merge_ranks(exchange, &mean[$first * L], &inverse_deviation[$first * L],");
+    line(e, "                              ($last - $first) * L, $M);");
+    parallel(e);
+    loop_between(e, "cb", "$first", "$last");
+        line(e, "const wide m = widen(load(&mean[cb * L])), squares = widen(load(&inverse_deviation[cb * L]));");
+}
+
 static void write_channels(Emitter *e, const Kernel *k)
 {
     Planes p = planes_of(k);
     bool spare = p.channels < p.blocks * operand_of(k, "X")->tensor->layout.lanes;
+    if (k->layer->graph->exchanges)
+        merge_over_ranks(e);
     loop(e, "l", operand_of(k, "X")->tensor->layout.lanes);
         line(e, "const int c = cb * L + l;");
         line(e, "mean[c] = m[l];");
-        line(e, spare ? "inverse_deviation[c] = c < $C ? 1 / sqrt(squares[l] / $M + eps) : 0;"
-                      : "inverse_deviation[c] = 1 / sqrt(squares[l] / $M + eps);");
+        line(e, spare ? "inverse_deviation[c] = c < $C ? 1 / sqrt(squares[l] / $all + eps) : 0;"
+                      : "inverse_deviation[c] = 1 / sqrt(squares[l] / $all + eps);");
         line(e, "running_mean[c] = (1 - momentum) * running_mean[c] + momentum * m[l];");
         line(e, "running_var[c] = (1 - momentum) * running_var[c] + momentum * squares[l] / $others;");
     end(e, 1);

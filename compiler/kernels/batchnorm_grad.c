@@ -100,7 +100,13 @@ static void merge_sums(Emitter *e, const Kernel *k)
             end(e, 1);
         line(e, "store(&dshift[cb * L], narrow(total));");
         line(e, "store(&dscale[cb * L], narrow(products * widen(load(&inverse_deviation[cb * L]))));");
+        if (has_operand(k, "sums")) {
+            line(e, "store(sums[cb][0], load(&dshift[cb * L]));");
+            line(e, "store(sums[cb][1], load(&dscale[cb * L]));");
+        }
     end(e, depth);
+    if (has_operand(k, "sums"))
+        line(e, "const int ranks = sum_ranks(exchange, sums[$first][0], 2 * ($last - $first) * L);");
 }
 
 static void grad_scale_body(Emitter *e, const Kernel *k)
@@ -124,8 +130,10 @@ static void apply(Emitter *e, const Kernel *k)
     comment(e, "dX; normal * dscale = (X - mean) * (inverse_deviation * dscale).");
     int depth = loop_planes(e, k);
         load_channels(e, k, true);
-        line(e, "const vec a = load(&dshift[cb * L]) / splat($M);");
-        line(e, "const vec b = load(&dscale[cb * L]) * load(&inverse_deviation[cb * L]) / splat($M);");
+        let(e, "dshift", has_operand(k, "sums") ? "sums[cb][0]" : "&dshift[cb * L]");
+        let(e, "dscale", has_operand(k, "sums") ? "sums[cb][1]" : "&dscale[cb * L]");
+        line(e, "const vec a = load($dshift) / splat($all);");
+        line(e, "const vec b = load($dscale) * load(&inverse_deviation[cb * L]) / splat($all);");
         int pixels = loop_pixels_of(e, k);
             line(e, "const vec x = load($x) - m, d = $d;");
             store_pixel(e, k, "dX", "scales * (d - a - x * b)", substitute(e, "$n"), "cb", "i", substitute(e, "$j"));
@@ -147,9 +155,13 @@ static void grad_body(Emitter *e, const Kernel *k)
     end(e, groups);
 }
 
+/* For one of several processes: the gradients of shift and scale, which are then summed over all ranks for dX. */
 static void plan_grad(Program *p, Kernel *k)
 {
+    const int64_t L = p->target->lanes;
     add_partial(p, k);
+    if (k->layer->graph->exchanges)
+        scratch_of(p, k, "sums", 3, (int64_t[]){blocks_of(k->layer->output.dim[0], (int)L), 2, L});
     plan_groups(p, k, 2);
 }
 

@@ -11,16 +11,17 @@ static void let_element(Emitter *e, const Tensor *t)
     let_int(e, "plane", plane);
     let_int(e, "C", t->dim[1]);
     if (t->rank == 2)
-        let(e, "element", "(uint32_t)n * %lld + cb * %d", (long long)t->dim[1], t->layout.lanes);
+        let(e, "element", "%s * %lld + cb * %d", substitute(e, "$image"), (long long)t->dim[1], t->layout.lanes);
     else
-        let(e, "element", "(((uint32_t)n * %lld + cb * %d) * %lld + i) * %lld + j", (long long)t->dim[1],
-            t->layout.lanes, (long long)t->dim[2], (long long)t->dim[3]);
+        let(e, "element", "((%s * %lld + cb * %d) * %lld + i) * %lld + j", substitute(e, "$image"),
+            (long long)t->dim[1], t->layout.lanes, (long long)t->dim[2], (long long)t->dim[3]);
 }
 
 static void forward_body(Emitter *e, const Kernel *k)
 {
     const Tensor *t = operand_of(k, "Y")->tensor;
     dropout_constants(e, k);
+    dropout_images(e, k);
     let_element(e, t);
     line(e, "const real p = $p;");
     int loops = loop_vectors(e, k, "Y");

@@ -73,11 +73,15 @@ extern const FastKernel direct_grad_weight, direct_grad_bias;          /* grad_w
 
 bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands        */
 int64_t        conv_groups(const Layer *);
-void           let_batchnorm(Emitter *, const Kernel *);        /* $M values a channel, $others M - 1, $eps, $momentum    */
+/* $M values a channel; $all of the ranks that normalise together (`ranks` must be declared where the graph exchanges) and
+ * $others, one less; $eps, $momentum */
+void           let_batchnorm(Emitter *, const Kernel *);
 bool           maxpool_window(const Layer *, Window *);         /* true for a layer that stands                          */
 bool           avgpool_window(const Layer *, Window *);
 bool           avgpool_counts_pad(const Layer *);               /* in the divisor                                        */
 void           dropout_constants(Emitter *, const Kernel *);    /* binds $p and $stream                                  */
+
+void           dropout_images(Emitter *, const Kernel *);       /* binds $image, the number of image n in the batch      */
 
 /* For recompute.c: the batch norm's result once more, from X and the statistics of the forward pass. */
 extern const KernelDef batchnorm_apply;

@@ -4,6 +4,10 @@
  * biased one (divided by M) normalises, the unbiased one (by M - 1) enters the running variance, where
  * running = (1 - momentum) * running + momentum * batch. The variance is taken in a second pass about the mean, and
  * sums are kept in double precision (as PyTorch does on a CPU): a channel of large pictures has millions of terms.
+ *
+ * In code for one of several processes (Graph.exchanges) a batch may be that of all ranks, as torch.nn.SyncBatchNorm has
+ * it: mean and squares are merged before they are applied, and dX takes the sums over all ranks. The gradients of scale
+ * and shift stay the rank's own, as all others: what averages them comes behind.
  */
 #include <string.h>
 
@@ -57,8 +61,10 @@ static int loop_members(Emitter *e, const Layer *l)
 void let_batchnorm(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
+    bool exchanges = l->graph->exchanges;
     let_int(e, "M", members_of(l));
-    let_int(e, "others", members_of(l) - 1);
+    let(e, "all", exchanges ? "(%lld.0 * ranks)" : "%lld", (long long)members_of(l));
+    let(e, "others", exchanges ? "(%lld.0 * ranks - 1)" : "%lld", (long long)members_of(l) - !exchanges);
     let_number(e, kernel, "eps", l->attr[EPS].real);
     let_number(e, kernel, "momentum", l->attr[MOMENTUM].real);
 }
@@ -67,6 +73,19 @@ static void let_sizes(Emitter *e, const Kernel *kernel)
 {
     let(e, "at", kernel->layer->output.rank == 3 ? "[n][c][i][j]" : "[n][c]");
     let_batchnorm(e, kernel);
+}
+
+/* Ends the loop over c that found m and squares, and begins another in which they are those of all ranks. */
+static void merge_over_ranks(Emitter *e, const Layer *l)
+{
+    let_int(e, "C", l->output.dim[0]);
+        line(e, "mean[c] = m;");
+        line(e, "inverse_deviation[c] = squares;");
+    end(e, 1);
+    line(e, "const int ranks = merge_ranks(exchange, mean, inverse_deviation, $C, $M);");
+    parallel(e);
+    loop(e, "c", l->output.dim[0]);
+        line(e, "double m = mean[c], squares = inverse_deviation[c];");
 }
 
 static void forward_train_body(Emitter *e, const Kernel *kernel)
@@ -88,8 +107,10 @@ static void forward_train_body(Emitter *e, const Kernel *kernel)
         depth = loop_members(e, l);
             line(e, "squares += (X$at - m) * (X$at - m);");
         end(e, depth);
+        if (l->graph->exchanges)
+            merge_over_ranks(e, l);
         line(e, "mean[c] = m;");
-        line(e, "inverse_deviation[c] = 1 / sqrt(squares / $M + eps);");
+        line(e, "inverse_deviation[c] = 1 / sqrt(squares / $all + eps);");
         line(e, "running_mean[c] = (1 - momentum) * running_mean[c] + momentum * m;");
         line(e, "running_var[c] = (1 - momentum) * running_var[c] + momentum * squares / $others;");
         line(e, "");
@@ -113,7 +134,7 @@ static void forward_predict_body(Emitter *e, const Kernel *kernel)
     end(e, 1);
 }
 
-static void grad_scale_body(Emitter *e, const Kernel *kernel)
+static void sum_gradients(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
     let_sizes(e, kernel);
@@ -124,31 +145,58 @@ static void grad_scale_body(Emitter *e, const Kernel *kernel)
             line(e, "sum += dY$at;");
             line(e, "product += dY$at * (X$at - mean[c]) * inverse_deviation[c];");
         end(e, depth);
-        line(e, "dshift[c] = sum;");
-        line(e, "dscale[c] = product;");
+        line(e, "dshift[c] = ${shift_too}sum;");
+        line(e, "dscale[c] = ${scale_too}product;");
     end(e, 1);
 }
 
+static void grad_scale_body(Emitter *e, const Kernel *kernel)
+{
+    let(e, "shift_too", "");
+    let(e, "scale_too", "");
+    sum_gradients(e, kernel);
+}
+
 /* The mean and the deviation depend on X as well; what that adds is proportional to the two sums found above. */
-static void grad_input_body(Emitter *e, const Kernel *kernel)
+static void apply_gradients(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
-    let_sizes(e, kernel);
     parallel(e);
     loop(e, "c", l->output.dim[0]);
         line(e, "real factor = scale[c] * inverse_deviation[c];");
         int depth = loop_members(e, l);
             line(e, "real normal = (X$at - mean[c]) * inverse_deviation[c];");
-            line(e, "dX$at $set factor * (dY$at - (dshift[c] + normal * dscale[c]) / $M);");
+            line(e, "dX$at $set factor * (dY$at - ($dshift + normal * $dscale) / $all);");
         end(e, depth);
     end(e, 1);
 }
 
-/* All three gradients in one kernel, at -O2: X and dY are then read from memory once (kernels/batchnorm_grad.c). */
+static void grad_input_body(Emitter *e, const Kernel *kernel)
+{
+    let_sizes(e, kernel);
+    let(e, "dshift", "dshift[c]");
+    let(e, "dscale", "dscale[c]");
+    apply_gradients(e, kernel);
+}
+
+/* All three gradients in one kernel: at -O2, where X and dY are then read from memory once (kernels/batchnorm_grad.c), and
+ * for one of several processes, where dX takes other sums than the gradients of scale and shift. */
 static void grad_body(Emitter *e, const Kernel *kernel)
 {
-    grad_scale_body(e, kernel);
-    grad_input_body(e, kernel);
+    if (!kernel->layer->graph->exchanges) {
+        grad_scale_body(e, kernel);
+        grad_input_body(e, kernel);
+        return;
+    }
+    let(e, "shift_too", "sums[0][c] = ");
+    let(e, "scale_too", "sums[1][c] = ");
+    let(e, "dshift", "sums[0][c]");
+    let(e, "dscale", "sums[1][c]");
+    let_int(e, "C", kernel->layer->output.dim[0]);
+    line(e, "real sums[2][$C];           /* those of all ranks, in the end */");
+    sum_gradients(e, kernel);
+    line(e, "const int ranks = sum_ranks(exchange, sums[0], 2 * $C);");
+    apply_gradients(e, kernel);
 }
 
 static void fold_body(Emitter *e, const Kernel *kernel)
@@ -168,7 +216,7 @@ static void fold_body(Emitter *e, const Kernel *kernel)
 static const KernelDef forward_train = {
     "forward_train",
     "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - mean[c]) / sqrt(var[c] + eps) + shift[c],  mean and var of this batch",
-    .textbook = forward_train_body, .fast = batchnorm_train_families};
+    .exchanges = true, .textbook = forward_train_body, .fast = batchnorm_train_families};
 static const KernelDef forward_predict = {
     "forward_predict",
     "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - running_mean[c]) / sqrt(running_var[c] + eps) + shift[c]",
@@ -182,7 +230,7 @@ static const KernelDef grad_input = {
 static const KernelDef grad = {
     "grad", "dshift = sum dY;  dscale = sum dY * normal,  normal = (X - mean) / sqrt(var + eps),  over n, i, j\n"
     "dX = scale / sqrt(var + eps) / M * (M * dY - dshift - normal * dscale),  M values a channel",
-    .textbook = grad_body, .fast = batchnorm_grad_families};
+    .exchanges = true, .textbook = grad_body, .fast = batchnorm_grad_families};
 const KernelDef batchnorm_fold = {
     "fold", "fold_scale = scale / sqrt(running_var + eps);  fold_shift = shift + (b - running_mean) * fold_scale",
     .textbook = fold_body, .fast = batchnorm_fold_families};
@@ -233,7 +281,7 @@ static void batchnorm_forward(Program *p, const Layer *l)
 static void batchnorm_backward(Program *p, const Layer *l)
 {
     Tensor *dscale = param_gradient_of(p, l, "weight"), *dshift = param_gradient_of(p, l, "bias");
-    bool dx = needs_gradient(p, l->input[0]), together = dx && p->target;
+    bool dx = needs_gradient(p, l->input[0]), together = dx && (p->target || l->graph->exchanges);
     Kernel *k = add_kernel(p, together ? &grad : &grad_scale, l);
     reads(k, "X", activation_of(p, l->input[0]));
     if (together)

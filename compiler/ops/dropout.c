@@ -30,8 +30,16 @@ static char *dropout_describe(Arena *arena, const Layer *l)
 /* The element's number, counted through the batch: 32 bits, so a mask repeats beyond 2^32 elements. */
 static void let_element(Emitter *e, const Shape *shape)
 {
-    let(e, "element", shape->rank == 1 ? "(uint32_t)n * %lld + c" : "(((uint32_t)n * %lld + c) * %lld + i) * %lld + j",
-        (long long)shape->dim[0], (long long)shape->dim[1], (long long)shape->dim[2]);
+    let(e, "element", shape->rank == 1 ? "%s * %lld + c" : "((%s * %lld + c) * %lld + i) * %lld + j",
+        substitute(e, "$image"), (long long)shape->dim[0], (long long)shape->dim[1], (long long)shape->dim[2]);
+}
+
+/* Of several processes, each counts from the place of its pictures in the global batch. */
+void dropout_images(Emitter *e, const Kernel *kernel)
+{
+    let(e, "image", kernel->layer->graph->exchanges ? "(first + (uint32_t)n)" : "(uint32_t)n");
+    if (kernel->layer->graph->exchanges)
+        line(e, "const uint32_t first = exchange ? (uint32_t)exchange->rank * $N : 0;");
 }
 
 void dropout_constants(Emitter *e, const Kernel *kernel)
@@ -44,6 +52,7 @@ static void forward_body(Emitter *e, const Kernel *kernel)
 {
     const Layer *l = kernel->layer;
     dropout_constants(e, kernel);
+    dropout_images(e, kernel);
     let_element(e, &l->output);
     line(e, "const real p = $p;");
     parallel(e);
@@ -75,7 +84,7 @@ static void copy_body(Emitter *e, const Kernel *kernel)
 }
 
 static const KernelDef forward = {
-    "forward_train", .random = true, .textbook = forward_body, .fast = dropout_forward_families};
+    "forward_train", .random = true, .exchanges = true, .textbook = forward_body, .fast = dropout_forward_families};
 static const KernelDef grad_input = {
     "grad_input", .textbook = grad_input_body, .fast = dropout_grad_input_families};
 static const KernelDef copy = {
