@@ -4,6 +4,10 @@
  * each step, or with --data come from its loader as in training: then a step begins with waiting for them. The
  * floating-point operations are those of the convolutions and matrix products, two for each multiply-add, that the
  * kernels of the step count.
+ *
+ * Of several processes (ranks.h) each has a batch, and figures are those of all of them together: reduce_ms is what the
+ * reduction of the gradients takes by itself, exposed_ms what of it a step waits for, sum_us what the sum of one number
+ * takes.
  */
 #include "command.h"
 #include "error.h"
@@ -35,6 +39,7 @@ typedef struct {
     cnn_profile  profile;       /* of each kernel, the sum over the steps                                           */
     double      *times;         /* of each step                                                                     */
     double       update, waited;        /* sums: what comes after the last kernel; what comes before the first      */
+    double       exposed, reduction, sum;       /* of several processes                                             */
 } Bench;
 
 /* Makes the pictures of `steps` steps available. 1, or 0 after cnn_error. */
@@ -43,8 +48,12 @@ static int open_pictures(Bench *b, long steps)
     cnn_session *s = b->s;
     if (!CNN_GIVEN(&s->options, data))
         return cnn_session_random_batch(s);
+    if (s->ranks) {
+        cnn_error("bench --data is for one process\nleave out --data, or start the program without its launcher");
+        return 0;
+    }
     b->data = cnn_session_normalise(s) ? cnn_session_data(s, CNN_TRAIN, &s->options.augment) : NULL;
-    b->loader = b->data && cnn_session_whole_batches(s, b->data) ? cnn_session_loader(s, b->data, 1, 0, steps) : NULL;
+    b->loader = b->data && cnn_session_whole_batches(s, b->data) ? cnn_session_loader(s, b->data, CNN_LOAD_TRAINING, 0, steps) : NULL;
     return b->loader != NULL;
 }
 
@@ -68,7 +77,12 @@ static double step(Bench *b)
         s->network->predict(s->net, x, s->logits);
         return cnn_seconds() - begin;
     }
-    s->network->step(s->net, x, labels, s->logits, &rule);
+    if (s->ranks) {
+        cnn_session_gradients(s, x, labels);
+        s->network->update(s->net, &rule);
+    } else {
+        s->network->step(s->net, x, labels, s->logits, &rule);
+    }
     double end = cnn_seconds();
     b->update += end - b->profile.last;
     return end - begin;
@@ -83,7 +97,10 @@ static int time_steps(Bench *b, int steps)
         if (step(b) < 0)
             return 0;
     b->update = b->waited = 0;
-    if (s->options.profile)
+    const double waited = cnn_ranks_waited(s->ranks);
+    if (s->options.profile && s->ranks)
+        cnn_ranks_also(s->ranks, &watch);
+    else if (s->options.profile)
         s->network->watch(s->net, &watch);
     cnn_progress progress = cnn_progress_begin("bench", 0, steps, s->batch);
     int done = 0;
@@ -91,7 +108,24 @@ static int time_steps(Bench *b, int steps)
         cnn_progress_show(&progress, done + 1, "");
     cnn_progress_end(&progress);
     s->network->watch(s->net, NULL);
+    cnn_ranks_also(s->ranks, NULL);
+    b->exposed = (cnn_ranks_waited(s->ranks) - waited) / steps;
     return done == steps;
+}
+
+/* What a reduction takes when nothing hides it, and the sum of one number. */
+static void time_reduction(Bench *b)
+{
+    enum { REDUCTIONS = 5, SUMS = 200 };
+    cnn_ranks *ranks = b->s->ranks;
+    double begin = cnn_seconds(), one = 1;
+    for (int i = 0; i < REDUCTIONS; i++)
+        cnn_ranks_reduce(ranks);
+    b->reduction = (cnn_seconds() - begin) / REDUCTIONS;
+    begin = cnn_seconds();
+    for (int i = 0; i < SUMS; i++)
+        cnn_ranks_sum(ranks, &one, 1);
+    b->sum = (cnn_seconds() - begin) / SUMS;
 }
 
 static void print_kernels(const cnn_options *options, Row *rows, int count)
@@ -123,16 +157,23 @@ static void print_kernels(const cnn_options *options, Row *rows, int count)
 static void print_summary(Bench *b, int steps, double macs)
 {
     struct rusage usage;
+    const int ranks = cnn_ranks_count(b->s->ranks);
     double *times = b->times;
     qsort(times, (size_t)steps, sizeof *times, by_seconds);
     double median = steps % 2 ? times[steps / 2] : (times[steps / 2 - 1] + times[steps / 2]) / 2;
     getrusage(RUSAGE_SELF, &usage);
     cnn_line line = cnn_line_begin(&b->s->options, b->s->options.predict ? "bench_predict" : "bench_train");
     cnn_line_spread(&line, "step_ms", 1e3 * times[0], 1e3 * median);
+    if (ranks > 1 && !b->s->options.predict) {
+        cnn_line_integer(&line, "ranks", ranks);
+        cnn_line_real(&line, "reduce_ms", 1e3 * b->reduction, 3);
+        cnn_line_real(&line, "exposed_ms", 1e3 * b->exposed, 3);
+        cnn_line_real(&line, "sum_us", 1e6 * b->sum, 1);
+    }
     if (b->loader)
         cnn_line_real(&line, "data_wait_ms", 1e3 * b->waited / steps, 3);
-    cnn_line_real(&line, "GF/s", times[0] > 0 ? 2e-9 * macs / times[0] : 0, 2);
-    cnn_line_real(&line, "pictures/s", times[0] > 0 ? b->s->batch / times[0] : 0, 0);
+    cnn_line_real(&line, "GF/s", times[0] > 0 ? 2e-9 * macs * ranks / times[0] : 0, 2);
+    cnn_line_real(&line, "pictures/s", times[0] > 0 ? b->s->batch * ranks / times[0] : 0, 0);
     cnn_line_real(&line, "peak_mib", (double)usage.ru_maxrss / 1024, 1);
     cnn_line_end(&line);
 }
@@ -142,7 +183,7 @@ int cnn_bench(cnn_session *s)
     const cnn_options *o = &s->options;
     const cnn_kernel *kernels = o->predict ? s->facts->predict : s->facts->gradients;
     int count = o->predict ? s->facts->predict_count : s->facts->gradients_count, steps = (int)o->steps;
-    if (!cnn_session_open(s))
+    if (!cnn_session_agree(s, cnn_session_open(s), NULL, 0))
         return CNN_FAILED;
     Bench b = {.s = s, .times = calloc((size_t)steps, sizeof *b.times)};
     Row *rows = calloc((size_t)count + 1, sizeof *rows);
@@ -152,8 +193,11 @@ int cnn_bench(cnn_session *s)
     if (!ready)
         cnn_error("there is not enough memory");
 
-    ready = ready && open_pictures(&b, WARM_UP + steps) && time_steps(&b, steps);
+    ready = ready && open_pictures(&b, WARM_UP + steps) &&
+            cnn_ranks_attach(s->ranks, s->net, o->bucket * 1048576, o->sync_batchnorm);
+    ready = cnn_session_agree(s, ready, NULL, 0) && cnn_session_agree(s, time_steps(&b, steps), NULL, 0);
     if (ready) {
+        time_reduction(&b);
         for (int i = 0; i < count; i++) {
             rows[i] = (Row){kernels[i].name, b.profile.seconds[i] / steps, kernels[i].macs};
             macs += kernels[i].macs;

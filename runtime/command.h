@@ -10,6 +10,7 @@
 #include "data.h"
 #include "normal.h"
 #include "options.h"
+#include "ranks.h"
 #include "safetensors.h"
 #include "save.h"
 #include "trainer.h"
@@ -26,6 +27,9 @@ typedef struct {
     const cnn_facts   *facts;
     cnn_options        options;
     int                command, rest;           /* which command, and where its arguments begin (main.c)            */
+
+    cnn_ranks         *ranks;                   /* NULL: the program runs alone (main.c)                            */
+    int                stop;                    /* signal that all ranks know of (cnn_session_stopped)              */
 
     void              *net;                     /* these are filled in by cnn_session_open                          */
     int                input[4], batch, classes;
@@ -65,9 +69,19 @@ cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split, const cnn_au
 /* The split that is scored after each epoch: "test" or "validation". */
 const char *cnn_session_scored(const cnn_session *);
 
-/* Loads batches [first, end), counted from the beginning of epoch 0: shuffled, whole, with all changes where `training`,
- * else one epoch in the order of the data. NULL after cnn_error. */
-struct cnn_loader *cnn_session_loader(const cnn_session *, cnn_dataset *, int training, long first, long end);
+/* Loads batches [first, end), counted from the beginning of epoch 0: shuffled, whole, with all changes (CNN_LOAD_TRAINING),
+ * or one epoch in the order of the data, by every rank (CNN_LOAD_ALL) or shared among them. NULL after cnn_error. */
+typedef enum { CNN_LOAD_ALL, CNN_LOAD_TRAINING, CNN_LOAD_SHARED } cnn_load;
+struct cnn_loader *cnn_session_loader(const cnn_session *, cnn_dataset *, cnn_load, long first, long end);
+
+/* The gradients of a batch, of all ranks: their mean. Its loss, which is this rank's, or all ranks' with --sync-batchnorm. */
+double cnn_session_gradients(cnn_session *, const cnn_real *x, const int32_t *labels);
+
+/* The signal that ends the command, or 0: in one process cnn_signal; of several ranks, what they all know of. Ranks tell
+ * each other in cnn_session_agree: the first `count` values become their sums over all ranks, and it returns whether
+ * `good` holds in all. Where it does not, the first rank that failed has its reports printed. */
+int  cnn_session_stopped(const cnn_session *);
+int  cnn_session_agree(cnn_session *, int good, double *values, int count);
 
 /* How many batches of a split are used: `whole` ones only, or also the one that is not full; at most --limit-batches. */
 long cnn_session_batches(const cnn_session *, const cnn_dataset *, int whole);

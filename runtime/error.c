@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LONGEST = 4096 };        /* bytes of a report; the rest is cut */
@@ -65,4 +66,41 @@ void cnn_note(const char *format, ...)
     va_start(arguments, format);
     report("  ", format, arguments);
     va_end(arguments);
+}
+
+/* ---- one of several processes ------------------------------------------------------------------------------------ */
+
+static FILE  *terminal;         /* stderr as it was; NULL: nothing is kept */
+static char  *kept;
+static size_t kept_length;
+
+void cnn_error_keep(void)
+{
+    FILE *memory = open_memstream(&kept, &kept_length);
+
+    if (memory) {
+        terminal = stderr;
+        stderr = memory;
+    }
+}
+
+void cnn_error_print_kept(const char *who)
+{
+    if (terminal == NULL)
+        return;
+    fflush(stderr);
+    if (kept_length > 0)
+        fprintf(terminal, "%s%s", who, kept);
+    fflush(terminal);
+}
+
+void cnn_error_drop_kept(void)
+{
+    if (terminal == NULL)
+        return;
+    fclose(stderr);
+    free(kept);
+    stderr = terminal;
+    terminal = NULL;
+    cnn_error_keep();
 }

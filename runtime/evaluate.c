@@ -43,17 +43,21 @@ void cnn_score_add(cnn_score *score, const cnn_real *logits, const int32_t *labe
     }
 }
 
-/* The loader of all batches of a split that are used, in the order of the data. NULL after cnn_error. */
-static cnn_loader *open_loader(const cnn_session *s, cnn_dataset *data)
+/* The loader of the batches of a split that are used, in the order of the data, those of all ranks or of this one. NULL
+ * after cnn_error. */
+static cnn_loader *open_loader(const cnn_session *s, cnn_dataset *data, cnn_load how)
 {
-    return cnn_session_loader(s, data, 0, 0, cnn_session_batches(s, data, 0));
+    return cnn_session_loader(s, data, how, 0, cnn_session_batches(s, data, 0));
 }
 
-int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score, cnn_report *report)
+/* Scores this rank's share of the split, or all of it for a report. 0 after cnn_error or when a signal came. */
+static int score_share(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score, cnn_report *report)
 {
-    long batches = cnn_session_batches(s, data, 0), done = 0;
-    cnn_loader *loader = open_loader(s, data);
+    const long ranks = report ? 1 : cnn_ranks_count(s->ranks), own = report ? 0 : cnn_ranks_own(s->ranks);
+    const long batches = (cnn_session_batches(s, data, 0) - own + ranks - 1) / ranks;
+    cnn_loader *loader = open_loader(s, data, report ? CNN_LOAD_ALL : CNN_LOAD_SHARED);
     const cnn_batch *batch = NULL;
+    long done = 0;
     if (loader == NULL)
         return 0;
     cnn_progress progress = cnn_progress_begin(label, 0, batches, s->batch);
@@ -67,10 +71,20 @@ int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score
     cnn_progress_end(&progress);
     if (done < batches && !cnn_signal)
         cnn_loader_report(loader);
-    else if (done == batches && score->pictures == 0)
-        cnn_error("%s: none of them can be read\nleave out --skip-bad-pictures to see why", cnn_dataset_text(data));
     cnn_loader_close(loader);
-    return done == batches && score->pictures > 0;
+    return done == batches;
+}
+
+int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score, cnn_report *report)
+{
+    const int scored = score_share(s, data, label, score, report);
+    double sums[] = {!scored, score->loss, (double)score->correct, (double)score->pictures};
+    if (!cnn_session_agree(s, scored || cnn_signal, sums, report ? 1 : 4) || sums[0] > 0)
+        return 0;
+    *score = (cnn_score){sums[1], (long)sums[2], (long)sums[3]};
+    if (score->pictures == 0)
+        cnn_error("%s: none of them can be read\nleave out --skip-bad-pictures to see why", cnn_dataset_text(data));
+    return score->pictures > 0;
 }
 
 /* ---- the commands ------------------------------------------------------------------------------------------------ */
@@ -111,8 +125,10 @@ int cnn_eval(cnn_session *s)
     cnn_about about = {.score = &score, .weights = s->options.weights ? s->options.weights : "of the last run"};
     cnn_dataset *data = open_weights_and_data(s);
     cnn_report *report = data && s->options.report ? cnn_report_new(s->classes) : NULL;
-    int done = data && (report || !s->options.report) && cnn_evaluate(s, data, "eval", &score, report) &&
-               (report == NULL || cnn_report_save(report, s, data, &about, s->options.report));
+    int done = cnn_session_agree(s, data && (report || !s->options.report), NULL, 0) &&
+               cnn_evaluate(s, data, "eval", &score, report) &&
+               (report == NULL || cnn_ranks_own(s->ranks) > 0 ||
+                cnn_report_save(report, s, data, &about, s->options.report));
     cnn_report_free(report);
     cnn_session_left_out(data);
     cnn_dataset_close(data);
@@ -217,7 +233,7 @@ int cnn_predict(cnn_session *s)
 {
     Features features = {.layer = -1};
     cnn_dataset *data = open_weights_and_data(s);
-    cnn_loader *loader = data ? open_loader(s, data) : NULL;
+    cnn_loader *loader = data ? open_loader(s, data, CNN_LOAD_ALL) : NULL;
     long batches = loader ? cnn_session_batches(s, data, 0) : 0;
     int going = loader && (!s->options.layer || begin_features(&features, s, data, batches));
     for (long i = 0; going && i < batches; i++) {

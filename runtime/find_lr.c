@@ -55,7 +55,7 @@ static int prepare(Search *f)
     f->recipe = cnn_recipe_open(s, &range);
     if (f->recipe)
         cnn_recipe_batches(f->recipe, f->batches);
-    f->loader = f->recipe ? cnn_session_loader(s, f->data, 1, 0, batches_of(o->find_steps, f->batches, o->accumulate)) : NULL;
+    f->loader = f->recipe ? cnn_session_loader(s, f->data, CNN_LOAD_TRAINING, 0, batches_of(o->find_steps, f->batches, o->accumulate)) : NULL;
     f->lr = calloc((size_t)o->find_steps, sizeof *f->lr);
     f->loss = calloc((size_t)o->find_steps, sizeof *f->loss);
     if (f->loader && (f->lr == NULL || f->loss == NULL))

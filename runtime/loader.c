@@ -43,7 +43,8 @@ typedef struct {
 
 struct cnn_loader {
     cnn_plan    plan;
-    Place       places[PLACES];         /* batch k is in places[(k - base) % PLACES]; without threads in places[0] */
+    Place       places[PLACES];         /* batch k, as this process counts those it makes, is in places[(k - base) % PLACES];
+                                         * without threads in places[0] */
     int         ahead;                  /* 1: there are threads */
     int         streak;                 /* batches made here that took long, one after the other */
     long        base;
@@ -76,11 +77,26 @@ static int pieces_of(const cnn_loader *l, const Place *p)
 
 /* ---- making a batch ---------------------------------------------------------------------------------------------- */
 
-/* Decides which pictures batch `batch` has. */
-static void prepare(cnn_loader *l, long batch)
+/* The batch, counted from the beginning of epoch 0, that this process makes as its i-th; plan->end or more: there is none. */
+static long batch_of(const cnn_plan *plan, long i)
+{
+    const long ranks = plan->ranks > 1 ? plan->ranks : 1, rounds = plan->batches / ranks;
+    const long left = (plan->batches - plan->first % plan->batches) / ranks;    /* rounds of the first epoch */
+
+    if (!plan->shuffled || i < left)
+        return plan->first + i * ranks + plan->rank;
+    if (rounds == 0)
+        return plan->end;
+    i -= left;
+    return (plan->first / plan->batches + 1 + i / rounds) * plan->batches + i % rounds * ranks + plan->rank;
+}
+
+/* Decides which pictures this process's i-th batch has. */
+static void prepare(cnn_loader *l, long i)
 {
     const cnn_plan *plan = &l->plan;
-    Place          *p = place_of(l, batch);
+    const long      batch = batch_of(plan, i);
+    Place          *p = place_of(l, i);
     size_t          epoch = (size_t)(batch / plan->batches);
     size_t          first = (size_t)(batch % plan->batches) * (size_t)plan->batch, left = plan->size - first;
 
@@ -170,7 +186,7 @@ static int work(cnn_loader *l, cnn_reader *reader)
             pthread_cond_signal(&l->ready);
         return 1;
     }
-    if (l->preparing || l->prepared >= l->plan.end || l->prepared == l->released + PLACES)
+    if (l->preparing || batch_of(&l->plan, l->prepared) >= l->plan.end || l->prepared == l->released + PLACES)
         return 0;
     l->preparing = 1;
     pthread_mutex_unlock(&l->lock);
@@ -287,7 +303,6 @@ cnn_loader *cnn_loader_open(const cnn_plan *plan)
     if (l) {
         l->plan = *plan;
         l->ordered = SIZE_MAX;
-        l->next = plan->first;
         l->pairs = (int)(PIECE_VALUES / plan->pixels / 2);
         l->pairs = l->pairs < 1 ? 1 : l->pairs > PIECE ? PIECE : l->pairs;
         pthread_mutex_init(&l->lock, NULL);
@@ -301,7 +316,7 @@ cnn_loader *cnn_loader_open(const cnn_plan *plan)
         return NULL;
     }
     if (plan->threads > 0)
-        begin_ahead(l, plan->first);
+        begin_ahead(l, 0);
     return l;
 }
 

@@ -26,6 +26,9 @@ typedef struct {
     int         replaces;               /* in the place of a picture that is left out comes the next one that is not  */
     long        batches;                /* of an epoch; the last one may have fewer than `batch` pictures             */
     long        first, end;             /* batches to make, counted from the beginning of epoch 0                     */
+    int         rank, ranks;            /* of `ranks` processes that share them, this one makes batch `rank` of every */
+                                        /* `ranks`; where they are shuffled, of an epoch's last few that are fewer,   */
+                                        /* nobody makes any. ranks 0 or 1: all are its own                            */
     int         threads;                /* 0: none of its own; below 0: that many, once making a batch takes long     */
 } cnn_plan;
 

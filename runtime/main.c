@@ -12,6 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What `train --help` says of several processes. */
+#define RANKS_HELP                                                                                                     \
+    "\n\nSeveral processes: a trainer of cnnc --with=mpi is started by 'mpirun -n 4 ./$name train ...', on several "    \
+    "machines by 'mpirun --hostfile FILE ...', under Slurm by 'srun -n 64 ./$name train ...'. Each process takes a "     \
+    "batch of its own and --threads threads (at mpirun: --map-by slot:PE=8 gives each 8 cores); a step is that of one "  \
+    "process with all their batches, but for batch norms, see --sync-batchnorm, and --mixup, which mixes the pictures "  \
+    "of a process. The first one writes; --out and --data are folders that all can see. Running statistics are the "     \
+    "first one's. A checkpoint goes on with any number of processes, and to the same bits with the same number. A "      \
+    "signal to any of them stops all; mpirun gives them a second for it after Ctrl-C (--mca "                            \
+    "odls_base_sigkill_timeout 60: a minute)."
+
 /* ---- the commands ----------------------------------------------------------------------------------------------- */
 
 /* In the order of the bits CNN_FOR_TRAIN, CNN_FOR_EVAL, ... (options.h). */
@@ -36,7 +47,7 @@ static const struct {
      "  report.html             after the last epoch, a page on what was scored\n"
      "Each file is there whole or not at all, whenever the run ends. A new run sets the files of the one before aside as "
      "previous.*.\n\nCtrl-C ends the run after the current step and saves; a second one ends it at once. "
-     "Exit status: 0, 1 error, 2 usage, 130 Ctrl-C, 143 SIGTERM."},
+     "Exit status: 0, 1 error, 2 usage, 130 Ctrl-C, 143 SIGTERM." RANKS_HELP},
     {"eval", cnn_eval, "loss and accuracy of saved weights", "Print the loss and the accuracy of trained weights."},
     {"predict", cnn_predict, "one line a picture",
      "Print one line a picture: its index, the predicted class, the probability of that class, the true class."},
@@ -212,6 +223,24 @@ static void describe(char *room, size_t size)
     snprintf(room + length, size - (size_t)length, "\n'COMMAND --help' lists the options of a command.");
 }
 
+/* Runs the command, in all processes that were started for it where it is one that they can share. */
+static int run_command(cnn_session *s)
+{
+    const unsigned shared = CNN_FOR_TRAIN | CNN_FOR_EVAL | CNN_FOR_BENCH;
+    const cnn_options *o = &s->options;
+    if (s->network->transport == NULL && (o->sync_batchnorm || o->lr_ranks)) {
+        cnn_error("--%s is for several processes, and this trainer works alone\ncompile it with cnnc --with=mpi",
+                  o->sync_batchnorm ? "sync-batchnorm" : "lr-ranks");
+        return CNN_USAGE;
+    }
+    if (shared >> s->command & 1 && !cnn_ranks_open(s->network, &s->ranks))
+        return CNN_FAILED;
+    int status = commands[s->command].run(s);
+    if (shared >> s->command & 1)
+        cnn_ranks_close(s->network, s->ranks);
+    return status;
+}
+
 int cnn_main(int argc, char **argv, const cnn_network *network)
 {
     cnn_session s = {.network = network, .facts = network->facts};
@@ -227,7 +256,7 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
     if (s.options.threads > 0)
         omp_set_num_threads((int)s.options.threads);
 
-    int status = commands[s.command].run(&s);
+    int status = run_command(&s);
     cnn_session_close(&s);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == CNN_OK) {
         cnn_error("standard output cannot be written");

@@ -165,6 +165,14 @@ static const cnn_option rows[] = {
     {"out", "FILE", CNN_OPTION_TEXT, FIELD(chart), 0, 0, NULL, CNN_FOR_FIND_LR, 0,
      "Draw the smoothed loss against the rate as an SVG picture"},
 
+    /* ---- several processes: trainers of cnnc --with=mpi, started by mpirun or srun */
+    {"sync-batchnorm", NULL, CNN_OPTION_FLAG, FIELD(sync_batchnorm), 0, 0, NULL, CNN_FOR_TRAIN | CNN_FOR_BENCH, CNN_OF_RUN,
+     "Batch norms take mean and variance over the pictures of all processes, not of each process's own"},
+    {"lr-ranks", NULL, CNN_OPTION_FLAG, FIELD(lr_ranks), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
+     "Multiply the learning rate by the number of processes (Goyal et al. 2017)"},
+    {"bucket", "MIB", CNN_OPTION_REAL, FIELD(bucket), 0, 1024, "25", CNN_FOR_TRAIN | CNN_FOR_BENCH, 0,
+     "Gradients that processes send to each other at a time, in MiB"},
+
     /* ---- bench and gradcheck */
     {"steps", "N", CNN_OPTION_INTEGER, FIELD(steps), 1, 1000000, "20", CNN_FOR_BENCH, 0, "Steps to time"},
     {"predict", NULL, CNN_OPTION_FLAG, FIELD(predict), 0, 0, NULL, CNN_FOR_BENCH, 0,

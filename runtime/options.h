@@ -57,6 +57,8 @@ typedef struct {
     long        steps;
     int         predict, profile;
     long        entries;                        /* of a tensor; 0: all                                              */
+    int         sync_batchnorm, lr_ranks;       /* of several processes (ranks.h)                                   */
+    double      bucket;                         /* MiB                                                              */
     cnn_list    freeze, skip, tensor;           /* patterns of names, as fnmatch(3) takes them                      */
     cnn_list    lr_scale;                       /* "fc.*=10"                                                        */
     double      find_from, find_to;             /* learning rates                                                   */

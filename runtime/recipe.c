@@ -110,7 +110,7 @@ static void set_rule(cnn_recipe *r)
 {
     const cnn_rate rate = cnn_schedule_at(&r->schedule, r->s->network->get_step(r->s->net));
     r->lr = rate.lr;
-    r->rule = cnn_session_update(r->s, rate.lr);
+    r->rule = cnn_session_update(r->s, rate.lr * (r->s->options.lr_ranks ? cnn_ranks_count(r->s->ranks) : 1));
     *(is_adam(&r->s->options) ? &r->rule.beta1 : &r->rule.momentum) = (float)rate.momentum;
     r->rule.lr_scale = r->lr_scale;
     r->rule.decay_scale = r->decay_scale;
@@ -186,9 +186,9 @@ void cnn_recipe_close(cnn_recipe *r)
 
 static void set_target(cnn_recipe *r, const cnn_batch *batch)
 {
-    r->target.other = batch->other;
-    r->target.share = batch->share;
-    r->s->network->target(r->s->net, r->target.smoothing > 0 || batch->other ? &r->target : NULL);
+    r->target.other = batch ? batch->other : NULL;
+    r->target.share = batch ? batch->share : NULL;
+    r->s->network->target(r->s->net, r->target.smoothing > 0 || r->target.other ? &r->target : NULL);
 }
 
 /* The gradients of batch `number`, which is the place-th of its step from 0. Dropout depends on the network's step: several
@@ -199,9 +199,26 @@ static double compute(cnn_recipe *r, const cnn_batch *batch, long number)
     const uint64_t steps = s->network->get_step(s->net);
     if (r->accumulate > 1)
         s->network->set_step(s->net, (uint64_t)number);
-    double loss = (double)s->network->gradients(s->net, batch->x, batch->labels, s->logits);
+    if (r->accumulate == 1)
+        cnn_ranks_overlap(s->ranks);
+    const cnn_real *x = batch ? batch->x : s->x;
+    double loss = (double)s->network->gradients(s->net, x, batch ? batch->labels : s->labels, s->logits);
     s->network->set_step(s->net, steps);
     return loss;
+}
+
+/* What all ranks' batches gave, from what this one's did. */
+static void tally(cnn_recipe *r, const cnn_batch *batch, cnn_outcome *out)
+{
+    cnn_session *s = r->s;
+    double sums[4] = {out->own, 0, batch == NULL, batch == NULL || !isfinite(out->own)};
+    for (int n = 0; batch && n < s->batch; n++)
+        sums[1] += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) == batch->labels[n];
+    cnn_session_agree(s, 1, sums, 4);
+    out->loss = sums[0];
+    out->correct = (long)sums[1];
+    out->lost = sums[2] > 0;
+    out->failed = sums[3] > 0;
 }
 
 /* Adds the gradients to those of the step's batches before; with the last of them, the mean is the gradient. */
@@ -240,14 +257,19 @@ cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
     cnn_outcome out = {.updated = 0};
     set_target(r, batch);
     set_rule(r);
-    if (r->accumulate == 1 && s->options.clip_norm <= 0) {
-        out.loss = (double)s->network->step(s->net, batch->x, batch->labels, s->logits, &r->rule);
-        out.updated = isfinite(out.loss);
+    if (r->accumulate == 1 && s->options.clip_norm <= 0 && s->ranks == NULL) {
+        out.own = (double)s->network->step(s->net, batch->x, batch->labels, s->logits, &r->rule);
+        tally(r, batch, &out);
+        out.updated = !out.failed;
     } else {
-        out.loss = compute(r, batch, number);
-        if (!isfinite(out.loss))
+        out.own = compute(r, batch, number);
+        tally(r, batch, &out);
+        if (!out.failed)
+            accumulate(r, place, last);
+        if (last || out.failed)
+            cnn_ranks_reduce(s->ranks);
+        if (out.failed)
             return out;
-        accumulate(r, place, last);
         out.norm = last && s->options.clip_norm > 0 ? clip(r) : 0;
         out.updated = last && isfinite(out.norm);
         if (out.updated)

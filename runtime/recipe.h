@@ -30,10 +30,18 @@ void        cnn_recipe_close(cnn_recipe *);             /* NULL is allowed      
 /* How many batches an epoch has, 1 or more. Comes before the first batch. */
 void        cnn_recipe_batches(cnn_recipe *, long batches);
 
-/* Trains on batch `number`, counted from the beginning of epoch 0; s->logits receives its logits. `updated` when it ended a
- * step. `norm` is of the gradients before clipping, 0 where nothing is clipped. When loss or norm are not finite nothing was
+/* Trains on batch `number`, counted from the beginning of epoch 0; s->logits receives its logits. Of several ranks each
+ * trains on its own batch, all of which have one number; NULL where it cannot be had: then this rank goes through the motions
+ * with a random batch of the session, as the others wait for it. When something failed or the norm is not finite nothing was
  * updated. */
-typedef struct { double loss, norm; int updated; } cnn_outcome;
+typedef struct {
+    double own;                 /* loss of this rank's batch                                                        */
+    double loss;                /* sum over all ranks' batches                                                      */
+    long   correct;             /* pictures of theirs whose best class is their label                               */
+    double norm;                /* of the gradients before clipping; 0 where nothing is clipped                     */
+    int    lost, failed;        /* some rank's batch could not be had; or its loss is not finite                    */
+    int    updated;             /* it ended a step                                                                  */
+} cnn_outcome;
 cnn_outcome cnn_recipe_batch(cnn_recipe *, const cnn_batch *, long number);
 
 double cnn_recipe_lr(const cnn_recipe *);               /* learning rate of the last update, or of the first        */

@@ -34,6 +34,36 @@ int cnn_session_open(cnn_session *s)
     return 0;
 }
 
+/* ---- several processes ------------------------------------------------------------------------------------------- */
+
+double cnn_session_gradients(cnn_session *s, const cnn_real *x, const int32_t *labels)
+{
+    cnn_ranks_overlap(s->ranks);
+    double loss = (double)s->network->gradients(s->net, x, labels, s->logits);
+    cnn_ranks_reduce(s->ranks);
+    return loss;
+}
+
+int cnn_session_stopped(const cnn_session *s)
+{
+    return s->ranks ? s->stop : cnn_signal;
+}
+
+int cnn_session_agree(cnn_session *s, int good, double *values, int count)
+{
+    enum { MOST = 8, SIGNALS = 3 };
+    double all[MOST + SIGNALS] = {!good, cnn_signal == SIGINT, cnn_signal == SIGTERM};
+    if (s->ranks == NULL)
+        return good;
+    for (int i = 0; i < count; i++)
+        all[SIGNALS + i] = values[i];
+    cnn_ranks_sum(s->ranks, all, SIGNALS + count);
+    for (int i = 0; i < count; i++)
+        values[i] = all[SIGNALS + i];
+    s->stop = all[1] > 0 ? SIGINT : all[2] > 0 ? SIGTERM : 0;
+    return all[0] == 0 || cnn_ranks_agree(s->ranks, good);
+}
+
 void cnn_session_close(cnn_session *s)
 {
     if (s->net)
@@ -104,13 +134,15 @@ static int read_picture(void *data, size_t i, uint32_t epoch, cnn_reader *reader
     return cnn_dataset_picture(data, i, epoch, reader, x, label);
 }
 
-cnn_loader *cnn_session_loader(const cnn_session *s, cnn_dataset *data, int training, long first, long end)
+cnn_loader *cnn_session_loader(const cnn_session *s, cnn_dataset *data, cnn_load how, long first, long end)
 {
     const cnn_options *o = &s->options;
+    const int training = how == CNN_LOAD_TRAINING, shared = how != CNN_LOAD_ALL;
     cnn_plan plan = {
         .read = read_picture, .source = data, .size = cnn_dataset_size(data), .pixels = s->pixels, .batch = s->batch,
         .shuffled = training, .seed = (uint64_t)o->seed, .mixed = training && o->augment.mixup > 0,
         .replaces = training, .batches = cnn_session_batches(s, data, training), .first = first, .end = end,
+        .rank = shared ? cnn_ranks_own(s->ranks) : 0, .ranks = shared ? cnn_ranks_count(s->ranks) : 1,
         .threads = loader_threads(o)};
     return cnn_loader_open(&plan);
 }
@@ -122,7 +154,7 @@ static int measure(cnn_session *s)
     s->normal.count = 0;
     cnn_dataset *data = cnn_session_data(s, CNN_TRAIN, NULL);
     long batches = data ? cnn_session_batches(s, data, 0) : 0;
-    cnn_loader *loader = data ? cnn_session_loader(s, data, 0, 0, batches) : NULL;
+    cnn_loader *loader = data ? cnn_session_loader(s, data, CNN_LOAD_ALL, 0, batches) : NULL;
     cnn_progress progress = cnn_progress_begin("mean and deviation", 0, batches, s->batch);
     long done = 0;
     for (const cnn_batch *b; loader && done < batches && (b = cnn_loader_next(loader)) != NULL; done++) {

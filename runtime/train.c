@@ -4,6 +4,10 @@
  * and step. So a position (epoch, batch) and the state of a checkpoint are all that is needed to go on bit for bit.
  * A signal is noticed between two steps: the run saves where it stands, and a second signal ends it at once, which
  * leaves the checkpoint before.
+ *
+ * Of several processes (ranks.h) each trains on its own batch of every ranks x B pictures of the epoch's order; rank 0
+ * writes. Whatever may end the run is agreed on by all in cnn_session_agree. A position counts batches of B pictures, so a
+ * run may go on with another number of ranks. Running statistics are rank 0's.
  */
 #include "command.h"
 #include "error.h"
@@ -23,7 +27,9 @@ typedef struct {
     cnn_dataset *train, *test;
     cnn_recipe  *recipe;
     cnn_loader  *loader;                /* of the batches from where the run stands to its end                       */
-    long         batches;               /* of an epoch                                                               */
+    long         ranks;                 /* that train together: each step takes a batch of each                      */
+    int          writes;                /* it is rank 0, whose files and lines are the run's                         */
+    long         batches;               /* of an epoch, of all ranks                                                 */
     double       wait_ms, wait_share;   /* for data: of a step, and of the epoch's time, in this process             */
     cnn_position at, saved;             /* saved.epoch < 0: this run saved nothing and resumed nothing               */
 } Run;
@@ -60,6 +66,12 @@ static int open_data(Run *run)
     run->batches = cnn_session_whole_batches(s, run->train);
     if (run->batches == 0)
         return 0;
+    if (run->batches < run->ranks) {
+        cnn_error("%s: an epoch has %ld batches of %d pictures, fewer than there are processes (%ld)\nstart at most %ld, or "
+                  "compile the network with a smaller batch (cnnc --batch)", s->options.data, run->batches, s->batch,
+                  run->ranks, run->batches);
+        return 0;
+    }
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), cnn_session_scored(s), cnn_dataset_text(run->test));
     return 1;
@@ -85,6 +97,26 @@ static int open_recipe(Run *run)
     return run->recipe && (!s->options.resume || cnn_checkpoint_load(s, run->folder.path));
 }
 
+/* Finds the checkpoint to go on from. Rank 0 does so first, as it may have to put it in order. 0 after cnn_error. */
+static int find(Run *run)
+{
+    cnn_session *s = run->s;
+    cnn_folder *folder = &run->folder;
+    int found = !run->writes || (cnn_folder_lock(folder, 1) && cnn_checkpoint_find(s, folder->path, &run->at));
+    if (!cnn_session_agree(s, found, NULL, 0))
+        return 0;
+    return run->writes || cnn_checkpoint_find(s, folder->path, &run->at);
+}
+
+/* Joins the other ranks. 0 after cnn_error. */
+static int join_ranks(cnn_session *s)
+{
+    const cnn_options *o = &s->options;
+    return s->ranks == NULL ||
+           (cnn_ranks_attach(s->ranks, s->net, o->bucket * 1048576, o->sync_batchnorm) &&
+            cnn_session_random_batch(s));       /* what a rank computes with when its batch cannot be had */
+}
+
 /* Opens everything and puts the run where it begins; nothing is written before all of it is known to be usable. */
 static int prepare(Run *run)
 {
@@ -93,11 +125,12 @@ static int prepare(Run *run)
     cnn_folder *folder = &run->folder;
     if (!cnn_folder_name(folder, s))
         return 0;
-    if (o->resume && (!cnn_folder_lock(folder, 1) || !cnn_checkpoint_find(s, folder->path, &run->at)))
+    if (o->resume && !find(run))
         return 0;
-    if (!fits(run) || !cnn_session_open(s) || !open_recipe(run) || !cnn_session_normalise(s) || !open_data(run))
+    if (!fits(run) || !cnn_session_open(s) || !open_recipe(run) || !cnn_session_normalise(s) || !open_data(run) ||
+        !join_ranks(s))
         return 0;
-    cnn_recipe_batches(run->recipe, run->batches);
+    cnn_recipe_batches(run->recipe, run->batches / run->ranks);
     if (o->resume) {
         if (run->at.batch > run->batches) {
             cnn_error("%s: the run stands at batch %ld of an epoch, and the data has only %ld\ngive the --data and "
@@ -105,10 +138,20 @@ static int prepare(Run *run)
             return 0;
         }
         run->saved = run->at;
-        return cnn_folder_resume(folder, s, run->train, run->test, &run->at);
+        return !run->writes || cnn_folder_resume(folder, s, run->train, run->test, &run->at);
     }
-    return cnn_make_folder(folder->path) && cnn_folder_lock(folder, 0) &&
-           cnn_folder_begin(folder, s, run->train, run->test);
+    return !run->writes || (cnn_make_folder(folder->path) && cnn_folder_lock(folder, 0) &&
+                            cnn_folder_begin(folder, s, run->train, run->test));
+}
+
+/* The same in all ranks, which then begin with what rank 0 has. */
+static int prepare_all(Run *run)
+{
+    const int ready = prepare(run);
+    if (!cnn_session_agree(run->s, ready, NULL, 0))
+        return 0;
+    cnn_ranks_share(run->s->ranks, CNN_RANKS_ALL);
+    return 1;
 }
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------------- */
@@ -116,10 +159,11 @@ static int prepare(Run *run)
 static void report_not_finite(Run *run, const cnn_batch *batch, const cnn_outcome *step)
 {
     char tensor[256];
-    int norm = isfinite(step->loss), found = cnn_find_not_finite(run->s, batch->x, batch->labels, tensor, sizeof tensor);
+    cnn_ranks_normalise_alone(run->s->ranks);           /* each looks at its own batch */
+    int norm = isfinite(step->own), found = cnn_find_not_finite(run->s, batch->x, batch->labels, tensor, sizeof tensor);
     cnn_error("step %llu (epoch %ld, batch %ld): the %s is %g%s%s\ntry a smaller --lr than %g, or --allow-nan to go on",
               (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1,
-              norm ? "norm of the gradients" : "loss", fabs(norm ? step->norm : step->loss),
+              norm ? "norm of the gradients" : "loss", fabs(norm ? step->norm : step->own),
               found ? "; the first tensor that is not finite: " : "", found ? tensor : "", run->s->options.lr);
     if (run->saved.epoch >= 0)
         cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->folder.path, run->saved.epoch,
@@ -131,10 +175,31 @@ static int save(Run *run)
 {
     if (run->at.epoch == run->saved.epoch && run->at.batch == run->saved.batch)
         return 1;
-    if (!cnn_folder_save(&run->folder, run->s, &run->at))
+    cnn_ranks_share(run->s->ranks, CNN_RANKS_BUFFERS);
+    if (!cnn_ranks_equal(run->s->ranks) ||
+        !cnn_session_agree(run->s, !run->writes || cnn_folder_save(&run->folder, run->s, &run->at), NULL, 0))
         return 0;
     run->saved = run->at;
     return 1;
+}
+
+/* One step on this rank's batch, with those of the others. 0 after cnn_error. */
+static int step(Run *run, cnn_outcome *out)
+{
+    const cnn_batch *batch = cnn_loader_next(run->loader);
+    const long round = run->at.epoch * (run->batches / run->ranks) + run->at.batch / run->ranks;
+    if (batch == NULL) {
+        cnn_loader_report(run->loader);
+        if (run->ranks == 1)
+            return 0;
+    }
+    *out = cnn_recipe_batch(run->recipe, batch, round);
+    if (!out->lost && ((!out->failed && isfinite(out->norm)) || run->s->options.allow_nan))
+        return 1;
+    const int finite = isfinite(out->own) && isfinite(out->norm);
+    if (batch && !finite && !run->s->options.allow_nan)
+        report_not_finite(run, batch, out);
+    return cnn_session_agree(run->s, batch && (finite || run->s->options.allow_nan), NULL, 0);
 }
 
 /* Trains until the epoch or a signal ends it. 0 after cnn_error. */
@@ -146,39 +211,30 @@ static int train_batches(Run *run, const char *label)
     const long begun = at->batch;
     cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
     int saved = 1;
-    while (saved && at->batch < run->batches && !cnn_signal) {
+    while (saved && at->batch + run->ranks <= run->batches && !cnn_session_stopped(s)) {
         double begin = cnn_seconds();
-        const cnn_batch *batch = cnn_loader_next(run->loader);
-        if (batch == NULL) {
+        cnn_outcome out;
+        if (!step(run, &out)) {
             cnn_progress_end(&progress);
-            cnn_loader_report(run->loader);
             return 0;
         }
-        cnn_outcome step = cnn_recipe_batch(run->recipe, batch, at->epoch * run->batches + at->batch);
-        if (!(isfinite(step.loss) && isfinite(step.norm)) && !s->options.allow_nan) {
-            cnn_progress_end(&progress);
-            report_not_finite(run, batch, &step);
-            return 0;
-        }
-        for (int n = 0; n < s->batch; n++)
-            at->correct += cnn_best_class(s->logits + (size_t)n * (size_t)s->classes, s->classes, NULL) ==
-                           batch->labels[n];
-        at->loss += step.loss;
+        at->loss += out.loss;
+        at->correct += out.correct;
         at->accuracy = -1;
-        at->batch++;
+        at->batch += run->ranks;
         at->seconds += cnn_seconds() - begin;
 
         char figures[64];
         snprintf(figures, sizeof figures, "loss %.4f  accuracy %.4f", at->loss / (double)at->batch,
                  (double)at->correct / ((double)at->batch * s->batch));
         cnn_progress_show(&progress, at->batch, figures);
-        if (step.updated && s->options.save_every > 0 &&
+        if (out.updated && s->options.save_every > 0 &&
             s->network->get_step(s->net) % (uint64_t)s->options.save_every == 0)
             saved = save(run);
     }
     cnn_progress_end(&progress);
     if (at->batch > begun && at->seconds > seconds) {
-        run->wait_ms = 1e3 * (cnn_loader_waited(run->loader) - waited) / (double)(at->batch - begun);
+        run->wait_ms = 1e3 * (cnn_loader_waited(run->loader) - waited) * (double)run->ranks / (double)(at->batch - begun);
         run->wait_share = (cnn_loader_waited(run->loader) - waited) / (at->seconds - seconds);
     }
     return saved;
@@ -219,8 +275,10 @@ static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
         .seconds = at->seconds, .test_loss = test->loss / (double)test->pictures,
         .test_accuracy = (double)test->correct / (double)test->pictures};
     *at = (cnn_position){.epoch = at->epoch + 1, .accuracy = metrics.test_accuracy};
-    if (!cnn_folder_epoch(&run->folder, s, &metrics) ||
-        (report && !cnn_folder_report(&run->folder, s, at->epoch, report, run->test, test)) || !save(run))
+    int written = !run->writes ||
+                  (cnn_folder_epoch(&run->folder, s, &metrics) &&
+                   (report == NULL || cnn_folder_report(&run->folder, s, at->epoch, report, run->test, test)));
+    if (!cnn_session_agree(s, written, NULL, 0) || !save(run))
         return 0;
     print_epoch(run, &metrics);
     return 1;
@@ -235,17 +293,20 @@ static int finish_epoch(Run *run)
     snprintf(label, sizeof label, "epoch %ld/%ld", run->at.epoch + 1, s->options.epochs);
     if (!train_batches(run, label))
         return 0;
-    if (cnn_signal)
+    if (cnn_session_stopped(s))
         return 1;
+    cnn_ranks_share(s->ranks, CNN_RANKS_BUFFERS);
     int last = run->at.epoch + 1 == s->options.epochs;
     cnn_report *report = last ? cnn_report_new(s->classes) : NULL;
-    if (last && report == NULL)
+    if (!cnn_session_agree(s, !last || report, NULL, 0)) {
+        cnn_report_free(report);
         return 0;
+    }
     snprintf(label, sizeof label, "epoch %ld/%ld %s", run->at.epoch + 1, s->options.epochs, cnn_session_scored(s));
     cnn_recipe_exchange(run->recipe);
     int scored = cnn_evaluate(s, run->test, label, &test, report);
     cnn_recipe_exchange(run->recipe);
-    int ended = scored ? end_epoch(run, &test, report) : cnn_signal != 0;
+    int ended = scored ? end_epoch(run, &test, report) : cnn_session_stopped(s) != 0;
     cnn_report_free(report);
     return ended;
 }
@@ -256,29 +317,30 @@ static int run_epochs(Run *run)
 {
     const cnn_options *o = &run->s->options;
     catch_signals();
-    run->loader = cnn_session_loader(run->s, run->train, 1, run->at.epoch * run->batches + run->at.batch,
+    run->loader = cnn_session_loader(run->s, run->train, CNN_LOAD_TRAINING, run->at.epoch * run->batches + run->at.batch,
                                      o->epochs * run->batches);
-    if (run->loader == NULL)
+    if (!cnn_session_agree(run->s, run->loader != NULL, NULL, 0))
         return CNN_FAILED;
     if (o->resume && run->at.epoch >= o->epochs)
         fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->folder.path, run->at.epoch,
                 run->at.epoch + 1);
-    while (run->at.epoch < o->epochs && !cnn_signal)
+    while (run->at.epoch < o->epochs && !cnn_session_stopped(run->s))
         if (!finish_epoch(run))
             return CNN_FAILED;
     if (!save(run))
         return CNN_FAILED;
-    if (!cnn_signal)
+    if (!cnn_session_stopped(run->s))
         return CNN_OK;
     fprintf(stderr, "stopped after step %llu and saved; 'train --resume --out %s' continues\n",
             (unsigned long long)run->s->network->get_step(run->s->net), run->folder.path);
-    return 128 + cnn_signal;
+    return 128 + cnn_session_stopped(run->s);
 }
 
 int cnn_train(cnn_session *s)
 {
-    Run run = {.s = s, .at = {.accuracy = -1}, .saved = {.epoch = -1}};
-    int status = prepare(&run) ? run_epochs(&run) : CNN_FAILED;
+    Run run = {.s = s, .at = {.accuracy = -1}, .saved = {.epoch = -1}, .ranks = cnn_ranks_count(s->ranks),
+               .writes = cnn_ranks_own(s->ranks) == 0};
+    int status = prepare_all(&run) ? run_epochs(&run) : CNN_FAILED;
     cnn_loader_close(run.loader);
     cnn_recipe_close(run.recipe);
     cnn_session_left_out(run.train);

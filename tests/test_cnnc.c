@@ -288,7 +288,7 @@ Test(cnnc, features_of_a_trainer)
     GOOD("with_both", "$cnnc --with=jpeg,png --double --cc=gcc net.net -o run && ldd run | grep -q libjpeg", "run");
     expect_bad("with_unknown", "$cnnc --with=jpeg,gif net.net -o run", "there is no 'gif'; there are jpeg, png", "");
     expect_bad("with_empty", "$cnnc --with= net.net -o run", "there is no ''", "");
-    expect_bad("with_object", "$cnnc --with=jpeg -c net.net", "--with is for trainers", "");
+    expect_bad("with_object", "$cnnc --with=jpeg -c net.net", "--with=jpeg is for trainers", "");
     expect_bad("with_missing", "printf '#!/bin/sh\necho ${1#*=}\n' > cc.sh; chmod +x cc.sh;"
                "$cnnc --cc=./cc.sh --with=png net.net -o run", "install the Debian package libpng-dev", "cc.sh");
 }
