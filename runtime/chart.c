@@ -158,8 +158,8 @@ void cnn_chart_write(FILE *out, const char *title, const cnn_chart_panel *panels
     int height = TITLE + count * PANEL;
     fprintf(out, "<svg class=\"cnn-chart\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
             "height=\"%d\" role=\"img\">\n%s"
-            "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n<text class=\"title\" x=\"%d\" y=\"26\">", WIDTH, height, WIDTH, height,
-            style, WIDTH, height, LEFT);
+            "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n"
+            "<text class=\"title\" x=\"%d\" y=\"26\">", WIDTH, height, WIDTH, height, style, WIDTH, height, LEFT);
     cnn_write_escaped(out, title);
     fputs("</text>\n", out);
     for (int i = 0; i < count; i++) {

@@ -26,8 +26,8 @@ static const char *const numbers = sizeof(cnn_real) == sizeof(float) ? "float" :
 
 /* ---- saving ------------------------------------------------------------------------------------------------------ */
 
-/* A checksum of all weights; 0 after cnn_error where one is not finite: such weights must not replace good ones, but for
- * --allow-nan. */
+/* A checksum of all weights; 0 after cnn_error where one is not finite: such weights must not replace good ones, unless
+ * --allow-nan is given. */
 static int checksum(cnn_session *s, unsigned long *sum)
 {
     size_t largest = 1;
@@ -63,7 +63,11 @@ static int keep(const char *out, const char *from_name, const char *to_name)
 
 /* What a file says of itself as metadata. Values are copied here but for long texts, which outlive the writing. */
 enum { FACTS = 256 };
-typedef struct { cnn_metadata items[FACTS]; char texts[FACTS][CNN_OPTION_ROOM], keys[FACTS][CNN_OPTION_ROOM]; int count; } Facts;
+typedef struct {
+    cnn_metadata items[FACTS];
+    char         texts[FACTS][CNN_OPTION_ROOM], keys[FACTS][CNN_OPTION_ROOM];
+    int          count;
+} Facts;
 
 static void add_text(Facts *facts, const char *key, const char *value)
 {
@@ -232,8 +236,8 @@ static cnn_safetensors *find_pair(const char *out)
     return NULL;
 }
 
-/* A number of the state's metadata in [least, most], or NaN where least is -infinity (--allow-nan); counts in *bad what is
- * missing or is no such number. */
+/* A number of the state's metadata in [least, most], or NaN where least is -infinity (--allow-nan); counts in *bad what
+ * is missing or is no such number. */
 static double number(const cnn_safetensors *state, const char *key, double least, double most, int *bad)
 {
     const char *text = cnn_safetensors_metadata(state, key);
@@ -264,15 +268,15 @@ static int check_program(const cnn_session *s, const char *out, int batch_size)
         return cnn_error("%s: is a run of the network %s, and this is %s\nname this network's folder with --out", out,
                          network ? network : say, s->facts->name), 0;
     if (version == NULL || strcmp(version, s->facts->version) != 0)
-        return cnn_error("%s: the run is one of cnnc %s, and this trainer is of cnnc %s\ncompile it with that version, or "
-                         "start from the weights alone: --init %s/last.safetensors", out, version ? version : say,
+        return cnn_error("%s: the run is one of cnnc %s, and this trainer is of cnnc %s\ncompile it with that version, "
+                         "or start from the weights alone: --init %s/last.safetensors", out, version ? version : say,
                          s->facts->version, out), 0;
     if (written == NULL || strcmp(written, numbers) != 0)
         return cnn_error("%s: the run computes in %s, and this trainer in %s\ncompile it with%s cnnc --double", out,
                          written ? written : say, numbers, sizeof(cnn_real) == sizeof(float) ? "" : "out"), 0;
     if (batch_size != input[0])
-        return cnn_error("%s: the run has batches of %d, this trainer has batches of %d\ncompile it with cnnc --batch %d",
-                         out, batch_size, input[0], batch_size), 0;
+        return cnn_error("%s: the run has batches of %d, this trainer has batches of %d\n"
+                         "compile it with cnnc --batch %d", out, batch_size, input[0], batch_size), 0;
     static const char *const how[] = {"target", "flags", "schedule"};
     const char *const now[] = {s->facts->target, s->facts->flags, s->facts->schedule};
     for (int i = 0; i < 3; i++) {

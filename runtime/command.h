@@ -208,8 +208,8 @@ typedef struct {
 } cnn_folder;
 
 /* In this order; each 1, or 0 after cnn_error. Names the folder after --out or the network; locks it, which exists (the
- * error is about --resume where `resume`); then either begins a run in it, setting what an earlier one has left aside as
- * previous.*, or goes on with the one that stands at a position. */
+ * error is about --resume where `resume`); then either begins a run in it, setting what an earlier one has left aside
+ * as previous.*, or goes on with the one that stands at a position. */
 int  cnn_folder_name(cnn_folder *, const cnn_session *);
 int  cnn_folder_lock(cnn_folder *, int resume);
 int  cnn_folder_begin(cnn_folder *, const cnn_session *, const cnn_dataset *train, const cnn_dataset *test);

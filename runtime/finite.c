@@ -1,8 +1,9 @@
 /* finite.c - why a loss is no number: the first tensor of the step that is not finite, and the pass that it came from.
  *
- * A step whose loss is not finite changes no weights, so it can be run again on the same batch, with a watch (cnn.h) that
- * looks at what each kernel left behind: dropout depends on the step alone, so the numbers are the same. What the step
- * begins with, pictures and weights, is looked at first. Running statistics are not: a training step only writes them.
+ * A step whose loss is not finite changes no weights, so it can be run again on the same batch, with a watch (cnn.h)
+ * that looks at what each kernel left behind: dropout depends on the step alone, so the numbers are the same. What the
+ * step begins with, pictures and weights, is looked at first. Running statistics are not: a training step only writes
+ * them.
  */
 #include "command.h"
 

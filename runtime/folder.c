@@ -8,9 +8,9 @@
  *   step-NNNNNNNN.*                     with --keep N > 2: the last N checkpoints under the number of their step
  *   previous.config.json and so on      what a run before this one has left here
  *
- * Every file is there whole or not at all (save.h). What an epoch says of itself (row, drawing, report) is written before
- * its checkpoint, best.safetensors and step-* after it, as other names of the same files: a run that was cut off between
- * the two gives the names when it is resumed.
+ * Every file is there whole or not at all (save.h). What an epoch says of itself (row, drawing, report) is written
+ * before its checkpoint, best.safetensors and step-* after it, as other names of the same files: a run that was cut off
+ * between the two gives the names when it is resumed.
  */
 #include "command.h"
 #include "error.h"
@@ -142,8 +142,8 @@ static int also(const cnn_folder *f, const char *from_name, const char *to_name)
     return cnn_path(from, f->path, from_name) && cnn_path(to, f->path, to_name) && cnn_save_link(from, to);
 }
 
-/* Names the checkpoint by its step and removes those older than the last `keep` up to this one. The state goes first, so
- * that what a kill leaves half removed is seen the next time. */
+/* Names the checkpoint by its step and removes those older than the last `keep` up to this one. The state goes first,
+ * so that what a kill leaves half removed is seen the next time. */
 static int keep_steps(const cnn_folder *f, long long step, long keep)
 {
     char weights[64], state[64];
@@ -233,8 +233,8 @@ int cnn_folder_epoch(const cnn_folder *f, const cnn_session *s, const cnn_metric
     return cnn_metrics_add(f->path, m) && cnn_curves_save(s, f->path);
 }
 
-int cnn_folder_report(const cnn_folder *f, const cnn_session *s, long epoch, const cnn_report *report, cnn_dataset *data,
-                      const cnn_score *score)
+int cnn_folder_report(const cnn_folder *f, const cnn_session *s, long epoch, const cnn_report *report,
+                      cnn_dataset *data, const cnn_score *score)
 {
     char path[CNN_PATH], weights[64], *metrics;
     if (!cnn_path(path, f->path, "report.html") || !cnn_metrics_read(f->path, &metrics))

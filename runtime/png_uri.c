@@ -1,5 +1,5 @@
-/* png_uri.c - see png_uri.h. PNG as ISO/IEC 15948 has it: signature, header, one chunk of deflated rows without filters, end.
- * base64 is that of RFC 4648.
+/* png_uri.c - see png_uri.h. PNG as ISO/IEC 15948 has it: signature, header, one chunk of deflated rows without
+ * filters, end. base64 is that of RFC 4648.
  */
 #include "png_uri.h"
 
@@ -55,7 +55,8 @@ int cnn_png_write_uri(FILE *out, const uint8_t *pixels, int channels, int height
     int made = rows && packed && compress(packed, &packed_length, rows, length) == Z_OK;
     if (made) {
         Base64 b = {.out = out};
-        uint8_t header[13] = {0, 0, (uint8_t)(width >> 8), (uint8_t)width, 0, 0, (uint8_t)(height >> 8), (uint8_t)height,
+        uint8_t header[13] = {0, 0, (uint8_t)(width >> 8), (uint8_t)width,
+                              0, 0, (uint8_t)(height >> 8), (uint8_t)height,
                               8, channels == 3 ? 2 : 0, 0, 0, 0};               /* 8 bits; colour or grey */
         fputs("data:image/png;base64,", out);
         put(&b, (const uint8_t *)"\x89PNG\r\n\x1a\n", 8);

@@ -1,9 +1,9 @@
 /* report.c - report.html: a scored split looked at closely, as one file without outside resources.
  *
- * While a split is scored the confusion matrix is counted and the worst mistakes are remembered: the pictures whose true
- * class was given the least probability. Then the page is written: loss and accuracy, the curves of the run, accuracy by
- * class, the confusion matrix (for many classes, the pairs that are confused most), the mistakes with their pictures as
- * the network was shown them. Nothing in it depends on time or on the number of threads.
+ * While a split is scored the confusion matrix is counted and the worst mistakes are remembered: the pictures whose
+ * true class was given the least probability. Then the page is written: loss and accuracy, the curves of the run,
+ * accuracy by class, the confusion matrix (for many classes, the pairs that are confused most), the mistakes with their
+ * pictures as the network was shown them. Nothing in it depends on time or on the number of threads.
  */
 #include "command.h"
 #include "chart.h"
@@ -226,8 +226,8 @@ static void write_pairs(const Page *p)
 {
     Pair pairs[PAIRS];
     int found = find_pairs(p->report, pairs);
-    fputs("<h2>Confused most often</h2>\n<table>\n<tr><th class=\"name\">true class</th><th class=\"name\">predicted</th>"
-          "<th>pictures</th><th>of the class</th></tr>\n", p->out);
+    fputs("<h2>Confused most often</h2>\n<table>\n<tr><th class=\"name\">true class</th>"
+          "<th class=\"name\">predicted</th><th>pictures</th><th>of the class</th></tr>\n", p->out);
     for (int i = 0; i < found; i++) {
         fputs("<tr><td class=\"name\">", p->out);
         write_class(p, pairs[i].truth);

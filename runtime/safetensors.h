@@ -38,8 +38,8 @@ typedef struct {
 
 typedef struct { const char *key, *value; } cnn_metadata;      /* UTF-8                                             */
 
-/* Saves, whole or not at all (save.h). 1, or 0 after one cnn_error. The metadata keys "format", "writer" and "cnnc.crc32"
- * are ours.                                                                                                          */
+/* Saves, whole or not at all (save.h). 1, or 0 after one cnn_error. The metadata keys "format", "writer" and
+ * "cnnc.crc32" are ours.                                                                                             */
 int cnn_safetensors_write(const char *path, const cnn_stored *items, int count, const cnn_metadata *metadata,
                           int metadata_count);
 

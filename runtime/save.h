@@ -29,8 +29,8 @@ typedef struct {
 enum { CNN_SAVE_NO_MEMORY = -1 };
 
 /* Each 1, or 0 once something failed. cnn_save_end must follow a begin, failed or not; it alone reports (one cnn_error
- * that names PATH), and after a failure PATH.tmp is gone and PATH as it was, but for a failing sync of the folder, after
- * which PATH is the new file and may be lost with the power. */
+ * that names PATH), and after a failure PATH.tmp is gone and PATH as it was, but for a failing sync of the folder,
+ * after which PATH is the new file and may be lost with the power. */
 int cnn_save_begin(cnn_save *, const char *path);
 int cnn_save_put(cnn_save *, const void *bytes, size_t length);
 int cnn_save_over(cnn_save *, uint64_t at, const void *bytes, size_t length);     /* in place of bytes put before     */

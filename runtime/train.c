@@ -73,7 +73,8 @@ static int open_data(Run *run)
         return 0;
     }
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), cnn_session_scored(s), cnn_dataset_text(run->test));
+        fprintf(stderr, "train  %s\n%s  %s\n", cnn_dataset_text(run->train), cnn_session_scored(s),
+                cnn_dataset_text(run->test));
     return 1;
 }
 
@@ -160,7 +161,8 @@ static void report_not_finite(Run *run, const cnn_batch *batch, const cnn_outcom
 {
     char tensor[256];
     cnn_ranks_normalise_alone(run->s->ranks);           /* each looks at its own batch */
-    int norm = isfinite(step->own), found = cnn_find_not_finite(run->s, batch->x, batch->labels, tensor, sizeof tensor);
+    int norm = isfinite(step->own);
+    int found = cnn_find_not_finite(run->s, batch->x, batch->labels, tensor, sizeof tensor);
     cnn_error("step %llu (epoch %ld, batch %ld): the %s is %g%s%s\ntry a smaller --lr than %g, or --allow-nan to go on",
               (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1,
               norm ? "norm of the gradients" : "loss", fabs(norm ? step->norm : step->own),
@@ -269,8 +271,8 @@ static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
     cnn_position *at = &run->at;
     long pictures = at->batch * s->batch;
     cnn_metrics metrics = {
-        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = cnn_recipe_lr(run->recipe), .wait_ms = run->wait_ms,
-        .pictures = pictures,
+        .epoch = at->epoch + 1, .step = s->network->get_step(s->net), .lr = cnn_recipe_lr(run->recipe),
+        .wait_ms = run->wait_ms, .pictures = pictures,
         .loss = at->loss / (double)at->batch, .accuracy = (double)at->correct / (double)pictures,
         .seconds = at->seconds, .test_loss = test->loss / (double)test->pictures,
         .test_accuracy = (double)test->correct / (double)test->pictures};
@@ -322,8 +324,8 @@ static int run_epochs(Run *run)
     if (!cnn_session_agree(run->s, run->loader != NULL, NULL, 0))
         return CNN_FAILED;
     if (o->resume && run->at.epoch >= o->epochs)
-        fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->folder.path, run->at.epoch,
-                run->at.epoch + 1);
+        fprintf(stderr, "%s: the run is complete: %ld epochs; --epochs %ld would go on\n", run->folder.path,
+                run->at.epoch, run->at.epoch + 1);
     while (run->at.epoch < o->epochs && !cnn_session_stopped(run->s))
         if (!finish_epoch(run))
             return CNN_FAILED;

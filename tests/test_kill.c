@@ -1,8 +1,9 @@
 /* test_kill.c - a trainer that cnnc made is killed at its system calls: between the first file of a run and the end of
- * its third save, whichever thread makes them. Each time the run is resumed (or begun again where nothing was saved), and
- * its files are those of a run left alone, bit for bit.
+ * its third save, whichever thread makes them. Each time the run is resumed (or begun again where nothing was saved),
+ * and its files are those of a run left alone, bit for bit.
  *
- * The trainer runs under ptrace: the n-th call is counted where it is entered, and the process is gone before it is done.
+ * The trainer runs under ptrace: calls are counted where they are entered, and the process is gone before the n-th is
+ * done.
  * KILL_POINTS=all tries every call (make test-long); otherwise every EVERY-th is tried, from one that changes daily.
  */
 #include "support.h"
@@ -115,7 +116,8 @@ static int run_until(char *const argv[], const char *folder, long at, long *call
  * begun again has set aside. */
 static char *digest(const char *folder)
 {
-    Outcome o = run_command("cd %s && ls | grep -v '^previous\\.[bcm]' && sha256sum last.safetensors best.safetensors previous.safetensors "
+    Outcome o = run_command("cd %s && ls | grep -v '^previous\\.[bcm]' && "
+                            "sha256sum last.safetensors best.safetensors previous.safetensors "
                             "step-*[0-9].safetensors curves.svg report.html config.json && cut -d, -f1-6,9 metrics.csv",
                             folder);
     cr_assert(o.status == 0, "%s: %s", folder, o.err);

@@ -443,7 +443,7 @@ Test(trainer, reports_every_allocation_that_fails)
 
 Test(trainer, survives_a_kill_at_every_call) { sweep("FAKE_DIE"); }
 Test(trainer, survives_a_full_disk_at_every_call) { sweep("FAKE_FAIL"); }
-Test(trainer, survives_short_writes_and_an_error_of_every_call) { sweep("FAKE_SHORT=1 FAKE_CAUSE=5 FAKE_FAIL"); }   /* EIO */
+Test(trainer, survives_short_writes_and_eio_at_every_call) { sweep("FAKE_SHORT=1 FAKE_CAUSE=5 FAKE_FAIL"); }
 
 Test(trainer, refuses_damaged_and_mixed_checkpoints)
 {
