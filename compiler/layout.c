@@ -377,8 +377,8 @@ static bool is_feature(const Graph *g, const Layer *l)
     return f == l && f->op;
 }
 
-/* Prediction keeps every layer's output under --keep-layers, else the features: they live to the end, where a plain copy of
- * them is made. */
+/* Prediction keeps every layer's output under --keep-layers, else the features: they live to the end, where a plain copy
+ * of them is made. */
 static void keep_layers(Program *p)
 {
     Conversion c = {.p = p};

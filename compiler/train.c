@@ -72,7 +72,8 @@ static const Setting step_settings[] = {
 };
 
 static const Setting multistep_settings[] = {
-    {"milestones", SETTING_NUMBERS, FOR_TRAINER, 1, 1000000, "epochs after which to step down, (30, 60, 80)", 0, 0, 0}, GAMMA,
+    {"milestones", SETTING_NUMBERS, FOR_TRAINER, 1, 1000000, "epochs after which to step down, (30, 60, 80)", 0, 0, 0},
+    GAMMA,
 };
 
 static const Setting cosine_settings[] = {
@@ -82,7 +83,7 @@ static const Setting cosine_settings[] = {
 static const Setting onecycle_settings[] = {
     {"pct_start", SETTING_REAL, FOR_TRAINER, 1e-30, 1, "share of the run in which the rate goes up", 0, 0, 0},
     {"div_factor", SETTING_REAL, FOR_TRAINER, 1e-30, 1e30, "the first rate is lr divided by it", 0, 0, 0},
-    {"final_div_factor", SETTING_REAL, FOR_TRAINER, 1e-30, 1e30, "the last rate is the first one divided by it", 0, 0, 0},
+    {"final_div_factor", SETTING_REAL, FOR_TRAINER, 1e-30, 1e30, "the last rate is the first divided by it", 0, 0, 0},
     {"cycle_momentum", SETTING_FLAG, FOR_TRAINER, 0, 0, "whether momentum moves against the rate", 0, 0, 0},
     {"base_momentum", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "momentum where the rate is highest", 0, 0, 0},
     {"max_momentum", SETTING_REAL, FOR_TRAINER, 0, 1e-6 * UP_TO, "momentum at the beginning and at the end", 0, 0, 0},
@@ -93,8 +94,9 @@ static const Setting onecycle_settings[] = {
 static const Form optimizers[] = {FORM("sgd", sgd_settings), FORM("adam", adam_settings), FORM("adamw", adam_settings),
                                   FORM("rmsprop", rmsprop_settings), {0}};
 
-static const Form schedules[] = {{"constant", NULL, 0}, FORM("step", step_settings), FORM("multistep", multistep_settings),
-                                 FORM("cosine", cosine_settings), FORM("onecycle", onecycle_settings), {0}};
+static const Form schedules[] = {{"constant", NULL, 0}, FORM("step", step_settings),
+                                 FORM("multistep", multistep_settings), FORM("cosine", cosine_settings),
+                                 FORM("onecycle", onecycle_settings), {0}};
 
 static const Setting settings[] = {
     {"data", SETTING_TEXT, FOR_TRAINER, 0, 0, "\"synthetic\", \"fashion-mnist\" or a folder", 0, 0, 0},
@@ -107,8 +109,9 @@ static const Setting settings[] = {
     {"validation", SETTING_REAL, FOR_TRAINER, 0, 0.99, "share of the training pictures kept to score on", 0, 0, 0},
     {"batch", SETTING_INT, FOR_COMPILER, 1, MAX_BATCH, "pictures in one step", 0, 0, offsetof(Train, batch)},
     {"epochs", SETTING_INT, FOR_TRAINER, 1, 1000000, "times through the data", 0, 0, 0},
-    {"optimizer", SETTING_CALL, FOR_TRAINER, 0, 0, "sgd(lr = 0.1, momentum = 0.9), adam, adamw or rmsprop", 0, optimizers, 0},
-    {"decay_biases", SETTING_FLAG, FOR_TRAINER, 0, 0, "whether weight decay is also for biases and batch norms", 0, 0, 0},
+    {"optimizer", SETTING_CALL, FOR_TRAINER, 0, 0,
+     "sgd(lr = 0.1, momentum = 0.9), adam, adamw or rmsprop", 0, optimizers, 0},
+    {"decay_biases", SETTING_FLAG, FOR_TRAINER, 0, 0, "whether biases and batch norms decay too", 0, 0, 0},
     {"lr_scale", SETTING_TEXT, FOR_TRAINER, 0, 0, "factors of the learning rate by name, \"fc.*=10\"", 0, 0, 0},
     {"schedule", SETTING_CALL, FOR_TRAINER, 0, 0,
      "constant, step(every = 30, gamma = 0.1), multistep(milestones = (30, 60)), cosine or onecycle", 0, schedules, 0},

@@ -1,8 +1,9 @@
 /* find_lr.c - `find-lr`: which learning rate to begin with (the range test of Smith 2017, section 3.3).
  *
- * The rate grows exponentially from step to step, over batches of the training set; the loss, smoothed by a running mean with
- * its bias taken out, stands still while the rate is too small, falls, and grows when it is too large. The rate where it falls
- * fastest against the logarithm of the rate is a good one to begin with. Everything else of the recipe is as in `train`.
+ * The rate grows exponentially from step to step, over batches of the training set; the loss, smoothed by a running mean
+ * with its bias taken out, stands still while the rate is too small, falls, and grows when it is too large. The rate where
+ * it falls fastest against the logarithm of the rate is a good one to begin with. Everything else of the recipe is as in
+ * `train`.
  */
 #include "chart.h"
 #include "error.h"
@@ -41,12 +42,15 @@ static int prepare(Search *f)
         cnn_error("--from %g: must be below --to %g", o->find_from, o->find_to);
         return 0;
     }
-    f->data = cnn_session_open(s) && cnn_session_initialise(s) && cnn_session_normalise(s) ? cnn_session_data(s, CNN_TRAIN, &o->augment) : NULL;
+    if (!cnn_session_open(s) || !cnn_session_initialise(s) || !cnn_session_normalise(s))
+        return 0;
+    f->data = cnn_session_data(s, CNN_TRAIN, &o->augment);
     if (f->data == NULL)
         return 0;
     f->batches = cnn_session_batches(s, f->data, 1);
     if (f->batches == 0) {
-        cnn_error("%s: has fewer pictures than one batch of %d\ncompile the network with cnnc --batch 1", o->data, s->batch);
+        cnn_error("%s: has fewer pictures than one batch of %d\ncompile the network with cnnc --batch 1", o->data,
+                  s->batch);
         return 0;
     }
     const cnn_schedule range = {
@@ -55,7 +59,8 @@ static int prepare(Search *f)
     f->recipe = cnn_recipe_open(s, &range);
     if (f->recipe)
         cnn_recipe_batches(f->recipe, f->batches);
-    f->loader = f->recipe ? cnn_session_loader(s, f->data, CNN_LOAD_TRAINING, 0, batches_of(o->find_steps, f->batches, o->accumulate)) : NULL;
+    const long end = batches_of(o->find_steps, f->batches, o->accumulate);
+    f->loader = f->recipe ? cnn_session_loader(s, f->data, CNN_LOAD_TRAINING, 0, end) : NULL;
     f->lr = calloc((size_t)o->find_steps, sizeof *f->lr);
     f->loss = calloc((size_t)o->find_steps, sizeof *f->loss);
     if (f->loader && (f->lr == NULL || f->loss == NULL))
@@ -159,8 +164,8 @@ int cnn_find_lr(cnn_session *s)
     int done = prepare(&f) && search(&f);
     double rate = done ? steepest(&f) : 0;
     if (done && rate <= 0)
-        done = (cnn_error("the loss never falls between the learning rates %g and %g\ntry others with --from and --to, or "
-                          "more --steps", s->options.find_from, s->options.find_to), 0);
+        done = (cnn_error("the loss never falls between the learning rates %g and %g\ntry others with --from and --to, "
+                          "or more --steps", s->options.find_from, s->options.find_to), 0);
     if (done && s->options.chart)
         done = draw(&f, rate);
     if (done) {

@@ -1,8 +1,8 @@
-/* flat.h - arithmetic on the flat arrays of a network (NAME_flat): what clipping, accumulation and averaging are made of.
+/* flat.h - arithmetic on a network's flat arrays (NAME_flat): what clipping, accumulation and averaging are made of.
  *
- * The tensors that are trained are cut into pieces of a fixed size; threads share the pieces, and what is summed is summed
- * by piece and then in the order of the pieces, so that the number of threads does not matter. Elements of the arrays
- * outside these tensors are left alone.
+ * The tensors that are trained are cut into pieces of a fixed size; threads share the pieces, and what is summed is
+ * summed by piece and then in the order of the pieces, so that the number of threads does not matter. Elements of the
+ * arrays outside these tensors are left alone.
  */
 #ifndef CNN_FLAT_H
 #define CNN_FLAT_H
@@ -19,7 +19,8 @@ void cnn_pieces_close(cnn_pieces *);
 double cnn_flat_norm(const cnn_pieces *, const cnn_real *x);                            /* sqrt(sum x^2)            */
 void   cnn_flat_scale(const cnn_pieces *, cnn_real *x, cnn_real factor);                /* x *= factor              */
 void   cnn_flat_add(const cnn_pieces *, cnn_real *sum, const cnn_real *x);              /* sum += x                 */
-void   cnn_flat_approach(const cnn_pieces *, cnn_real *mean, const cnn_real *x, cnn_real share);   /* mean += share * (x - mean) */
+/* mean += share * (x - mean) */
+void   cnn_flat_approach(const cnn_pieces *, cnn_real *mean, const cnn_real *x, cnn_real share);
 void   cnn_flat_copy(const cnn_pieces *, cnn_real *to, const cnn_real *from);
 void   cnn_flat_exchange(const cnn_pieces *, cnn_real *a, cnn_real *b);
 

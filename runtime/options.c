@@ -73,7 +73,8 @@ static const cnn_option rows[] = {
     {"momentum", "FACTOR", CNN_OPTION_REAL, FIELD(momentum), 0, HUGE_VAL, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
      "Momentum of sgd and rmsprop, 0 or more"},
     {"weight-decay", "FACTOR", CNN_OPTION_REAL, FIELD(weight_decay), 0, HUGE_VAL, "0", TRAINS,
-     CNN_OF_RUN | CNN_CLOSED, "L2 penalty, 0 or more; of adamw, decoupled from the gradient, and 0.01 where nothing else is said"},
+     CNN_OF_RUN | CNN_CLOSED, "L2 penalty, 0 or more; of adamw, decoupled from the gradient, and 0.01 where nothing else "
+     "is said"},
     {"decay-biases", "yes|no", CNN_OPTION_YES_NO, FIELD(decay_biases), 0, 0, "yes", TRAINS, CNN_OF_RUN,
      "Whether weight decay is also for biases and for batch normalisation's scale and shift"},
     {"nesterov", "yes|no", CNN_OPTION_YES_NO, FIELD(nesterov), 0, 0, "no", TRAINS, CNN_OF_RUN,
@@ -87,8 +88,8 @@ static const cnn_option rows[] = {
     {"alpha", "FACTOR", CNN_OPTION_REAL, FIELD(alpha), 0, 0.999999, "0.99", TRAINS, CNN_OF_RUN | CNN_CLOSED,
      "How slowly the mean of the squared gradients moves (rmsprop)"},
     {"lr-scale", "GLOB=FACTOR", CNN_OPTION_LIST, FIELD(lr_scale), 0, 0, NULL, TRAINS, CNN_OF_RUN,
-     "Multiply the learning rate of tensors whose name matches, as in 'fc.*=10'; several with commas or by repeating; of "
-     "several that match, the last counts"},
+     "Multiply the learning rate of tensors whose name matches, as in 'fc.*=10'; several with commas or by repeating; "
+     "of several that match, the last counts"},
     {"schedule", "constant|step|multistep|cosine|onecycle", CNN_OPTION_CHOICE, FIELD(schedule), 0, 0, "constant",
      CNN_FOR_TRAIN, CNN_OF_RUN, "How the learning rate moves, from step to step: PyTorch's StepLR, MultiStepLR, "
      "CosineAnnealingLR down to the end of the run, OneCycleLR"},
@@ -158,7 +159,8 @@ static const cnn_option rows[] = {
      "One array with the features of all pictures, as numpy.load reads it: pictures x the shape of --layer"},
 
     /* ---- find-lr */
-    {"from", "RATE", CNN_OPTION_REAL, FIELD(find_from), 0, HUGE_VAL, "1e-7", CNN_FOR_FIND_LR, 0, "The first learning rate"},
+    {"from", "RATE", CNN_OPTION_REAL, FIELD(find_from), 0, HUGE_VAL, "1e-7", CNN_FOR_FIND_LR, 0,
+     "The first learning rate"},
     {"to", "RATE", CNN_OPTION_REAL, FIELD(find_to), 0, HUGE_VAL, "10", CNN_FOR_FIND_LR, 0, "The last one"},
     {"steps", "N", CNN_OPTION_INTEGER, FIELD(find_steps), 2, 1000000, "100", CNN_FOR_FIND_LR, 0,
      "Steps from one to the other"},
@@ -381,7 +383,7 @@ void cnn_options_defaults(cnn_options *o, const char *const *defaults)
     o->declared_optimizer = o->optimizer;
 }
 
-/* What torch.optim takes where nothing is said, by optimizer: sgd, adam, adamw, rmsprop (sgd's learning rate is ours). */
+/* What torch.optim takes where nothing is said: sgd, adam, adamw, rmsprop (sgd's learning rate is ours). */
 static const struct { const char *name, *normal[4]; } by_optimizer[] = {
     {"lr",           {"0.1", "0.001", "0.001", "0.01"}},
     {"momentum",     {"0", "0", "0", "0"}},
@@ -427,7 +429,8 @@ int cnn_options_fit(const cnn_options *o, char why[CNN_OPTION_MESSAGE])
     if (o->nesterov && o->momentum <= 0)
         return snprintf(why, CNN_OPTION_MESSAGE, "--nesterov needs a --momentum above 0"), 0;
     if (o->schedule == CNN_ONECYCLE && o->warmup > 0)
-        return snprintf(why, CNN_OPTION_MESSAGE, "--warmup is not for --schedule onecycle, which warms up by itself"), 0;
+        return snprintf(why, CNN_OPTION_MESSAGE, "--warmup is not for --schedule onecycle, which warms up by "
+                        "itself"), 0;
     if (o->schedule == CNN_MULTISTEP && !o->milestones)
         return snprintf(why, CNN_OPTION_MESSAGE, "--schedule multistep needs --milestones, as in 30,60,80"), 0;
     long milestones[CNN_MILESTONES];

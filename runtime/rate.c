@@ -12,8 +12,8 @@ static double half_cosine(double start, double end, double share)
     return end + (start - end) / 2 * (cos(pi * share) + 1);
 }
 
-/* Step t of `total` of the one cycle. Its first phase ends at step pct_start * total - 1, which need not be whole, as in
- * OneCycleLR. */
+/* Step t of `total` of the one cycle. Its first phase ends at step pct_start * total - 1, which need not be whole, as
+ * in OneCycleLR. */
 static cnn_rate one_cycle(const cnn_schedule *s, double t, double total)
 {
     const double peak = s->pct_start * total - 1, last = total - 1, first = s->lr / s->div_factor;

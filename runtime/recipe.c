@@ -1,4 +1,4 @@
-/* recipe.c - see recipe.h. The arithmetic is in flat.c, the rates are in rate.c, the optimisers in the generated code. */
+/* recipe.c - see recipe.h. The arithmetic is in flat.c, the rates are in rate.c, the optimisers in generated code. */
 #include "recipe.h"
 #include "error.h"
 #include "flat.h"
@@ -191,8 +191,8 @@ static void set_target(cnn_recipe *r, const cnn_batch *batch)
     r->s->network->target(r->s->net, r->target.smoothing > 0 || r->target.other ? &r->target : NULL);
 }
 
-/* The gradients of batch `number`, which is the place-th of its step from 0. Dropout depends on the network's step: several
- * batches of a step go by their number. */
+/* The gradients of batch `number`. Dropout depends on the network's step: where several batches make one, it goes by their
+ * number. */
 static double compute(cnn_recipe *r, const cnn_batch *batch, long number)
 {
     const cnn_session *s = r->s;

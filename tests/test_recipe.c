@@ -285,3 +285,40 @@ Test(recipe, find_lr_prints_suggests_and_draws, .init = build_fake)
     outcome_free(&full);
     free(folder);
 }
+
+/* ---- fine-tuning, and train { } ------------------------------------------------------------------------------------ */
+
+static const char tuned[] =
+    "network tuned(classes = 10) {\n    input(1, 8, 8);\n    conv(8, 3, pad = 1);\n    relu;\n    global_avgpool;\n    flatten;\n"
+    "    fc: linear(classes);\n    train {\n        batch = 8;\n        optimizer = rmsprop(lr = 0.02, alpha = 0.8);\n"
+    "        schedule = multistep(milestones = (1, 2), gamma = 0.5);\n        warmup = 0.5;\n        label_smoothing = 0.1;\n"
+    "        clip_norm = 2;\n        ema = 0.5;\n        accumulate = 2;\n        decay_biases = no;\n"
+    "        lr_scale = \"fc.*=10, 0.*=0\";\n    }\n}\n";
+
+/* Weights of ten classes begin a network of three: the last layer is new and learns, the others have the rate 0. */
+Test(recipe, train_block_and_fine_tuning)
+{
+    char *folder = memory_folder(), path[600];
+    snprintf(path, sizeof path, "%s/tuned.net", folder);
+    write_whole(path, tuned, sizeof tuned - 1);
+    RUN(compiled, 0, "%1$s/cnnc %2$s/tuned.net -o %2$s/ten && %1$s/cnnc -D classes=3 %2$s/tuned.net -o %2$s/three", BUILD, folder);
+    outcome_free(&compiled);
+    RUN(help, 0, "%s/ten train --help | tr -s ' \\n' ' '", folder);
+    static const char *const defaults[] = {
+        "0.01 for rmsprop (default: 0.02)", "squared gradients moves (rmsprop) (default: 0.8)",
+        "OneCycleLR (default: multistep)", "rest of the run (default: 0.5)", "these labels (default: 0.1)",
+        "0: never (default: 2)", "0: none (default: 0.5)", "takes what is left (default: 2)", "shift (default: no)"};
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        cr_expect(strstr(help.out, defaults[i]), "'%s' is missing in:\n%s", defaults[i], help.out);
+    outcome_free(&help);
+    RUN(o, 0, "cd %s && ./ten train --epochs 1 --limit-batches 4 --out a > /dev/null && ./three train --epochs 3"
+        " --limit-batches 5 --init a/last.safetensors --skip 'fc.*' --out b 2>&1 && cut -d, -f2,9 b/metrics.csv", folder);
+    /* three steps an epoch; warmed up after 2 of 9; gamma after one and two epochs from there: the last rates of epochs */
+    cr_expect(strstr(o.out, "\n3,0.02\n6,0.01\n9,0.005\n"), "%s", o.out);
+    outcome_free(&o);
+    RUN(same, 0, "cd %s && ./three train --epochs 0 --init a/last.safetensors --skip 'fc.*' --out c && for f in b c; do"
+        " ./three predict --weights $f/last.safetensors --limit-batches 1 --layer 2 --out $f.npy > $f.txt || exit 1; done &&"
+        " cmp b.npy c.npy && ! cmp -s b.txt c.txt", folder);
+    outcome_free(&same);                /* features as at the beginning, other classes */
+    remove_folder(folder);
+}
