@@ -3,7 +3,6 @@
  * Requires: the graph. Establishes: the interface of cnn.h and trainer.h, the same at every -O. Parameters and buffers
  * live in one struct in state_dict order, so tensor i is the struct's i-th member.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,8 @@
  *
  * Requires: programs placed by memory.c. Establishes: a function for every kernel. At -O0 a function belongs to one layer;
  * at -O2 kernels whose functions would be the same text, comment aside, share one (kernel->function), and so
- * do those that differ in the number of channels, which is then an argument (similar.h).
+ * do those that differ in the number of channels or, where loops over pixels need not know it, in the pictures' size:
+ * these are then arguments (similar.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -301,7 +302,7 @@ static void share_kernel(SharedList *list, const Program *p, Kernel *k, CommonPa
     APPEND(p->arena, list, s);
 }
 
-/* ---- one function for kernels that differ in the number of channels ------------------------------------------------ */
+/* ---- one function for kernels that differ in sizes --------------------------------------------------------------- */
 
 /* Pictures of one size: what loops over pixels do stays known when they are compiled. */
 static bool same_pictures(const Kernel *a, const Kernel *b)
@@ -317,11 +318,12 @@ static bool same_pictures(const Kernel *a, const Kernel *b)
 static bool is_similar(const Shared *a, const Shared *b)
 {
     return a->p == b->p && a->hash == b->hash && a->first->def == b->first->def && a->first->fast == b->first->fast &&
-           a->first->operand_count == b->first->operand_count && same_pictures(a->first, b->first) &&
+           a->first->operand_count == b->first->operand_count &&
+           (a->first->fast->any_picture || same_pictures(a->first, b->first)) &&
            strcmp(a->skeleton, b->skeleton) == 0;
 }
 
-enum { MOST_SIZES = 8, MOST_SIMILAR = 256 };
+enum { MOST_SIZES = 12, MOST_SIMILAR = 256 };
 
 static const char *listed(Arena *arena, const char *list, const char *item)
 {
@@ -344,7 +346,7 @@ static void merge(SharedList *list, const int *member, int count, Arena *arena)
         const char *values = NULL;
         KernelList users = list->items[member[m]].users;
         for (int i = 0; i < found; i++)
-            values = listed(arena, values, sizes[m].items[position[i]]);
+            values = listed(arena, values, sizes[m].items[position[i]].value);
         for (int i = 0; i < users.count; i++) {
             users.items[i]->sizes = values;
             if (m > 0)
@@ -357,7 +359,7 @@ static void merge(SharedList *list, const int *member, int count, Arena *arena)
     for (int i = 0; i < found; i++) {
         const char *name = names[position[i]];
         parameters = arena_printf(arena, "%sint %s, ", parameters, name);
-        s->own = listed(arena, s->own, arena_printf(arena, "%s %s", name, sizes[0].items[position[i]]));
+        s->own = listed(arena, s->own, arena_printf(arena, "%s %s", name, sizes[0].items[position[i]].value));
     }
     s->text = arena_printf(arena, "%s%s", parameters, with_sizes(arena, s->text, names));
 }

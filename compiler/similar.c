@@ -33,13 +33,15 @@ static bool in_word(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '.';
 }
 
-/* A whole number that is no index, offset or step by 1. */
-static bool is_size(const char *word, size_t length)
+/* Digits of a whole number that is no index, offset or step by 1; "16.0" is one too. 0: the word is something else. */
+static size_t size_digits(const char *word, size_t length)
 {
-    for (size_t i = 0; i < length; i++)
-        if (!isdigit((unsigned char)word[i]))
-            return false;
-    return length > 1 || *word > '1';
+    size_t digits = 0;
+    while (digits < length && isdigit((unsigned char)word[digits]))
+        digits++;
+    if (digits < length && (length != digits + 2 || memcmp(word + digits, ".0", 2) != 0))
+        return 0;
+    return digits > 1 || *word > '1' ? digits : 0;
 }
 
 /* Copies the text to `out` with what `name` gives in place of size i; NULL: with a mark. Lists the sizes. */
@@ -58,7 +60,8 @@ static void walk(FILE *out, const char *text, const char *const *name, Arena *ar
             fputc(*text++, out);
             continue;
         }
-        if ((parameters || !fixed) && is_size(text, length)) {
+        const size_t digits = parameters || !fixed ? size_digits(text, length) : 0;
+        if (digits) {
             if (name && name[i])
                 fputs(name[i], out);
             else if (name)
@@ -66,8 +69,8 @@ static void walk(FILE *out, const char *text, const char *const *name, Arena *ar
             else
                 fputc('?', out);
             if (sizes) {
-                const char *copy = arena_copy(arena, text, length);
-                APPEND(arena, sizes, copy);
+                const Size size = {arena_copy(arena, text, digits), text};
+                APPEND(arena, sizes, size);
             }
             i++;
         } else {
@@ -101,27 +104,35 @@ const char *with_sizes(Arena *arena, const char *text, const char *const *names)
     return copy;
 }
 
-/* The name of the i-th size of the text: "X_blocks" after the parameter that has it first, or "size". */
-static const char *size_name(Arena *arena, const char *text, int i)
+/* How many brackets stand one behind the other: 5 for "[16][4][58][58][16], ...". */
+static int count_brackets(const char *text)
 {
-    const char *role = text;
-    for (int count = 0, bracket = 0; *text && *text != '\n'; ) {
-        size_t length = 0;
-        while (in_word(text[length]))
-            length++;
-        if (length > 0 && is_size(text, length)) {
-            if (count++ == i)
-                return arena_printf(arena, "%.*s_%s", (int)strcspn(role, "["), role,
-                                    starts(text + length, "][") && bracket > 1 ? "blocks" : bracket > 1 ? "length" : "count");
-        } else if (isalpha((unsigned char)*text)) {
-            role = text;
-            bracket = 0;
-        }
-        text += length;
-        if (length == 0)
-            bracket += *text++ == '[';
-    }
-    return "size";
+    int count = 0;
+    for (; *text == '['; text += strcspn(text, "]") + 1)
+        count++;
+    return count;
+}
+
+/* The name of the size at `place` in the parameters "const real X[16][4][58][58][16], ...": X_blocks, X_height, ... */
+static const char *parameter_size(Arena *arena, const char *text, const char *place)
+{
+    static const char *const picture[] = {"images", "blocks", "height", "width", "lanes"};
+    const char *role = place;
+    int number = 0;
+    while (role > text && (role[-1] != ' ' || number == 0))
+        number += *--role == '[';
+    const size_t length = strcspn(role, "[");
+    const int count = count_brackets(role + length);
+    const char *what = number == 1 ? "count" : number < count ? "blocks" : "length";
+    return arena_printf(arena, "%.*s_%s", (int)length, role, count == 5 ? picture[number - 1] : what);
+}
+
+/* The name of a size: after the parameter that has it first; in the body "values" where something is divided by it. */
+static const char *size_name(Arena *arena, const char *text, const char *place)
+{
+    if (place < strchr(text, '\n'))
+        return parameter_size(arena, text, place);
+    return memcmp(place - 2, "/ ", 2) == 0 || memcmp(place - 6, "splat(", 6) == 0 ? "values" : "size";
 }
 
 int name_sizes(Arena *arena, const char *text, const Sizes *members, int count, const char **names, int *position, int most)
@@ -130,14 +141,14 @@ int name_sizes(Arena *arena, const char *text, const Sizes *members, int count, 
     for (int i = 0; i < members[0].count; i++) {
         bool same = true;
         for (int m = 1; m < count; m++)
-            same = same && strcmp(members[m].items[i], members[0].items[i]) == 0;
+            same = same && strcmp(members[m].items[i].value, members[0].items[i].value) == 0;
         names[i] = NULL;
         if (same)
             continue;
         int c = 0;
         for (; c < found; c++) {
             int m = 0;
-            while (m < count && strcmp(members[m].items[i], members[m].items[position[c]]) == 0)
+            while (m < count && strcmp(members[m].items[i].value, members[m].items[position[c]].value) == 0)
                 m++;
             if (m == count)
                 break;
@@ -148,7 +159,7 @@ int name_sizes(Arena *arena, const char *text, const Sizes *members, int count, 
         }
         if (found == most)
             return -1;
-        const char *base = size_name(arena, text, i), *name = base;
+        const char *base = size_name(arena, text, members[0].items[i].place), *name = base;
         for (int k = 0, ordinal = 2; k < found; k++)
             if (strcmp(names[position[k]], name) == 0)
                 name = arena_printf(arena, "%s_%d", base, ordinal++), k = -1;

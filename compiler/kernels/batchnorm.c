@@ -239,8 +239,9 @@ static void plan_train(Program *p, Kernel *k)
     plan_groups(p, k, 1);
 }
 
-static const FastKernel train = {.name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_train,
-                                 .body = train_body};
+static const FastKernel train = {
+    .name = "planes", .any_picture = true, .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_train,
+    .body = train_body};
 const FastKernel *const batchnorm_train_families[] = {&train, NULL};
 
 /* The backward pass may want Y again when it has been forgotten (recompute.c). */
@@ -251,7 +252,8 @@ static void apply_body(Emitter *e, const Kernel *k)
     apply(e, k);
 }
 
-static const FastKernel apply_again = {.name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .body = apply_body};
+static const FastKernel apply_again = {
+    .name = "planes", .any_picture = true, .fuses = FUSE_ADD | FUSE_RELU, .body = apply_body};
 const FastKernel *const batchnorm_apply_families[] = {&apply_again, NULL};
 
 /* ---- prediction -------------------------------------------------------------------------------------------------- */
@@ -288,7 +290,8 @@ static void plan_predict(Program *p, Kernel *k)
 }
 
 static const FastKernel predict = {
-    .name = "planes", .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_predict, .body = predict_body};
+    .name = "planes", .any_picture = true, .fuses = FUSE_ADD | FUSE_RELU, .in_place = true, .plan = plan_predict,
+    .body = predict_body};
 const FastKernel *const batchnorm_predict_families[] = {&predict, NULL};
 
 /* ---- folding into a convolution ---------------------------------------------------------------------------------- */

@@ -166,8 +166,9 @@ static void plan_grad(Program *p, Kernel *k)
 }
 
 static const FastKernel grad_scale = {
-    .name = "planes", .fuses = FUSE_GATE, .plan = plan_grad_scale, .body = grad_scale_body};
+    .name = "planes", .any_picture = true, .fuses = FUSE_GATE, .plan = plan_grad_scale, .body = grad_scale_body};
 static const FastKernel grad = {
-    .name = "planes", .fuses = FUSE_MASK | FUSE_GATE, .in_place = true, .plan = plan_grad, .body = grad_body};
+    .name = "planes", .any_picture = true, .fuses = FUSE_MASK | FUSE_GATE, .in_place = true, .plan = plan_grad,
+    .body = grad_body};
 const FastKernel *const batchnorm_grad_scale_families[] = {&grad_scale, NULL};
 const FastKernel *const batchnorm_grad_families[] = {&grad, NULL};

@@ -33,6 +33,7 @@ struct FastKernel {
     Border    (*border)(const Kernel *, const Operand *);
     /* The layout it wants of an operand where it is not the usual one (blocked pictures, rows, filters). NULL: usual. */
     LayoutKind (*layout)(const Kernel *, const Operand *);
+    bool        any_picture;                    /* its loops are as fast where the pictures' size is an argument       */
     bool        in_place;                       /* element by element: Y may lie where X does, dX where dY does       */
     /* FUSE_STATS: in how many pieces the statistics of a batch come, each with its number of pixels. NULL: an image each. */
     int64_t   (*pieces)(const Kernel *);
