@@ -16,10 +16,10 @@
 static const struct { const char *name; unsigned bit; } fusions[] = {
     {"fold", FUSION_FOLD}, {"add", FUSION_ADD}, {"relu", FUSION_RELU}, {"relu-gradient", FUSION_RELU_GRADIENT},
     {"statistics", FUSION_STATISTICS}, {"concat", FUSION_CONCAT}, {"gate", FUSION_GATE}, {"copy", FUSION_COPY},
-    {"in-place", FUSION_IN_PLACE},
+    {"in-place", FUSION_IN_PLACE}, {"bn-sums", FUSION_SUMS},
 };
 
-const char fusion_names[] = "fold, add, relu, gate, relu-gradient, statistics, concat, copy and in-place";
+const char fusion_names[] = "fold, add, relu, gate, relu-gradient, statistics, bn-sums, concat, copy and in-place";
 
 unsigned fusion_named(const char *name)
 {
@@ -73,8 +73,8 @@ static void fold(Uses *u, Kernel *k)
     remove_kernel(u, k, "fold", conv);
 }
 
-/* Training: the convolution leaves the mean and the squares of each plane or piece for the batch norm behind it. What a
- * convolution that works by pieces spends on them is what batch norm spends where it finds X in the cache (measured). */
+/* Training: the convolution leaves the mean and the squares of each plane or piece for the batch norm behind it. What one
+ * that works by pieces (Winograd) spends on them is what batch norm spends where it finds X in the cache: measured on Zen 4. */
 static void fuse_statistics(Uses *u, Kernel *k)
 {
     Tensor *X = tensor_at(k, "X");
@@ -82,9 +82,10 @@ static void fuse_statistics(Uses *u, Kernel *k)
     if (!conv || !conv->fast || !(conv->fast->fuses & FUSE_STATS) || conv->fuses || count_uses(u, X, true) != 1 ||
         !k->fast || X->rank != 4 || !has_operand(k, "partial"))
         return;
-    if (conv->fast->pieces && !k->schedule.outgrows && !(u->p->tuning->fuse & FUSION_STATISTICS))
+    const bool gains = !conv->fast->pieces || k->schedule.twice > u->p->target->l3 / 2;
+    if (!gains && !(u->p->tuning->fuse & FUSION_STATISTICS))
         return;
-    writes(conv, "partial", leave_statistics(k, conv->fast->pieces ? conv->fast->pieces(conv) : 0));
+    writes(conv, "partial", leave_partial(k, conv->fast->pieces ? conv->fast->pieces(conv) : 0));
     conv->fuses |= FUSE_STATS;
     note_fusion(u->p, "statistics", k, conv);
 }
@@ -171,6 +172,33 @@ static void fuse_relu_gradient(Uses *u, Kernel *k)
     merge_storage(u, dX, dY->storage, dY->slice);
 }
 
+/* Whoever is the last to write a batch norm's dY leaves the sums that its gradients need, and reads X for it: one tensor
+ * more through memory for two less. It gains where these are far from the cache when they are read again, and not behind
+ * Winograd, which reads X in tiles: measured on Zen 4. */
+static void fuse_sums(Uses *u, Kernel *k)
+{
+    const Tensor *dY = tensor_at(k, "dY");
+    Kernel *last = last_writer(u, dY->storage, k);
+    if (!last || !last->fast || !(last->fast->fuses & FUSE_SUMS) || last->fuses & FUSE_SUMS || !k->fast || dY->rank != 4 ||
+        !has_operand(last, "dX"))
+        return;
+    const bool gains = !last->fast->pieces && k->schedule.twice > 2 * (int64_t)u->p->target->l3;
+    if (!gains && !(u->p->tuning->fuse & FUSION_SUMS))
+        return;
+    const Tensor *dX = tensor_at(last, "dX");
+    if (dX->storage != dY->storage || dX->slice != dY->slice || dX->dim[1] != dY->dim[1] || dX->rank != 4)
+        return;
+    static const char *const needed[][2] = {{"X", "norm_X"}, {"mean", "norm_mean"}, {"scale", "norm_scale"},
+                                            {"inverse_deviation", "norm_inverse_deviation"}, {"shift", "norm_shift"}};
+    const int count = k->fuses & FUSE_GATE ? 5 : 2;         /* the others decide where the ReLU behind was open */
+    for (int i = 0; i < count; i++)
+        add_use(u, last, needed[i][1], tensor_at(k, needed[i][0]), OPERAND_READ);
+    writes(last, "partial", leave_partial(k, last->fast->pieces ? last->fast->pieces(last) : 0));
+    last->fuses |= FUSE_SUMS;
+    last->schedule.streams = false;     /* what it stores is read at once */
+    note_fusion(u->p, "bn-sums", k, last);
+}
+
 /* ---- the pass ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -185,6 +213,7 @@ static const struct {
     {FUSION_RELU, &op_relu, "forward", fuse_relu},
     {FUSION_GATE, &op_relu, "grad_input", gate_relu_gradient},
     {FUSION_RELU_GRADIENT, &op_relu, "grad_input", fuse_relu_gradient},
+    {FUSION_SUMS, &op_batchnorm, "grad", fuse_sums},
 };
 
 void fuse_kernels(Program *p)

@@ -84,7 +84,7 @@ typedef struct {
     int         rows;           /* cache block, in the family's unit                            */
     int         chunks;         /* pieces that are shared among threads, or that a sum is split into: fixed here, so
                                  * that results do not depend on the number of threads          */
-    bool        outgrows;       /* what the kernel reads twice is larger than the caches                             */
+    int64_t     twice;          /* bytes that are read from end to end twice: from memory, where caches are smaller   */
     bool        streams;        /* the output is stored past the caches, being larger than these (finish_stores)     */
     const void *more;           /* what else the family must remember, in the program's arena   */
     const char *text;           /* "tile 14 pixels x 2 vectors, planes shared among threads"    */
@@ -98,6 +98,8 @@ enum {
     FUSE_RELU  = 4,             /* v = max(v, 0)                                                                 */
     FUSE_MASK  = 8,             /* v = M[n][c][i][j] > 0 ? v : 0: gradient of the ReLU whose output M is         */
     FUSE_STATS = 16,            /* after a plane or piece: its mean and squares about it, for a batch norm behind  */
+    FUSE_SUMS  = 64,            /* after a plane or piece of a gradient: its sum, and that of its products with X - mean, for
+                                 * the batch norm whose dY it is                                                 */
     FUSE_GATE  = 32,            /* batch norm's gradients, on load: dY counts only where a ReLU behind let Y pass */
 };
 

@@ -264,7 +264,8 @@ ParameterizedTestParameters(fast, equals_the_textbook)
         {FAST_NORM, "no-fuse=fold"}, {FAST_NORM, "no-fuse=statistics"}, {FAST_NORM, "no-fuse=add"},
         {FAST_NORM, "no-fuse=relu"}, {FAST_NORM, "no-fuse=gate"}, {FAST_GRAPH, "no-fuse=relu-gradient"},
         {FAST_GRAPH, "no-fuse=concat"}, {FAST_GRAPH, "no-fuse=copy"}, {FAST_GRAPH, "no-fuse=in-place"},
-        {FAST_NORM, "no-fuse"}, {FAST_GRAPH, "no-fuse"}, {FAST_WIDE, "no-winograd"}, {FAST_NORM, "fuse=statistics"}};
+        {FAST_NORM, "no-fuse"}, {FAST_GRAPH, "no-fuse"}, {FAST_WIDE, "no-winograd"}, {FAST_NORM, "fuse=statistics"},
+        {FAST_NORM, "fuse=bn-sums"}};
     for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
         Case *c = &cases[count++];
         *c = (Case){off[i].kind, 300 + 2 * (int)i, "native", "", ""};
@@ -320,6 +321,32 @@ Test(fast, statistics_by_pieces)
     }
 }
 
+/* Behind each family that can leave the sums: Winograd of 3x3 and 5x5 and direct convolutions (of several parts too),
+ * depthwise ones, pooling, element-wise layers and additions; with the ReLU's gate and without, on slices of a concatenation. */
+Test(fast, sums_of_gradients)
+{
+    static const char text[] =
+        "network fast { input(3, 19, 14); conv(20, 3, pad = 1); batchnorm; maxpool(3, stride = 2, pad = 1);"
+        " conv(33, 3, pad = 1); batchnorm; conv(33, 3, pad = 1, groups = 33); batchnorm; silu; conv(40, 5, pad = 2);"
+        " batchnorm; conv(17, 5, pad = 2); concat { { batchnorm; conv(16, 3, pad = 1); batchnorm; } { conv(20, 1); batchnorm; } }"
+        " batchnorm; conv(24, 3, stride = 2, pad = 1); residual { batchnorm; conv(24, 1); batchnorm; } tanh; avgpool(2);"
+        " flatten; linear(4); train { batch = 16; } }";
+    static const char gated[] =
+        "network fast { input(3, 19, 14); conv(20, 3, pad = 1); batchnorm; relu; maxpool(3, stride = 2, pad = 1);"
+        " conv(33, 3, pad = 1); batchnorm; relu; conv(33, 3, pad = 1, groups = 33); batchnorm; relu; conv(40, 5, pad = 2);"
+        " batchnorm; relu; conv(17, 5, pad = 2); residual { batchnorm; relu; conv(17, 3, pad = 1); batchnorm; } relu;"
+        " conv(24, 3, stride = 2, pad = 1); batchnorm; relu; conv(24, 1); batchnorm; relu; avgpool(2); flatten; linear(4);"
+        " train { batch = 16; } }";
+    for (size_t i = 0; i < sizeof every_target / sizeof *every_target; i++) {
+        char name[60];
+        snprintf(name, sizeof name, "fast_sums_%s", every_target[i]);
+        if (can_run(find_target(every_target[i]))) {
+            compare_text(name, text, "-ffuse=bn-sums", find_target(every_target[i]), "clang-19", true);
+            compare_text(name, gated, "-ffuse=bn-sums", find_target(every_target[i]), "clang-19", false);
+        }
+    }
+}
+
 /* ---- networks that were wrong once ------------------------------------------------------------------------------- */
 
 static void compare_body(const char *name, const char *body)
@@ -357,7 +384,7 @@ Test(fast, a_memory_limit_changes_no_value)
         " residual { batchnorm; relu; conv(43, 3, pad = 1); } lrn(5); avgpool(2); dropout(0.5); flatten; linear(5);"
         " train { batch = 16; } }";
     if (can_run(find_target("x86-64-v4")))
-        compare_text("fast_limit", text, "--memory-limit 3M -ffuse=statistics", find_target("x86-64-v4"), "clang-19", false);
+        compare_text("fast_limit", text, "--memory-limit 3M -ffuse=statistics -ffuse=bn-sums", find_target("x86-64-v4"), "clang-19", false);
     compare_text("fast_limit_unfused", text, "-fno-fuse --memory-limit 2.2M", find_target("generic"), NULL, false);
 }
 

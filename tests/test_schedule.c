@@ -179,6 +179,12 @@ Test(schedule, a_fusion_can_be_asked_for)
 {
     static const char joined[] = "statistics     n1.forward_train into c1.forward\n";
     Outcome small = run_flags("--dump=fuse", 0), asked = run_flags("--dump=fuse -ffuse=statistics", 0);
+    Outcome sums = run_flags("--dump=fuse -ffuse=bn-sums", 0), huge = run_flags("--dump=fuse --batch 600", 0);
+    cr_expect(strstr(sums.out, "bn-sums        n1.grad into c2.grad_input\n") && !strstr(small.out, "bn-sums"), "%s", sums.out);
+    cr_expect(lines_of(sums.out, "bn-sums") == 2 && lines_of(huge.out, "bn-sums") == 1 && !strstr(huge.out, "n1.grad into"),
+              "%s\n%s", sums.out, huge.out);
+    outcome_free(&sums);
+    outcome_free(&huge);
     Outcome large = run_flags("--dump=fuse --batch 400", 0), off = run_flags("--dump=fuse --batch 400 -fno-fuse=statistics", 0);
     cr_expect(!strstr(small.out, joined) && strstr(asked.out, joined) && strstr(large.out, joined), "%s", large.out);
     cr_expect(!strstr(off.out, joined), "%s", off.out);

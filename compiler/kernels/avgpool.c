@@ -200,7 +200,7 @@ static void adaptive_grad_input_body(Emitter *e, const Kernel *k)
 
 static const FastKernel forward = {.name = "vectors", .fuses = FUSE_RELU, .plan = plan_planes, .body = forward_body};
 static const FastKernel grad_input = {
-    .name = "pixels", .fuses = FUSE_MASK, .plan = plan_planes, .body = grad_input_body};
+    .name = "pixels", .fuses = FUSE_MASK | FUSE_SUMS, .plan = plan_planes, .body = grad_input_body};
 static const FastKernel adaptive_forward = {
     .name = "grid", .fuses = FUSE_RELU, .plan = plan_planes, .body = adaptive_forward_body};
 static const FastKernel adaptive_grad_input = {

@@ -111,7 +111,7 @@ void plan_groups(Program *program, Kernel *k, int tensors)
     while (group > 1 && (blocks % group != 0 || group * pixels * L * 4 * tensors > program->target->l3 / 2))
         group--;
     k->schedule.blocks = (int)group;
-    k->schedule.outgrows = group * pixels * L * 4 * tensors > program->target->l3 / 2;
+    k->schedule.twice = group * pixels * L * 4 * tensors;
     k->schedule.streams = blocks * pixels * L * 4 > program->target->l3;
     k->schedule.text = arena_printf(program->arena, "shared among threads, %lld of %lld blocks of channels at a time",
                                     (long long)group, (long long)blocks);
@@ -125,17 +125,19 @@ static bool has_statistics(const Kernel *k)
     return operand_of(k, "partial")->access == OPERAND_READ;
 }
 
-Tensor *leave_statistics(Kernel *k, int64_t pieces)
+Tensor *leave_partial(Kernel *k, int64_t pieces)
 {
+    const bool forward = has_operand(k, "Y");
     k->schedule.blocks = 0;
-    k->schedule.text = "shared among threads; the convolution has stored the statistics";
+    k->schedule.text = forward ? "shared among threads; the convolution has stored the statistics"
+                               : "shared among threads; the kernel that made dY has stored the sums";
     Tensor *partial = operand_of(k, "partial")->tensor;
     for (int i = 0; i < k->operand_count; i++)
         if (k->operand[i].tensor == partial)
             k->operand[i].access = OPERAND_READ;
     if (pieces) {
         partial->dim[0] = pieces;
-        partial->dim[2] = 3;
+        partial->dim[2] = forward ? 3 : 2;
     }
     return partial;
 }

@@ -7,6 +7,7 @@
  *   grad              reads X, dY, writes dX           3 tensors through memory (5 if a group outgrows the cache)
  *     with FUSE_GATE  the same, and the gradient of the ReLU behind is taken on the way: its own kernel would read two
  *                     tensors and write one. Where it let values pass is found from X as the forward pass found it
+ *     behind a kernel that stored `partial` (FUSE_SUMS): the same 3, and that kernel reads X once more
  *     in place of dY  the same, without reading what it overwrites
  *   grad_scale        reads X, dY                      2, where nothing before this layer learns
  *
@@ -21,79 +22,30 @@ static bool is_gated(const Kernel *k)
     return (k->fuses & FUSE_GATE) != 0;
 }
 
-/* The vectors of a block of channels; `needs_scale`: for dX. */
-static void load_channels(Emitter *e, const Kernel *k, bool needs_scale)
-{
-    line(e, "const vec m = load(&mean[cb * L]);");
-    if (needs_scale || is_gated(k))
-        line(e, "const vec scales = load(&scale[cb * L]) * load(&inverse_deviation[cb * L]);");
-    if (is_gated(k))
-        line(e, "const vec shifts = load(&shift[cb * L]);");
-    let(e, "d", is_gated(k) ? "where_positive(x * scales + shifts, load(%s))" : "load(%s)", substitute(e, "$dy"));
-}
-
 /* ---- sums -------------------------------------------------------------------------------------------------------- */
-
-enum { ACCUMULATORS = 4 };              /* pairs of sums along a row: enough to hide the latency of an addition      */
-
-static void add_pixel(Emitter *e, const char *t)
-{
-    let(e, "t", "%s", t);
-    line(e, "const vec x = load($x) - m, d = $d;");
-    line(e, "sum[$t] += d;");
-    line(e, "product[$t] += d * x;");
-}
-
-/* Adds row i of the plane to `total` and `products`. */
-static void sum_row(Emitter *e, const Kernel *k)
-{
-    const int64_t columns = planes_of(k).columns, whole = columns / ACCUMULATORS * ACCUMULATORS;
-    if (columns == 1) {
-        line(e, "const vec x = load($x) - m, d = $d;");
-        line(e, "total += widen(d);");
-        line(e, "products += widen(d * x);");
-        return;
-    }
-    line(e, "vec sum[4] = {zero, zero, zero, zero}, product[4] = {zero, zero, zero, zero};");
-    if (whole > 0) {
-        step_loop(e, "column", whole, ACCUMULATORS);
-            unrolled(e, "t", ACCUMULATORS);
-                line(e, "const int j = column + t;");
-                add_pixel(e, "t");
-        end(e, 2);
-    }
-    if (whole < columns) {
-        let_int(e, "whole", whole);
-        let_int(e, "columns", columns);
-        loop_between(e, "j", "$whole", "$columns");
-            add_pixel(e, "0");
-        end(e, 1);
-    }
-    line(e, "total += widen((sum[0] + sum[1]) + (sum[2] + sum[3]));");
-    line(e, "products += widen((product[0] + product[1]) + (product[2] + product[3]));");
-}
 
 /* partial: sums over each plane of dY and of dY * (X - mean). */
 static void sum_planes(Emitter *e, const Kernel *k)
 {
     int depth = loop_planes(e, k);
-        load_channels(e, k, false);
-        line(e, "wide total = {0}, products = {0};");
-        loop(e, "i", planes_of(k).rows);
-            sum_row(e, k);
-        end(e, 1);
-        line(e, "store($partial[0], narrow(total));");
-        line(e, "store($partial[1], narrow(products));");
+        sums_of_plane(e, k, "dY", "", "n", "cb");
     end(e, depth);
+}
+
+/* True when the kernel that made dY has stored the sums. */
+static bool has_sums(const Kernel *k)
+{
+    return operand_of(k, "partial")->access == OPERAND_READ;
 }
 
 static void merge_sums(Emitter *e, const Kernel *k)
 {
+    const int64_t pieces = operand_of(k, "partial")->tensor->dim[0];
     comment(e, "From the planes to the channels: the gradients of shift and scale.");
     int depth = loop_blocks(e, k);
         line(e, "wide total = {0}, products = {0};");
         if (!planes_of(k).flat)
-            loop(e, "n", planes_of(k).images);
+            loop(e, "n", pieces);
         line(e, "total += widen(load($partial[0]));");
         line(e, "products += widen(load($partial[1]));");
         if (!planes_of(k).flat)
@@ -129,7 +81,10 @@ static void apply(Emitter *e, const Kernel *k)
 {
     comment(e, "dX; normal * dscale = (X - mean) * (inverse_deviation * dscale).");
     int depth = loop_planes(e, k);
-        load_channels(e, k, true);
+        line(e, "const vec m = load(&mean[cb * L]), scales = load(&scale[cb * L]) * load(&inverse_deviation[cb * L]);");
+        if (is_gated(k))
+            line(e, "const vec shifts = load(&shift[cb * L]);");
+        let(e, "d", is_gated(k) ? "where_positive(x * scales + shifts, load(%s))" : "load(%s)", substitute(e, "$dy"));
         let(e, "dshift", has_operand(k, "sums") ? "sums[cb][0]" : "&dshift[cb * L]");
         let(e, "dscale", has_operand(k, "sums") ? "sums[cb][1]" : "&dscale[cb * L]");
         line(e, "const vec a = load($dshift) / splat($all);");
@@ -149,7 +104,8 @@ static void grad_body(Emitter *e, const Kernel *k)
     int groups = loop_groups(e, k);
         if (groups)
             comment(e, "A group of channel blocks: it is still in cache when it is read for the second time.");
-        sum_planes(e, k);
+        if (!has_sums(k))
+            sum_planes(e, k);
         merge_sums(e, k);
         apply(e, k);
     end(e, groups);

@@ -236,7 +236,7 @@ static void forward_body(Emitter *e, const Kernel *k)
         loop_rows(e, rows.count, pieces);
             row_of_tiles(e, k, &rows, &columns);
         end(e, 1);
-        plane_statistics(e, k, "Y", "n", "cb");
+        finish_plane(e, k, "Y", "n", "cb");
     end(e, pieces > 1 ? 3 : 2);
 }
 
@@ -269,7 +269,7 @@ static void grad_input_row(Emitter *e, const Kernel *k, const Window *w, int64_t
 /* With a stride, an input pixel's place in it decides which taps meet it: each place has its own tiles. */
 static void grad_input_body(Emitter *e, const Kernel *k)
 {
-    int64_t pieces = k->schedule.chunks;
+    int64_t pieces = k->fuses & FUSE_SUMS ? 1 : k->schedule.chunks;     /* sums want whole planes */
     Window w;
     conv_window(k->layer, &w);
     int64_t places = least(w.stride[0], w.in[0]);
@@ -282,6 +282,7 @@ static void grad_input_body(Emitter *e, const Kernel *k)
             if (down == places - 1 || !together)
                 end(e, 1);
         }
+        finish_plane(e, k, "dX", "n", "cb");
     end(e, pieces > 1 ? 3 : 2);
 }
 
@@ -373,7 +374,7 @@ const FastKernel depthwise_forward = {
 };
 
 const FastKernel depthwise_grad_input = {
-    .name = "depthwise", .fuses = FUSE_ADD | FUSE_MASK,
+    .name = "depthwise", .fuses = FUSE_ADD | FUSE_MASK | FUSE_SUMS,
     .fits = grad_input_fits, .plan = plan, .border = grad_input_border, .body = grad_input_body,
 };
 

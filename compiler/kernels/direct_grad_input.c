@@ -67,6 +67,15 @@ static bool fits(const Kernel *kernel, const Target *target)
     return direct_fits(kernel, target) && w.stride[0] <= MAX_DIRECT_STRIDE && w.stride[1] <= MAX_DIRECT_STRIDE;
 }
 
+static bool fits_planes(const Kernel *kernel, const Target *target)
+{
+    Direct d;
+    if (!fits(kernel, target))
+        return false;
+    describe(kernel, target->lanes, &d);
+    return direct_has_planes(&d);
+}
+
 /* Bytes that pass through the caches before another kernel uses what this one writes. */
 static int64_t bytes_until_used(const Program *p, const Kernel *kernel, const Tensor *written)
 {
@@ -89,17 +98,27 @@ static bool is_bound_by_stores(const Program *p, const Kernel *kernel, const Dir
            bytes_until_used(p, kernel, dX) > p->target->l3;
 }
 
-static void plan(Program *p, Kernel *kernel)
+static void plan(Program *p, Kernel *kernel, bool shares_rows)
 {
     Direct d;
     describe(kernel, p->target->lanes, &d);
-    plan_direct(p, kernel, &d, !direct_has_planes(&d));
+    plan_direct(p, kernel, &d, shares_rows);
     kernel->schedule.streams = is_bound_by_stores(p, kernel, &d);
     Window w;
     conv_window(kernel->layer, &w);
     int64_t lanes = d.in_channels < d.lanes ? d.in_channels : d.lanes;
     scratch_of(p, kernel, "V", 5, (int64_t[]){d.out_blocks * d.groups, d.in_blocks, w.kernel[0] * w.kernel[1], lanes,
                                               d.lanes});
+}
+
+static void plan_planes(Program *p, Kernel *kernel)
+{
+    plan(p, kernel, false);
+}
+
+static void plan_rows(Program *p, Kernel *kernel)
+{
+    plan(p, kernel, true);
 }
 
 static Border border(const Kernel *kernel, const Operand *operand)
@@ -160,6 +179,12 @@ static void body(Emitter *e, const Kernel *kernel)
     emit_direct(e, kernel);
 }
 
+/* A thread finishes whole planes: sums over them can follow at once. */
 const FastKernel direct_grad_input = {
-    .name = "direct", .fuses = FUSE_ADD | FUSE_MASK, .fits = fits, .plan = plan, .border = border, .body = body,
+    .name = "direct", .fuses = FUSE_ADD | FUSE_MASK | FUSE_SUMS, .fits = fits_planes, .plan = plan_planes,
+    .border = border, .body = body,
+};
+/* Few images and channels: threads share the rows of a plane. */
+const FastKernel direct_rows_grad_input = {
+    .name = "direct-rows", .fuses = FUSE_ADD | FUSE_MASK, .fits = fits, .plan = plan_rows, .border = border, .body = body,
 };

@@ -88,14 +88,14 @@ static void emit_planes(Emitter *e, const Kernel *kernel, const Direct *d, const
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
-/* Statistics of finished planes: those of `count` vectors of channels from `channels`. */
+/* Statistics or sums of finished planes: those of `count` vectors of channels from `channels`. */
 static void emit_statistics(Emitter *e, const Kernel *kernel, const Direct *d, const char *channels, int64_t count)
 {
-    if (!(kernel->fuses & FUSE_STATS))
+    if (!(kernel->fuses & (FUSE_STATS | FUSE_SUMS)))
         return;
     if (count > 1)
         loop_between(e, "plane", channels, direct_block(e, channels, (int)count));
-    plane_statistics(e, kernel, d->names->out, "n", count > 1 ? "plane" : channels);
+    finish_plane(e, kernel, d->names->out, "n", count > 1 ? "plane" : channels);
     end(e, count > 1);
 }
 

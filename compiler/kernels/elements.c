@@ -220,5 +220,7 @@ void write_gradient(Emitter *e, const Kernel *k, const Window *w, WriteShare *wr
                     write_group(e, k, w, write_share, true);
                 end(e, 1);
             }
-    end(e, 3);
+        end(e, 1);
+        finish_plane(e, k, "dX", "n", "cb");
+    end(e, 2);
 }

@@ -304,7 +304,7 @@ static void body(Emitter *e, const Kernel *k)
         end(e, 1);
         if (k->fuses & FUSE_STATS) {
             loop_between(e, "l", "0", "L");
-                plane_statistics(e, k, f.out_role, "n + l", "0");
+                finish_plane(e, k, f.out_role, "n + l", "0");
             end(e, 1);
         }
         finish_stores(e, k, f.out_role);

@@ -224,7 +224,7 @@ static void forward_body(Emitter *e, const Kernel *k)
                 forward_tiles(e, k, &f, &part[i]);
         end(e, 1);
         for (int q = 0; q < k->schedule.blocks; q++)
-            plane_statistics(e, k, "Y", "n", block_text[q]);
+            finish_plane(e, k, "Y", "n", block_text[q]);
     end(e, pieces > 1 ? 3 : 2);
 }
 

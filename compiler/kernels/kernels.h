@@ -35,7 +35,8 @@ struct FastKernel {
     LayoutKind (*layout)(const Kernel *, const Operand *);
     bool        any_picture;                    /* its loops are as fast where the pictures' size is an argument       */
     bool        in_place;                       /* element by element: Y may lie where X does, dX where dY does       */
-    /* FUSE_STATS: in how many pieces the statistics of a batch come, each with its number of pixels. NULL: an image each. */
+    /* FUSE_STATS, FUSE_SUMS: in how many pieces of a batch they come, statistics with the number of pixels. NULL: an image
+     * is a piece. */
     int64_t   (*pieces)(const Kernel *);
     /* Writes the function's body. */
     void      (*body)(Emitter *, const Kernel *);
@@ -67,7 +68,8 @@ extern const FastKernel *const sgd_families[], *const adam_families[], *const rm
 extern const FastKernel first_forward, first_grad_weight;                                          /* first.c     */
 extern const FastKernel few_forward, few_grad_input, few_grad_weight;        /* few_channels.c, few_grad_weight.c */
 extern const FastKernel depthwise_forward, depthwise_grad_input, depthwise_grad_weight;            /* depthwise.c */
-extern const FastKernel direct_forward, direct_rows_forward, direct_grad_input;         /* direct.c, direct_grad_input.c */
+extern const FastKernel direct_forward, direct_rows_forward;                                       /* direct.c    */
+extern const FastKernel direct_grad_input, direct_rows_grad_input;                       /* direct_grad_input.c */
 extern const FastKernel direct_grad_weight, direct_grad_bias;          /* grad_weight.c, grad_bias.c */
 
 /* ---- what families ask of a layer (defined beside its attributes, in ops/) --------------------------------------- */
@@ -92,10 +94,10 @@ Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);
 /* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of its own dY.
  * The ReLU must be the batch norm's only user, with nothing added between them; it is done for every kernel that reads dY. */
 void           gate_batchnorm(Program *, Kernel *k, Tensor *relu_gradient);
-/* Training: the convolution before writes the statistics of the planes (FUSE_STATS), or of `pieces` of the batch (not 0),
- * batch norm's forward kernel k only reads them. Returns k's operand "partial", for the convolution to write under that
- * role. */
-Tensor        *leave_statistics(Kernel *k, int64_t pieces);
+/* Training: another kernel writes what the batch norm's kernel k would gather of each plane, or of `pieces` of the batch
+ * (not 0), and k only reads it: the convolution before the statistics (FUSE_STATS), or dY's kernel the sums of the gradients
+ * (FUSE_SUMS). Returns k's operand "partial", for that kernel to write under that role. */
+Tensor        *leave_partial(Kernel *k, int64_t pieces);
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
@@ -173,11 +175,16 @@ void finish_stores(Emitter *, const Kernel *, const char *role);
 /* "clear_border(Y[n][kb], ...);" for one plane of the operand; nothing where it has no border or the kernel adds. */
 void clear_border(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
-/* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS, where asked for. */
-void plane_statistics(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
+/* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS or FUSE_SUMS, where asked for. */
+void finish_plane(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
 /* partial[n][block] = each lane's mean over the operand's plane (n, block), and its sum of squares about that mean. Of
  * rows (rank 2), the plane is the block in all images: partial[0][block]. */
 void statistics_of_plane(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
+
+/* partial[n][block] = each lane's sum over a plane of the gradient `role` of a batch norm's output, and its sum of products
+ * with X - mean. The batch norm's operands have names that begin with `prefix`; where its "shift" is one, the gradient
+ * counts only where the ReLU behind it was open. */
+void sums_of_plane(Emitter *, const Kernel *, const char *role, const char *prefix, const char *n, const char *block);
 
 #endif

@@ -25,7 +25,9 @@ static void body(Emitter *e, const Kernel *k)
             line(e, "vec $name = load($at);");
         }
         store_pixel(e, k, result, without_spare(e, k, result, k->def->vector), "n", "cb", "i", "j");
-    end(e, loops);
+    end(e, loops - 2);
+    finish_plane(e, k, result, "n", "cb");
+    end(e, 2);
 }
 
 static bool has_vector(const Kernel *k, const Target *target)
@@ -35,6 +37,6 @@ static bool has_vector(const Kernel *k, const Target *target)
 }
 
 static const FastKernel map = {
-    .name = "vectors", .fuses = FUSE_MASK, .fits = has_vector, .plan = plan_planes, .body = body};
+    .name = "vectors", .fuses = FUSE_MASK | FUSE_SUMS, .fits = has_vector, .plan = plan_planes, .body = body};
 
 const FastKernel *const map_families[] = {&map, NULL};

@@ -87,7 +87,7 @@ static void grad_input_body(Emitter *e, const Kernel *k)
 
 static const FastKernel forward = {.name = "vectors", .fuses = FUSE_RELU, .plan = plan_planes, .body = forward_body};
 static const FastKernel grad_input = {
-    .name = "pixels", .fuses = FUSE_MASK, .plan = plan_planes, .body = grad_input_body};
+    .name = "pixels", .fuses = FUSE_MASK | FUSE_SUMS, .plan = plan_planes, .body = grad_input_body};
 
 const FastKernel *const maxpool_forward_families[] = {&forward, NULL};
 const FastKernel *const maxpool_grad_input_families[] = {&grad_input, NULL};

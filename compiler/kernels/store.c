@@ -80,7 +80,9 @@ void clear_border(Emitter *e, const Kernel *k, const char *role, const char *n, 
                          (long long)b->top, (long long)b->bottom, (long long)b->left, (long long)b->right));
 }
 
-void statistics_of_plane(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
+/* Binds $plane_pixel to the first pixel of plane (n, block), $pitch to the pixels from row to row, $height, $width and
+ * $sums. */
+static void let_plane(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
 {
     const Tensor *t = operand_of(k, role)->tensor;
     const Border *b = &layout_of(k, role)->border;
@@ -92,11 +94,35 @@ void statistics_of_plane(Emitter *e, const Kernel *k, const char *role, const ch
     let_int(e, "height", rows ? t->dim[0] : t->dim[2]);
     let_int(e, "width", rows ? 1 : t->dim[3]);
     let_int(e, "pitch", rows ? dims[1] / layout_of(k, role)->lanes : t->dim[3] + b->left + b->right);
+}
+
+void statistics_of_plane(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
+{
+    let_plane(e, k, role, n, block);
     line(e, "plane_statistics($plane_pixel, $height, $width, $pitch, $sums[0], $sums[1]);");
 }
 
-void plane_statistics(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
+void sums_of_plane(Emitter *e, const Kernel *k, const char *role, const char *prefix, const char *n, const char *block)
+{
+    static const char *const gate[] = {"scale", "inverse_deviation", "shift"};
+    Arena *arena = emitter_arena(e);
+    const bool gated = has_operand(k, arena_printf(arena, "%sshift", prefix));
+    const char *lane = arena_printf(arena, strchr(block, ' ') ? "(%s) * L" : "%s * L", block);
+    let_plane(e, k, role, n, block);
+    let(e, "gradient", "%s", substitute(e, "$plane_pixel, $pitch"));
+    let_plane(e, k, arena_printf(arena, "%sX", prefix), n, block);
+    let(e, "channels", "&%smean[%s]", prefix, lane);
+    for (int i = 0; i < 3; i++)
+        let(e, "channels", gated ? "%s, &%s%s[%s]" : "%s, NULL", substitute(e, "$channels"), prefix, gate[i], lane);
+    line(e, "gradient_sums($gradient, $plane_pixel, $pitch, $height, $width,");
+    line(e, "              $channels,");
+    line(e, "              $sums[0], $sums[1]);");
+}
+
+void finish_plane(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
 {
     if (k->fuses & FUSE_STATS)
         statistics_of_plane(e, k, role, n, block);
+    if (k->fuses & FUSE_SUMS)
+        sums_of_plane(e, k, role, "norm_", n, block);
 }

@@ -123,60 +123,123 @@ static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks,
     line(e, "$products($filters[0][0], $uplane, V[0][$cut], $vplane, Z[0][0], $zplane, $block, $blocks, $more);");
 }
 
+/* ---- what a batch norm needs ------------------------------------------------------------------------------------- */
+
+/* FUSE_STATS, FUSE_SUMS: a block of tiles is a piece, of which partial[piece][kb] gets, for each lane,
+ * - the mean of Y, the squares about it and the number of pixels: from distances to a pivot, the first tile's mean;
+ * - the sums of dX, which is the gradient of a batch norm's output, and of dX * (X - mean).
+ * Sums are floats in a tile, double from tile to tile. */
 static bool leaves_statistics(const Kernel *k)
 {
     return (k->fuses & FUSE_STATS) != 0;
 }
 
-/* FUSE_STATS: a block of tiles is a piece, of which partial[piece][kb] gets the mean of each lane, the squares about it
- * and the number of pixels. */
+static bool leaves_something(const Kernel *k)
+{
+    return (k->fuses & (FUSE_STATS | FUSE_SUMS)) != 0;
+}
+
 static int64_t pieces(const Kernel *k)
 {
-    const Winograd g = winograd_of(k->layer, 1, false);
+    const Winograd g = winograd_of(k->layer, 1, is_backward(k));
     return (g.tiles + k->schedule.rows - 1) / k->schedule.rows;
 }
 
-/* Distances from a pivot, which is the first tile's mean: their sum and that of their squares, floats in a tile, double
- * from tile to tile. */
-static void begin_statistics(Emitter *e)
+static void begin_sums(Emitter *e, const Kernel *k)
 {
-    line(e, "vec pivot = zero;");
-    line(e, "wide distances = {0}, squares = {0};");
-    line(e, "int pixels = 0;");
+    line(e, "wide total = {0}, products = {0};");
+    if (leaves_statistics(k)) {
+        line(e, "vec pivot = zero;");
+        line(e, "int pixels = 0;");
+        return;
+    }
+    line(e, "const vec m = load(&norm_mean[kb * L]);");
+    if (has_operand(k, "norm_shift"))
+        line(e, "const vec scales = load(&norm_scale[kb * L]) * load(&norm_inverse_deviation[kb * L]), "
+                "shifts = load(&norm_shift[kb * L]);");
 }
 
-static void begin_tile(Emitter *e, const char *rows, const char *columns)
+static void begin_tile(Emitter *e, const Kernel *k)
 {
-    let(e, "rows", "%s", rows);
-    let(e, "columns", "%s", columns);
-    when(e, "t == 0");
-        loop_between(e, "r", "0", "$rows");
-            loop_between(e, "s", "0", "$columns");
-                line(e, "pivot += y[r][s] / splat($rows * $columns);");
-    end(e, 3);
-    line(e, "vec distance[2] = {zero, zero}, square[2] = {zero, zero};");
+    if (leaves_statistics(k)) {
+        when(e, "t == 0");
+            loop_between(e, "r", "0", "$rows");
+                loop_between(e, "s", "0", "$columns");
+                    line(e, "pivot += y[r][s] / splat($rows * $columns);");
+        end(e, 3);
+    }
+    line(e, "vec sum[2] = {zero, zero}, product[2] = {zero, zero};");
 }
 
-static void end_tile(Emitter *e)
+/* After pixel r, s has been stored. */
+static void add_pixel(Emitter *e, const Kernel *k)
 {
-    line(e, "distances += widen(distance[0] + distance[1]);");
-    line(e, "squares += widen(square[0] + square[1]);");
-    line(e, "pixels += $rows * $columns;");
+    if (leaves_statistics(k)) {
+        line(e, "const vec d = y[r][s] - pivot;");
+        line(e, "product[s % 2] += d * d;");
+    } else {
+        let(e, "x", "%s", pixel(e, k, "norm_X", "n", "kb", "i + r", "j + s"));
+        let(e, "dx", "%s", pixel(e, k, "dX", "n", "kb", "i + r", "j + s"));
+        line(e, "const vec x = load($x) - m;");
+        line(e, has_operand(k, "norm_shift") ? "const vec d = where_positive(x * scales + shifts, load($dx));"
+                                             : "const vec d = load($dx);");
+        line(e, "product[s % 2] += d * x;");
+    }
+    line(e, "sum[s % 2] += d;");
 }
 
-static void store_statistics(Emitter *e, const Kernel *k)
+static void end_tile(Emitter *e, const Kernel *k)
 {
-    line(e, "const wide apart = distances / (double)pixels;");
+    line(e, "total += widen(sum[0] + sum[1]);");
+    line(e, "products += widen(product[0] + product[1]);");
+    if (leaves_statistics(k))
+        line(e, "pixels += $rows * $columns;");
+}
+
+static void store_sums(Emitter *e, const Kernel *k)
+{
+    if (!leaves_statistics(k)) {
+        line(e, "store(partial[$piece][kb][0], narrow(total));");
+        line(e, "store(partial[$piece][kb][1], narrow(products));");
+        return;
+    }
+    line(e, "const wide apart = total / (double)pixels;");
     line(e, has_operand(k, "b") ? "store(partial[$piece][kb][0], narrow(widen(pivot) + apart) + bias);"
                                 : "store(partial[$piece][kb][0], narrow(widen(pivot) + apart));");
-    line(e, "store(partial[$piece][kb][1], narrow(squares - apart * apart * (double)pixels));");
+    line(e, "store(partial[$piece][kb][1], narrow(products - apart * apart * (double)pixels));");
     line(e, "store(partial[$piece][kb][2], splat(pixels));");
+}
+
+/* ---- joining ----------------------------------------------------------------------------------------------------- */
+
+/* The pixels of a tile that lie in the picture, stored. */
+static void store_tile(Emitter *e, const Kernel *kernel, const Winograd *g, const char *role, bool edges)
+{
+    const bool summed = leaves_something(kernel);
+    let(e, "rows", edges ? "rows" : "%d", g->side);
+    let(e, "columns", edges ? "columns" : "%d", g->side);
+    if (edges)
+        line(e, "const int rows = $P - i < $side ? $P - i : $side, columns = $Q - j < $side ? $Q - j : $side;");
+    if (summed)
+        begin_tile(e, kernel);
+    loop_between(e, "r", "0", "$rows");
+        if (edges && !summed)
+            loop_between(e, "s", "0", "$columns");
+        else
+            unrolled(e, "s", g->side);
+        if (edges && summed)
+            when(e, "s < columns");
+        store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb", "i + r", "j + s");
+        if (summed)
+            add_pixel(e, kernel);
+    end(e, 2 + (edges && summed));
+    if (summed)
+        end_tile(e, kernel);
 }
 
 /* Y = A' Z A of the block's tiles, $group blocks of channels each; pixels beyond the picture are left out. */
 static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, const char *role)
 {
-    const bool edges = g->height % g->side != 0 || g->width % g->side != 0, measured = leaves_statistics(kernel);
     let_int(e, "side", g->side);
     let_int(e, "P", g->height);
     let_int(e, "Q", g->width);
@@ -185,8 +248,8 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
         line(e, "const int kb = $kb;");
         if (has_operand(kernel, "b"))
             line(e, "const vec bias = load(&b[kb * $L]);");
-        if (measured)
-            begin_statistics(e);
+        if (leaves_something(kernel))
+            begin_sums(e, kernel);
         loop_between(e, "t", "0", g->ragged ? "$block && $exists" : "$block");
             line(e, "const int tile = $tile;");
             tile_place(e, g);
@@ -197,31 +260,10 @@ static void join_tiles(Emitter *e, const Kernel *kernel, const Winograd *g, cons
             }
             line(e, "vec y[$side][$side];");
             line(e, "$join_tile(Z[0][v * $block + t], $zplane, y);");
-            if (edges)
-                line(e, "const int rows = $P - i < $side ? $P - i : $side, "
-                        "columns = $Q - j < $side ? $Q - j : $side;");
-            if (measured)
-                begin_tile(e, edges ? "rows" : substitute(e, "$side"), edges ? "columns" : substitute(e, "$side"));
-            loop_between(e, "r", "0", edges ? "rows" : "$side");
-                if (edges && !measured)
-                    loop_between(e, "s", "0", "columns");
-                else
-                    unrolled(e, "s", g->side);
-                if (edges && measured)
-                    when(e, "s < columns");
-                if (measured) {
-                    line(e, "const vec d = y[r][s] - pivot;");
-                    line(e, "distance[s % 2] += d;");
-                    line(e, "square[s % 2] += d * d;");
-                }
-                store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb",
-                            "i + r", "j + s");
-            end(e, 2 + (edges && measured));
-            if (measured)
-                end_tile(e);
+            store_tile(e, kernel, g, role, g->height % g->side != 0 || g->width % g->side != 0);
         end(e, 1);
-        if (measured)
-            store_statistics(e, kernel);
+        if (leaves_something(kernel))
+            store_sums(e, kernel);
     end(e, 1);
 }
 
@@ -325,6 +367,6 @@ const FastKernel winograd_forward = {
 };
 
 const FastKernel winograd_grad_input = {
-    .name = "winograd", .fuses = FUSE_ADD | FUSE_MASK, .fits = grad_input_fits, .plan = plan, .border = border,
-    .body = body,
+    .name = "winograd", .fuses = FUSE_ADD | FUSE_MASK | FUSE_SUMS, .fits = grad_input_fits, .plan = plan,
+    .pieces = pieces, .border = border, .body = body,
 };
