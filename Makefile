@@ -4,8 +4,8 @@
 # B=other-folder builds there instead of build/.
 
 PACKAGES := gcc libc6-dev clang-19 libomp-19-dev libclang-rt-19-dev flex bison libcriterion-dev zlib1g-dev \
-            libjansson-dev libjpeg62-turbo-dev libpng-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist lld-19 libc6-dev-arm64-cross \
-            libgcc-12-dev-arm64-cross qemu-user
+            libjansson-dev libjpeg62-turbo-dev libpng-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist lld-19 \
+            libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user
 
 B        := build
 CC       := clang-19
@@ -74,7 +74,8 @@ $B/runtime/%.o: runtime/%.c
 $B/runtime-double/%.o: runtime/%.c
 	@mkdir -p $(@D)
 	$(RUNTIME_CC) $(ALL_CFLAGS) -fPIC -fopenmp -DREAL=double -MMD -c -o $@ $<
-$B/runtime/ranks_mpi.o $B/runtime-double/ranks_mpi.o: ALL_CFLAGS += $(patsubst -I%,-isystem%,$(shell mpicc --showme:compile))
+$B/runtime/ranks_mpi.o $B/runtime-double/ranks_mpi.o: \
+    ALL_CFLAGS += $(patsubst -I%,-isystem%,$(shell mpicc --showme:compile))
 
 ## demo            installs what is missing, builds, compiles LeNet and trains it on Fashion-MNIST (EPOCHS=10)
 EPOCHS := 10
