@@ -196,12 +196,19 @@ static error_t parse_command(int key, char *text, struct argp_state *state)
 static void parse_rest(cnn_session *s, int argc, char **argv)
 {
     struct argp_option options[CNN_OPTIONS + 2];
-    int count = 0;
+    const cnn_option *heading = NULL;
+    int count = 0, group = 0;
     for (int i = 0; cnn_option_row(i); i++) {
         const cnn_option *row = cnn_option_row(i);
-        if (row->commands >> s->command & 1)
-            options[count++] = (struct argp_option){row->name, FIRST_KEY + i, row->value,
-                row->kind == CNN_OPTION_YES_NO ? OPTION_ARG_OPTIONAL : 0, row->text, 0};
+        if (row->name == NULL)
+            heading = row;
+        if (row->name == NULL || !(row->commands >> s->command & 1))
+            continue;
+        if (heading)
+            options[count++] = (struct argp_option){NULL, 0, NULL, 0, heading->text, ++group};
+        heading = NULL;
+        options[count++] = (struct argp_option){row->name, FIRST_KEY + i, row->value,
+            row->kind == CNN_OPTION_YES_NO ? OPTION_ARG_OPTIONAL : 0, row->text, group};
     }
     options[count++] = version_option;
     options[count] = (struct argp_option){0};

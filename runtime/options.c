@@ -20,8 +20,11 @@
 
 enum { MOST = INT_MAX };
 
+/* A heading of --help over the rows that follow. */
+#define GROUP(title) {NULL, NULL, CNN_OPTION_FLAG, 0, 0, 0, NULL, 0, 0, title}
+
 static const cnn_option rows[] = {
-    /* ---- data */
+    GROUP("Data:"),
     {"data", "DATA", CNN_OPTION_TEXT, FIELD(data), 0, 0, "synthetic", TRAINS | CNN_FOR_BENCH | USES_WEIGHTS, CNN_OF_RUN,
      "fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder: IDX files, CIFAR's files, "
      "arrays (.npy, .safetensors), or pictures in folders of classes"},
@@ -47,7 +50,7 @@ static const cnn_option rows[] = {
      "Threads that prepare the next batches while the network computes; 0: none (default: a quarter of the "
      "processors, from 1 to 16, and none while a batch takes less than 4 % of a step). Results do not depend on it"},
 
-    /* ---- random changes of the training pictures */
+    GROUP("Random changes of the training pictures:"),
     {"flip", "yes|no", CNN_OPTION_YES_NO, FIELD(augment.flip), 0, 0, "no", TRAINS, CNN_OF_RUN,
      "Mirror half of the pictures, drawn at random, left to right"},
     {"crop", "PIXELS", CNN_OPTION_INTEGER, FIELD(augment.crop), 0, 4096, "0", TRAINS, CNN_OF_RUN,
@@ -63,7 +66,7 @@ static const cnn_option rows[] = {
     {"mixup", "ALPHA", CNN_OPTION_REAL, FIELD(augment.mixup), 0, 100, "0", TRAINS, CNN_OF_RUN | CNN_CLOSED,
      "Mix pictures and their labels in pairs, by shares drawn from Beta(ALPHA, ALPHA); accuracy counts the first label"},
 
-    /* ---- recipe */
+    GROUP("Recipe:"),
     {"epochs", "N", CNN_OPTION_INTEGER, FIELD(epochs), 0, 1000000, "10", CNN_FOR_TRAIN, CNN_OF_RUN,
      "Passes over the training set"},
     {"optimizer", "sgd|adam|adamw|rmsprop", CNN_OPTION_CHOICE, FIELD(optimizer), 0, 0, "sgd", TRAINS,
@@ -102,17 +105,17 @@ static const cnn_option rows[] = {
     {"least", "RATE", CNN_OPTION_REAL, FIELD(least), 0, HUGE_VAL, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
      "Learning rate at the end (schedule cosine)"},
     {"pct-start", "SHARE", CNN_OPTION_REAL, FIELD(pct_start), 0, 1, "0.3", CNN_FOR_TRAIN, CNN_OF_RUN,
-     "Share of the run in which the rate goes up (schedule onecycle, as the next four)"},
+     "Share of the run in which the rate goes up (schedule onecycle)"},
     {"div-factor", "X", CNN_OPTION_REAL, FIELD(div_factor), 0, HUGE_VAL, "25", CNN_FOR_TRAIN, CNN_OF_RUN,
-     "The first rate is --lr divided by X"},
+     "The first rate is --lr divided by X (schedule onecycle)"},
     {"final-div-factor", "X", CNN_OPTION_REAL, FIELD(final_div_factor), 0, HUGE_VAL, "10000", CNN_FOR_TRAIN, CNN_OF_RUN,
-     "The last rate is the first one divided by X"},
+     "The last rate is the first one divided by X (schedule onecycle)"},
     {"cycle-momentum", "yes|no", CNN_OPTION_YES_NO, FIELD(cycle_momentum), 0, 0, "yes", CNN_FOR_TRAIN, CNN_OF_RUN,
-     "Whether momentum (adam: beta1) moves against the rate"},
+     "Whether momentum (adam: beta1) moves against the rate (schedule onecycle)"},
     {"base-momentum", "FACTOR", CNN_OPTION_REAL, FIELD(base_momentum), 0, 0.999999, "0.85", CNN_FOR_TRAIN,
-     CNN_OF_RUN | CNN_CLOSED, "Momentum where the rate is highest"},
+     CNN_OF_RUN | CNN_CLOSED, "Momentum where the rate is highest (schedule onecycle)"},
     {"max-momentum", "FACTOR", CNN_OPTION_REAL, FIELD(max_momentum), 0, 0.999999, "0.95", CNN_FOR_TRAIN,
-     CNN_OF_RUN | CNN_CLOSED, "Momentum at the beginning and at the end"},
+     CNN_OF_RUN | CNN_CLOSED, "Momentum at the beginning and at the end (schedule onecycle)"},
     {"warmup", "EPOCHS", CNN_OPTION_REAL, FIELD(warmup), 0, 1000000, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_CLOSED,
      "Epochs, also a part of one, in which the rate rises to --lr along a line; the schedule has the rest of the run"},
     {"warmup-from", "FACTOR", CNN_OPTION_REAL, FIELD(warmup_from), 0, 1, "0.01", CNN_FOR_TRAIN, CNN_OF_RUN,
@@ -130,7 +133,7 @@ static const cnn_option rows[] = {
     {"freeze", "GLOB", CNN_OPTION_LIST, FIELD(freeze), 0, 0, NULL, TRAINS, CNN_OF_RUN,
      "Do not train tensors whose name matches, as in 'conv1.*'; may be repeated"},
 
-    /* ---- weights and runs */
+    GROUP("Weights and runs:"),
     {"out", "FOLDER", CNN_OPTION_TEXT, FIELD(out), 0, 0, NULL, CNN_FOR_TRAIN, 0,
      "Folder for checkpoints, metrics and report (default: runs/$name)"},
     {"keep", "N", CNN_OPTION_INTEGER, FIELD(keep), 2, 1000000, "2", CNN_FOR_TRAIN, CNN_OF_RUN,
@@ -158,7 +161,7 @@ static const cnn_option rows[] = {
     {"out", "FILE.npy", CNN_OPTION_TEXT, FIELD(features), 0, 0, NULL, CNN_FOR_PREDICT, 0,
      "One array with the features of all pictures, as numpy.load reads it: pictures x the shape of --layer"},
 
-    /* ---- find-lr */
+    GROUP("Rates to try:"),
     {"from", "RATE", CNN_OPTION_REAL, FIELD(find_from), 0, HUGE_VAL, "1e-7", CNN_FOR_FIND_LR, 0,
      "The first learning rate"},
     {"to", "RATE", CNN_OPTION_REAL, FIELD(find_to), 0, HUGE_VAL, "10", CNN_FOR_FIND_LR, 0, "The last one"},
@@ -167,7 +170,7 @@ static const cnn_option rows[] = {
     {"out", "FILE", CNN_OPTION_TEXT, FIELD(chart), 0, 0, NULL, CNN_FOR_FIND_LR, 0,
      "Draw the smoothed loss against the rate as an SVG picture"},
 
-    /* ---- several processes: trainers of cnnc --with=mpi, started by mpirun or srun */
+    GROUP("Several processes, of a trainer of cnnc --with=mpi:"),
     {"sync-batchnorm", NULL, CNN_OPTION_FLAG, FIELD(sync_batchnorm), 0, 0, NULL, CNN_FOR_TRAIN | CNN_FOR_BENCH, CNN_OF_RUN,
      "Batch norms take mean and variance over the pictures of all processes, not of each process's own"},
     {"lr-ranks", NULL, CNN_OPTION_FLAG, FIELD(lr_ranks), 0, 0, NULL, CNN_FOR_TRAIN, CNN_OF_RUN,
@@ -175,7 +178,7 @@ static const cnn_option rows[] = {
     {"bucket", "MIB", CNN_OPTION_REAL, FIELD(bucket), 0, 1024, "25", CNN_FOR_TRAIN | CNN_FOR_BENCH, 0,
      "Gradients that processes send to each other at a time, in MiB"},
 
-    /* ---- bench and gradcheck */
+    GROUP("What is measured:"),
     {"steps", "N", CNN_OPTION_INTEGER, FIELD(steps), 1, 1000000, "20", CNN_FOR_BENCH, 0, "Steps to time"},
     {"predict", NULL, CNN_OPTION_FLAG, FIELD(predict), 0, 0, NULL, CNN_FOR_BENCH, 0,
      "Time prediction instead of training"},
@@ -186,7 +189,7 @@ static const cnn_option rows[] = {
     {"entries", "N", CNN_OPTION_INTEGER, FIELD(entries), 0, (double)LONG_MAX, "64", CNN_FOR_GRADCHECK, 0,
      "Entries to check of a tensor; 0: every one"},
 
-    /* ---- of every command */
+    GROUP("Of every command:"),
     {"threads", "N", CNN_OPTION_INTEGER, FIELD(threads), 1, 1024, NULL, EVERY_NUMBER, 0,
      "Threads to compute with (default: all processors)"},
     {"json", NULL, CNN_OPTION_FLAG, FIELD(json), 0, 0, NULL, (unsigned)CNN_FOR_ALL, 0,
@@ -205,6 +208,8 @@ const cnn_option *cnn_option_find(const char *name, size_t length)
 {
     for (int i = 0; i < ROWS; i++) {
         size_t k = 0;
+        if (rows[i].name == NULL)
+            continue;
         while (k < length && rows[i].name[k] == (name[k] == '_' ? '-' : name[k]) && rows[i].name[k])
             k++;
         if (k == length && rows[i].name[k] == '\0')

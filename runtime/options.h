@@ -83,6 +83,7 @@ enum {
     CNN_CLOSED = 4,             /* of a real: `least` itself is allowed                                             */
 };
 
+/* A row without a name is a heading of --help: its text. */
 typedef struct {
     const char     *name, *value;       /* "lr", "RATE" (what --help calls the value, or the words of a choice)     */
     cnn_option_kind kind;
