@@ -1,10 +1,10 @@
 /* ranks.c - data parallelism over a transport: buckets of gradients, agreement, equal weights (ranks.h).
  *
- * A bucket is a range of the network's flat gradients, summed where it lies. Backward kernels complete gradients from the
- * last layer to the first and the flat order is the first to the last, so buckets are cut from the end. Bucket i may go
- * when the kernel that completes the last of its tensors is done; buckets are started in one order, the same in all ranks,
- * as the transport needs it. A rank whose loss is not finite computes no gradients and sends what it has: the
- * trainer, which sums the loss as well, then stops in all ranks.
+ * A bucket is a range of the network's flat gradients, summed where it lies. Backward kernels complete gradients from
+ * the last layer to the first and the flat order is the first to the last, so buckets are cut from the end. Bucket i
+ * may go when the kernel that completes the last of its tensors is done; buckets are started in one order, the same
+ * in all ranks, as the transport needs it. A rank whose loss is not finite computes no gradients and sends what it
+ * has: the trainer, which sums the loss as well, then stops in all ranks.
  */
 #include "ranks.h"
 #include "command.h"
@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef struct { size_t first, count; int ready; } Bucket;      /* ready: the last kernel that writes into it          */
+typedef struct { size_t first, count; int ready; } Bucket;      /* ready: the last kernel that writes into it        */
 
 struct cnn_ranks {
     const cnn_network   *network;
@@ -22,7 +22,7 @@ struct cnn_ranks {
     void                *net;
     int                  own, count;
     Bucket              *buckets;
-    int                  bucket_count, started;                 /* started: of this step's buckets, the first so many   */
+    int                  bucket_count, started;                 /* started: of this step's buckets, the first so many */
     cnn_watch            watch;
     const cnn_watch     *also;
     cnn_exchange         exchange;

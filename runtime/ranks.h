@@ -1,9 +1,9 @@
 /* ranks.h - processes (ranks) that train one network together: data parallelism.
  *
- * Every rank holds the whole network and works on its own slice of a global batch of ranks x B pictures. The gradients of
- * all ranks are averaged before the update, so the step is that of one process with a batch of ranks x B. Averaging goes
- * in buckets that are under way while the backward pass still runs (Li et al. 2020, "PyTorch Distributed: Experiences on
- * Accelerating Data Parallel Training", section 3.2.3).
+ * Every rank holds the whole network and works on its own slice of a global batch of ranks x B pictures. The
+ * gradients of all ranks are averaged before the update, so the step is that of one process with a batch of ranks x
+ * B. Averaging goes in buckets that are under way while the backward pass still runs (Li et al. 2020, "PyTorch
+ * Distributed: Experiences on Accelerating Data Parallel Training", section 3.2.3).
  *
  * All ranks call the same functions in the same order, each in the thread that trains. A NULL cnn_ranks is one process:
  * every function takes it, and none does anything then. Results depend on the number of ranks, but on nothing else of
@@ -25,17 +25,17 @@ void cnn_ranks_close(const cnn_network *, cnn_ranks *);
 int  cnn_ranks_count(const cnn_ranks *);        /* 1 for NULL  */
 int  cnn_ranks_own(const cnn_ranks *);          /* this one's number, from 0; 0 for NULL */
 
-/* Reduces the gradients of `net` from now on, in buckets of about `bucket` bytes; with `normalise`, batch norms take the
- * statistics of the global batch (Ioffe and Szegedy 2015 over all ranks, as torch.nn.SyncBatchNorm). `net` outlives the
- * ranks. 1, or 0 after cnn_error. */
+/* Reduces the gradients of `net` from now on, in buckets of about `bucket` bytes; with `normalise`, batch norms take
+ * the statistics of the global batch (Ioffe and Szegedy 2015 over all ranks, as torch.nn.SyncBatchNorm). `net`
+ * outlives the ranks. 1, or 0 after cnn_error. */
 int  cnn_ranks_attach(cnn_ranks *, void *net, double bucket, int normalise);
 
 /* From now on batch norms take each rank's own statistics, for a look at what one rank computes. */
 void cnn_ranks_normalise_alone(cnn_ranks *);
 
-/* Around NAME_gradients: between the two, buckets are sent as soon as they are complete; cnn_ranks_reduce sends the rest,
- * waits, and leaves the mean over all ranks in every gradient. cnn_ranks_overlap may be left out (gradients that are
- * added up over several batches): then everything is sent at the end. */
+/* Around NAME_gradients: between the two, buckets are sent as soon as they are complete; cnn_ranks_reduce sends the
+ * rest, waits, and leaves the mean over all ranks in every gradient. cnn_ranks_overlap may be left out (gradients
+ * that are added up over several batches): then everything is sent at the end. */
 void cnn_ranks_overlap(cnn_ranks *);
 void cnn_ranks_reduce(cnn_ranks *);
 
@@ -50,17 +50,19 @@ void cnn_ranks_sum(cnn_ranks *, double *values, int count);
 /* Whether it went well in all ranks. Where it did not, the first rank that failed has its reports printed. */
 int  cnn_ranks_agree(cnn_ranks *, int good);
 
-/* Tensors of all ranks become those of rank 0: everything that is learnt or kept, or (`buffers`) running statistics alone. */
+/* Tensors of all ranks become those of rank 0: everything that is learnt or kept, or (`buffers`) running statistics
+ * alone. */
 typedef enum { CNN_RANKS_ALL, CNN_RANKS_BUFFERS } cnn_ranks_part;
 void cnn_ranks_share(cnn_ranks *, cnn_ranks_part);
 
-/* Whether all ranks have the same values of what is learnt, to the bit (by a hash); 0 after cnn_error in all of them. */
+/* Whether all ranks have the same values of what is learnt, to the bit (by a hash); 0 after cnn_error in all of them.
+ * */
 int  cnn_ranks_equal(cnn_ranks *);
 
 /* ---- what carries the numbers ------------------------------------------------------------------------------------ */
 
-/* A transport serves one job and is used by one thread. It ends the process, after cnn_error, when another rank cannot be
- * reached any more: no function of it fails. */
+/* A transport serves one job and is used by one thread. It ends the process, after cnn_error, when another rank
+ * cannot be reached any more: no function of it fails. */
 struct cnn_transport {
     const char *name;                                           /* "MPI" */
     int  (*begin)(int *rank, int *ranks);                       /* 1, or 0 after cnn_error */

@@ -1,12 +1,12 @@
 /* ranks_mpi.c - the transport of ranks.h over MPI 3 (Message Passing Interface Forum 2015).
  *
- * Linked only into trainers of cnnc --with=mpi: trainer.h names cnn_transport_mpi for them. All calls come from the thread
- * that called main (MPI_THREAD_FUNNELED): outside of parallel regions, or in their master. Gradients and blocking sums
- * have a communicator each, so that a sum in the middle of the backward pass (batch norms) needs no order among the
- * buckets that are under way.
+ * Linked only into trainers of cnnc --with=mpi: trainer.h names cnn_transport_mpi for them. All calls come from the
+ * thread that called main (MPI_THREAD_FUNNELED): outside of parallel regions, or in their master. Gradients and
+ * blocking sums have a communicator each, so that a sum in the middle of the backward pass (batch norms) needs no
+ * order among the buckets that are under way.
  *
- * Waiting is polling: other processes may need the core, and a signal must be noticed. When a rank dies, the launcher ends
- * the others with SIGTERM, within a second at mpirun; what they wait for will not come, and rank 0 says what is left.
+ * Waiting is polling: other processes may need the core, and a signal must be noticed. When a rank dies, the launcher
+ * ends the others with SIGTERM, within a second at mpirun; what they wait for will not come, and rank 0 says what is left.
  */
 #include "ranks.h"
 #include "command.h"
@@ -36,8 +36,8 @@ static void check(int code, const char *call)
     if (code == MPI_SUCCESS)
         return;
     MPI_Error_string(code, text, &length);
-    cnn_error("rank %d: another process of the job cannot be reached (%s: %s)\n'train --resume' continues from the last "
-              "checkpoint, on any number of ranks", job.own, call, text);
+    cnn_error("rank %d: another process of the job cannot be reached (%s: %s)\n'train --resume' continues from "
+              "the last checkpoint, on any number of ranks", job.own, call, text);
     cnn_error_print_kept("");
     MPI_Abort(MPI_COMM_WORLD, CNN_FAILED);
     exit(CNN_FAILED);
@@ -58,8 +58,8 @@ static void wait_for(MPI_Request *requests, int count, const char *call)
         if (cnn_signal && begin == 0)
             begin = cnn_seconds();
         if (cnn_signal && !said && job.own == 0 && cnn_seconds() - begin > patience) {
-            cnn_warn("signal %d: waiting for the other ranks to finish the step\nwhere one is lost, the launcher ends the "
-                     "job, and 'train --resume' continues from the last checkpoint", (int)cnn_signal);
+            cnn_warn("signal %d: waiting for the other ranks to finish the step\nwhere one is lost, the "
+                     "launcher ends the job, and 'train --resume' continues from the last checkpoint", (int)cnn_signal);
             said = 1;
         }
     }
@@ -70,8 +70,8 @@ static int begin(int *rank, int *ranks)
     int level;
 
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS || level < MPI_THREAD_FUNNELED) {
-        cnn_error("this MPI library does not allow threads beside the one that sends (MPI_THREAD_FUNNELED)\nuse one that "
-                  "does; Debian's libopenmpi3 is one");
+        cnn_error("this MPI library does not allow threads beside the one that sends (MPI_THREAD_FUNNELED)\nuse "
+                  "one that does; Debian's libopenmpi3 is one");
         return 0;
     }
     check(MPI_Comm_dup(MPI_COMM_WORLD, &job.gradients), "MPI_Comm_dup");
