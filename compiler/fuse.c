@@ -16,10 +16,10 @@
 static const struct { const char *name; unsigned bit; } fusions[] = {
     {"fold", FUSION_FOLD}, {"add", FUSION_ADD}, {"relu", FUSION_RELU}, {"relu-gradient", FUSION_RELU_GRADIENT},
     {"statistics", FUSION_STATISTICS}, {"concat", FUSION_CONCAT}, {"gate", FUSION_GATE}, {"copy", FUSION_COPY},
-    {"in-place", FUSION_IN_PLACE}, {"bn-sums", FUSION_SUMS},
+    {"in-place", FUSION_IN_PLACE}, {"bn-sums", FUSION_SUMS}, {"sgd", FUSION_SGD},
 };
 
-const char fusion_names[] = "fold, add, relu, gate, relu-gradient, statistics, bn-sums, concat, copy and in-place";
+const char fusion_names[] = "fold, add, relu, gate, relu-gradient, statistics, bn-sums, concat, copy, in-place and sgd";
 
 unsigned fusion_named(const char *name)
 {
@@ -232,6 +232,8 @@ void fuse_kernels(Program *p)
     if (allowed & FUSION_IN_PLACE)
         work_in_place(u);
     compact_kernels(u);
+    if (p->mode == PROGRAM_TRAIN && (allowed & FUSION_SGD))
+        fuse_updates(p);
 }
 
 void dump_fusions(FILE *out, const Program *p)

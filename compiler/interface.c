@@ -94,6 +94,10 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "    uint64_t       seed, step;              /* of random numbers; updates done so far                    */");
     raw(e, "    real          *arena;                   /* ARENA reals                                               */");
     raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
+    if (u->train->target) {
+        raw(e, "    int            learning;                /* NAME_step is at work: tensors learn by these rules        */");
+        raw(e, "    cnn_rule       rule[TENSORS];");
+    }
     raw(e, "    const cnn_target *target;               /* NULL: labels alone                                        */");
     raw(e, "    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */");
     if (g->exchanges)
@@ -331,8 +335,8 @@ static void write_declarations(Emitter *e, const Graph *g)
         "cnn_tensor ${net}_tensor(int i);",
         "",
         "/* Copies of tensor i in PyTorch's layout, ${net}_tensor(i).count reals. Gradients are those of the last",
-        " * ${net}_gradients or ${net}_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first",
-        " * update. */",
+        " * ${net}_gradients; ${net}_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0",
+        " * before the first update. */",
         "void ${net}_get(const $net *, int i, cnn_real *out);",
         "void ${net}_set($net *, int i, const cnn_real *in);",
         "void ${net}_get_grad(const $net *, int i, cnn_real *out);",
@@ -370,7 +374,8 @@ static void write_declarations(Emitter *e, const Graph *g)
         "/* One optimiser step with the gradients that ${net}_gradients left. */",
         "void ${net}_update($net *, const cnn_update *);",
         "",
-        "/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */",
+        "/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is",
+        " * stored nowhere. When the loss is not finite no parameter is updated. */",
         "cnn_real ${net}_step($net *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);",
         "",
         "/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */",

@@ -50,7 +50,7 @@ static int parameters_of(const Program *p, const Kernel *k, const char *items[MA
         items[count++] = "const cnn_exchange *exchange";
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = parameter_text(arena, k->def, &k->operand[i]);
-    if (k->def->flat)
+    if (k->def->flat || k->fuses & FUSE_SGD)
         items[count++] = "const cnn_rule *rule";
     return count;
 }
@@ -137,11 +137,11 @@ static void write_users(Emitter *e, const char *users)
 static void write_schedule(Emitter *e, const Kernel *k)
 {
     static const char *const fused[] = {"folded batch norm", "addition", "ReLU", "ReLU's gradient", "batch statistics",
-                                         "gate of the ReLU behind"};
+                                         "gate of the ReLU behind", "sums for a batch norm before", "SGD"};
     const char *text = k->fast->name;
     if (k->schedule.text)
         text = arena_printf(emitter_arena(e), "%s: %s", text, k->schedule.text);
-    for (int i = 0; i < 6; i++)
+    for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
         if (k->fuses & (1u << i))
             text = arena_printf(emitter_arena(e), "%s; %s fused", text, fused[i]);
     raw(e, " *   Schedule: %s", text);

@@ -118,7 +118,7 @@ static LayoutKind wanted_layout(const Kernel *k, const Operand *o)
 {
     if (o->tensor->layout.fixed)
         return o->tensor->layout.kind;
-    if (k->def->flat)
+    if (k->def->flat || o->tensor->kind == TENSOR_FIRST_MOMENT)
         return usual_layout(o->tensor);
     if (!k->fast || o->tensor->kind == TENSOR_LABELS)
         return LAYOUT_PLAIN;

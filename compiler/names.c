@@ -159,9 +159,9 @@ static const char *const library[] = {
 
 /* What unit.c writes at file scope, and the parameters in whose reach it names the network's type. */
 static const char *const file_scope[] = {
-    "ARENA", "BACK", "BACKWARD", "GRADIENTS", "KERNELS", "RUN", "SEEN", "TENSORS", "adam", "adam_update", "at", "facts",
-    "flow", "gradients_kernels", "inside", "layer_table", "loss", "loss_backward", "loss_forward", "mark_idle",
-    "merge_ranks", "net", "predict_kernels", "real", "rmsprop", "rmsprop_update", "seed", "sgd", "sgd_update",
+    "ARENA", "BACK", "BACKWARD", "GRADIENTS", "KERNELS", "RULE", "RUN", "SEEN", "TENSORS", "adam", "adam_update", "at",
+    "early", "facts", "flow", "gradients_kernels", "inside", "layer_table", "loss", "loss_backward", "loss_forward",
+    "mark_idle", "merge_ranks", "net", "predict_kernels", "real", "rmsprop", "rmsprop_update", "seed", "sgd", "sgd_update",
     "share_loss", "sum_ranks", "tell", "tensor_offset", "tensor_place", "tensor_table", "tensors", "wanted",
 };
 

@@ -42,6 +42,32 @@ static const Helper vector_helpers[] = {
      "    return x;\n"
      "#endif\n"
      "}"},
+    {"sgd_step(",
+     "/* One step of SGD for a vector of W, whose gradient is dW and whose momentum is V. */\n"
+     "static inline void sgd_step(real *W, real *V, vec dW, const cnn_rule *rule)\n"
+     "{\n"
+     "    const vec w = load(W), g = dW + rule->weight_decay * w;\n"
+     "    const vec v = rule->momentum * load(V) + g;\n"
+     "    store(V, v);\n"
+     "    store(W, w - rule->lr * (rule->nesterov ? g + rule->momentum * v : v));\n"
+     "}"},
+    {"learn(",
+     "/* A vector g of a complete gradient: stored, or with a rule the step at once, which leaves dW alone. */\n"
+     "static inline void learn(real *dW, real *W, real *V, vec g, const cnn_rule *rule)\n"
+     "{\n"
+     "    if (rule)\n"
+     "        sgd_step(W, V, g, rule);\n"
+     "    else\n"
+     "        store(dW, g);\n"
+     "}"},
+    {"learn_or_stream(",
+     "static inline void learn_or_stream(real *dW, real *W, real *V, vec g, const cnn_rule *rule)\n"
+     "{\n"
+     "    if (rule)\n"
+     "        sgd_step(W, V, g, rule);\n"
+     "    else\n"
+     "        stream(dW, g);\n"
+     "}"},
     {"prefetch(", "static inline void prefetch(const real *p) { __builtin_prefetch(p); }"},
     {"prefetch_pixels(",
      "/* Asks for pixels that will be read or stored soon, each `step` behind the one before. */\n"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op.h"
+#include "kernels/kernels.h"
 #include "unit.h"
 
 /* Whole tensors, and views of some channels, which have a name of their own. */
@@ -56,7 +56,7 @@ static void write_places(Emitter *e, const Program *p)
 
 static void write_call(Emitter *e, const Program *p, const Kernel *k, const char *margin)
 {
-    const char *items[MAX_OPERANDS + 3];
+    const char *items[MAX_OPERANDS + 4];
     int count = 0;
     if (k->sizes)
         items[count++] = k->sizes;
@@ -70,6 +70,8 @@ static void write_call(Emitter *e, const Program *p, const Kernel *k, const char
         items[count++] = "net->exchange";
     for (int i = 0; i < k->operand_count; i++)
         items[count++] = k->operand[i].tensor->name;
+    if (k->fuses & FUSE_SGD)
+        items[count++] = arena_printf(p->arena, "RULE(%d)", tensor_index(operand_of(k, "dW")->tensor));
     wrapped(e, arena_printf(p->arena, "%s%s(%d, %s(", margin, k->index < p->backward_from ? "RUN" : "BACK", k->index,
                             kernel_function(p->arena, p, k)), items, count, "));");
 }
@@ -142,16 +144,42 @@ static void write_predict(Emitter *e, const Graph *g, const Program *p)
     raw(e, "}\n");
 }
 
-static void write_update(Emitter *e, const Graph *g, const Program *p)
+/* Does some kernel of the training program update its weights? */
+static bool learns_early(const Program *train)
 {
-    const char *margin = p->target ? "    " : "";
+    for (int i = train->backward_from; i < train->kernels.count; i++)
+        if (train->kernels.items[i]->fuses & FUSE_SGD)
+            return true;
+    return false;
+}
+
+static void write_early(Emitter *e, const Program *train)
+{
+    bool *early = NEW_ARRAY(train->arena, bool, tensor_count(train->graph) + 1);
+    for (int i = train->backward_from; i < train->kernels.count; i++)
+        if (train->kernels.items[i]->fuses & FUSE_SGD)
+            early[tensor_index(operand_of(train->kernels.items[i], "dW")->tensor)] = true;
+    const char *text = "static const unsigned char early[TENSORS] = {";
+    raw(e, "/* 1: in a step of SGD the kernel that completes this tensor's gradient updates it at once. */");
+    for (int i = 0; i < tensor_count(train->graph); i++)
+        text = arena_printf(train->arena, "%s%s%d", text, i == 0 ? "" : i % 38 ? ", " : ",\n    ", early[i]);
+    raw(e, "%s};\n", text);
+}
+
+static void write_update(Emitter *e, const Graph *g, const Program *train)
+{
+    const bool fast = train->target != NULL, early = learns_early(train);
+    const char *margin = fast ? "    " : "";
+    if (early)
+        write_early(e, train);
     raw(e, "void %s_update(%s *net, const cnn_update *u)\n{", g->name, g->name);
-    if (p->target)
+    if (fast)
         raw(e, "#pragma omp parallel\n    {\n        const unsigned mode = flush_denormals();");
     raw(e, "%s    for (int i = 0; i < TENSORS; i++) {", margin);
     raw(e, "%s        const cnn_rule rule = cnn_rule_of(u, net->step, i);", margin);
-    raw(e, "%s        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? %s : 0;", margin,
-        p->target ? "tensor_place[i].room" : "tensor_table[i].count");
+    raw(e, "%s        const int learns = tensor_table[i].trainable && !net->frozen[i]%s;", margin,
+        early ? " && !(net->learning && early[i])" : "");
+    raw(e, "%s        const size_t count = learns ? %s : 0;", margin, fast ? "tensor_place[i].room" : "tensor_table[i].count");
     raw(e, "%s        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);",
         margin);
     raw(e, "%s        if (u->optimizer == CNN_SGD)", margin);
@@ -161,18 +189,27 @@ static void write_update(Emitter *e, const Graph *g, const Program *p)
     raw(e, "%s        else", margin);
     raw(e, "%s            adam_update(count, dW, W, V, S, &rule);", margin);
     raw(e, "%s    }", margin);
-    if (p->target)
+    if (fast)
         raw(e, "        restore_denormals(mode);\n    }");
     raw(e, "    net->step++;\n}\n");
 }
 
-static void write_step(Emitter *e, const Graph *g)
+/* With SGD the early tensors learn while gradients runs, the others after it. */
+static void write_step(Emitter *e, const Graph *g, const Program *train)
 {
+    const bool early = learns_early(train);
     raw(e, "real %s_step(%s *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)\n{", g->name,
         g->name);
+    if (early) {
+        raw(e, "    net->learning = u->optimizer == CNN_SGD;");
+        raw(e, "    for (int i = 0; i < TENSORS; i++)");
+        raw(e, "        net->rule[i] = cnn_rule_of(u, net->step, i);");
+    }
     raw(e, "    const real loss = %s_gradients(net, x, labels, logits);", g->name);
     raw(e, "    if (isfinite(loss))");
     raw(e, "        %s_update(net, u);", g->name);
+    if (early)
+        raw(e, "    net->learning = 0;");
     raw(e, "    return loss;\n}\n");
 }
 
@@ -191,7 +228,12 @@ static void write_macros(Emitter *e, const Program *p)
     raw(e, "/* Calls kernel i. */");
     raw(e, "#define RUN(i, call) do { call; tell(net->watch, i); } while (0)");
     raw(e, "/* Calls backward kernel i, which may rest while tensors are frozen. */");
-    raw(e, "#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)\n");
+    raw(e, "#define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)%s",
+        learns_early(p) ? "" : "\n");
+    if (learns_early(p)) {
+        raw(e, "/* How tensor i learns as soon as its gradient is complete; NULL: the gradient is stored. */");
+        raw(e, "#define RULE(i) (net->learning && !net->frozen[i] ? &net->rule[i] : NULL)\n");
+    }
 }
 
 /* A rank without gradients must not leave the others waiting for its sums. */
@@ -214,6 +256,6 @@ void write_programs(Emitter *e, const Graph *g, const Unit *u)
     write_idle(e, g, u->train);
     write_predict(e, g, u->predict);
     write_gradients(e, g, u->train);
-    write_update(e, g, u->update);
-    write_step(e, g);
+    write_update(e, g, u->train);
+    write_step(e, g, u->train);
 }

@@ -72,6 +72,11 @@ Tensor *param_gradient_of(Program *p, const Layer *l, const char *name)
     return parameter_tensor(p, TENSOR_PARAM_GRADIENT, l, name, "grad");
 }
 
+Tensor *first_moment_of(Program *p, const Layer *l, const char *name)
+{
+    return parameter_tensor(p, TENSOR_FIRST_MOMENT, l, name, "first");
+}
+
 Tensor *saved_of(Program *p, const Layer *l, const char *name, ElementType type, int rank, const int64_t *dims)
 {
     const char *full = arena_printf(p->arena, "kept_%s_%s", l->symbol, name);
@@ -274,7 +279,7 @@ static void add_rule(Program *p, const KernelDef *def, const Layer *l, const cha
     Kernel *k = add_kernel(p, def, l);
     reads(k, "dW", param_gradient_of(p, l, name));
     updates(k, "W", param_of(p, l, name));
-    updates(k, "V", parameter_tensor(p, TENSOR_FIRST_MOMENT, l, name, "first"));
+    updates(k, "V", first_moment_of(p, l, name));
     if (def != &sgd_update)
         updates(k, "S", parameter_tensor(p, TENSOR_SECOND_MOMENT, l, name, "second"));
 }

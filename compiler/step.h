@@ -101,6 +101,7 @@ enum {
     FUSE_SUMS  = 64,            /* after a plane or piece of a gradient: its sum, and that of its products with X - mean, for
                                  * the batch norm whose dY it is                                                 */
     FUSE_GATE  = 32,            /* batch norm's gradients, on load: dY counts only where a ReLU behind let Y pass */
+    FUSE_SGD   = 128,           /* a complete gradient of W: with a rule, W and V learn and dW is not stored (fuse_sgd.c) */
 };
 
 struct Kernel {
@@ -163,6 +164,7 @@ void     dump_program(FILE *, const Program *);          /* dump_program.c */
 Tensor *activation_of(Program *, const Layer *);                /* output of the layer                           */
 Tensor *param_of(Program *, const Layer *, const char *name);   /* "weight", "running_mean", ...                 */
 Tensor *param_gradient_of(Program *, const Layer *, const char *name);
+Tensor *first_moment_of(Program *, const Layer *, const char *name);    /* the optimiser's                       */
 Tensor *saved_of(Program *, const Layer *, const char *name, ElementType, int rank, const int64_t *dims);
                                         /* the same tensor each time it is asked for by the same layer and name    */
 Tensor *gradient_of(Program *, const Layer *);          /* in a backward rule: dY of the layer                    */

@@ -23,8 +23,8 @@ int        alexnet_tensors(void);
 cnn_tensor alexnet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, alexnet_tensor(i).count reals. Gradients are those of the last
- * alexnet_gradients or alexnet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * alexnet_gradients; alexnet_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void alexnet_get(const alexnet *, int i, cnn_real *out);
 void alexnet_set(alexnet *, int i, const cnn_real *in);
 void alexnet_get_grad(const alexnet *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real alexnet_gradients(alexnet *, const cnn_real *x, const int32_t *labels, 
 /* One optimiser step with the gradients that alexnet_gradients left. */
 void alexnet_update(alexnet *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real alexnet_step(alexnet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -23,8 +23,8 @@ int        densenet_tensors(void);
 cnn_tensor densenet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, densenet_tensor(i).count reals. Gradients are those of the last
- * densenet_gradients or densenet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * densenet_gradients; densenet_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void densenet_get(const densenet *, int i, cnn_real *out);
 void densenet_set(densenet *, int i, const cnn_real *in);
 void densenet_get_grad(const densenet *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real densenet_gradients(densenet *, const cnn_real *x, const int32_t *labels
 /* One optimiser step with the gradients that densenet_gradients left. */
 void densenet_update(densenet *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real densenet_step(densenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -23,8 +23,8 @@ int        googlenet_tensors(void);
 cnn_tensor googlenet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, googlenet_tensor(i).count reals. Gradients are those of the last
- * googlenet_gradients or googlenet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * googlenet_gradients; googlenet_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void googlenet_get(const googlenet *, int i, cnn_real *out);
 void googlenet_set(googlenet *, int i, const cnn_real *in);
 void googlenet_get_grad(const googlenet *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real googlenet_gradients(googlenet *, const cnn_real *x, const int32_t *labe
 /* One optimiser step with the gradients that googlenet_gradients left. */
 void googlenet_update(googlenet *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real googlenet_step(googlenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

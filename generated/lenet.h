@@ -22,8 +22,8 @@ int        lenet_tensors(void);
 cnn_tensor lenet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, lenet_tensor(i).count reals. Gradients are those of the last
- * lenet_gradients or lenet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * lenet_gradients; lenet_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void lenet_get(const lenet *, int i, cnn_real *out);
 void lenet_set(lenet *, int i, const cnn_real *in);
 void lenet_get_grad(const lenet *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real lenet_gradients(lenet *, const cnn_real *x, const int32_t *labels, cnn_
 /* One optimiser step with the gradients that lenet_gradients left. */
 void lenet_update(lenet *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real lenet_step(lenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -23,8 +23,8 @@ int        lenet_batchnorm_tensors(void);
 cnn_tensor lenet_batchnorm_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, lenet_batchnorm_tensor(i).count reals. Gradients are those of the last
- * lenet_batchnorm_gradients or lenet_batchnorm_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * lenet_batchnorm_gradients; lenet_batchnorm_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void lenet_batchnorm_get(const lenet_batchnorm *, int i, cnn_real *out);
 void lenet_batchnorm_set(lenet_batchnorm *, int i, const cnn_real *in);
 void lenet_batchnorm_get_grad(const lenet_batchnorm *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real lenet_batchnorm_gradients(lenet_batchnorm *, const cnn_real *x, const i
 /* One optimiser step with the gradients that lenet_batchnorm_gradients left. */
 void lenet_batchnorm_update(lenet_batchnorm *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real lenet_batchnorm_step(lenet_batchnorm *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -22,8 +22,8 @@ int        mlp_tensors(void);
 cnn_tensor mlp_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, mlp_tensor(i).count reals. Gradients are those of the last
- * mlp_gradients or mlp_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * mlp_gradients; mlp_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void mlp_get(const mlp *, int i, cnn_real *out);
 void mlp_set(mlp *, int i, const cnn_real *in);
 void mlp_get_grad(const mlp *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real mlp_gradients(mlp *, const cnn_real *x, const int32_t *labels, cnn_real
 /* One optimiser step with the gradients that mlp_gradients left. */
 void mlp_update(mlp *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real mlp_step(mlp *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

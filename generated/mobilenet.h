@@ -23,8 +23,8 @@ int        mobilenet_tensors(void);
 cnn_tensor mobilenet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, mobilenet_tensor(i).count reals. Gradients are those of the last
- * mobilenet_gradients or mobilenet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * mobilenet_gradients; mobilenet_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void mobilenet_get(const mobilenet *, int i, cnn_real *out);
 void mobilenet_set(mobilenet *, int i, const cnn_real *in);
 void mobilenet_get_grad(const mobilenet *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real mobilenet_gradients(mobilenet *, const cnn_real *x, const int32_t *labe
 /* One optimiser step with the gradients that mobilenet_gradients left. */
 void mobilenet_update(mobilenet *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real mobilenet_step(mobilenet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

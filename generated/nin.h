@@ -22,8 +22,8 @@ int        nin_tensors(void);
 cnn_tensor nin_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, nin_tensor(i).count reals. Gradients are those of the last
- * nin_gradients or nin_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * nin_gradients; nin_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void nin_get(const nin *, int i, cnn_real *out);
 void nin_set(nin *, int i, const cnn_real *in);
 void nin_get_grad(const nin *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real nin_gradients(nin *, const cnn_real *x, const int32_t *labels, cnn_real
 /* One optimiser step with the gradients that nin_gradients left. */
 void nin_update(nin *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real nin_step(nin *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

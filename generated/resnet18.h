@@ -23,8 +23,8 @@ int        resnet18_tensors(void);
 cnn_tensor resnet18_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, resnet18_tensor(i).count reals. Gradients are those of the last
- * resnet18_gradients or resnet18_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * resnet18_gradients; resnet18_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void resnet18_get(const resnet18 *, int i, cnn_real *out);
 void resnet18_set(resnet18 *, int i, const cnn_real *in);
 void resnet18_get_grad(const resnet18 *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real resnet18_gradients(resnet18 *, const cnn_real *x, const int32_t *labels
 /* One optimiser step with the gradients that resnet18_gradients left. */
 void resnet18_update(resnet18 *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real resnet18_step(resnet18 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

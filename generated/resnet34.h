@@ -23,8 +23,8 @@ int        resnet34_tensors(void);
 cnn_tensor resnet34_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, resnet34_tensor(i).count reals. Gradients are those of the last
- * resnet34_gradients or resnet34_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * resnet34_gradients; resnet34_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void resnet34_get(const resnet34 *, int i, cnn_real *out);
 void resnet34_set(resnet34 *, int i, const cnn_real *in);
 void resnet34_get_grad(const resnet34 *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real resnet34_gradients(resnet34 *, const cnn_real *x, const int32_t *labels
 /* One optimiser step with the gradients that resnet34_gradients left. */
 void resnet34_update(resnet34 *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real resnet34_step(resnet34 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

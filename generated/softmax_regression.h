@@ -23,8 +23,8 @@ int        softmax_regression_tensors(void);
 cnn_tensor softmax_regression_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, softmax_regression_tensor(i).count reals. Gradients are those of the last
- * softmax_regression_gradients or softmax_regression_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * softmax_regression_gradients; softmax_regression_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void softmax_regression_get(const softmax_regression *, int i, cnn_real *out);
 void softmax_regression_set(softmax_regression *, int i, const cnn_real *in);
 void softmax_regression_get_grad(const softmax_regression *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real softmax_regression_gradients(softmax_regression *, const cnn_real *x, c
 /* One optimiser step with the gradients that softmax_regression_gradients left. */
 void softmax_regression_update(softmax_regression *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real softmax_regression_step(softmax_regression *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -22,8 +22,8 @@ int        unet_tensors(void);
 cnn_tensor unet_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, unet_tensor(i).count reals. Gradients are those of the last
- * unet_gradients or unet_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * unet_gradients; unet_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void unet_get(const unet *, int i, cnn_real *out);
 void unet_set(unet *, int i, const cnn_real *in);
 void unet_get_grad(const unet *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real unet_gradients(unet *, const cnn_real *x, const int32_t *labels, cnn_re
 /* One optimiser step with the gradients that unet_gradients left. */
 void unet_update(unet *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real unet_step(unet *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

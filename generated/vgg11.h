@@ -22,8 +22,8 @@ int        vgg11_tensors(void);
 cnn_tensor vgg11_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg11_tensor(i).count reals. Gradients are those of the last
- * vgg11_gradients or vgg11_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * vgg11_gradients; vgg11_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void vgg11_get(const vgg11 *, int i, cnn_real *out);
 void vgg11_set(vgg11 *, int i, const cnn_real *in);
 void vgg11_get_grad(const vgg11 *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real vgg11_gradients(vgg11 *, const cnn_real *x, const int32_t *labels, cnn_
 /* One optimiser step with the gradients that vgg11_gradients left. */
 void vgg11_update(vgg11 *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real vgg11_step(vgg11 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

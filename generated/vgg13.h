@@ -22,8 +22,8 @@ int        vgg13_tensors(void);
 cnn_tensor vgg13_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg13_tensor(i).count reals. Gradients are those of the last
- * vgg13_gradients or vgg13_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * vgg13_gradients; vgg13_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void vgg13_get(const vgg13 *, int i, cnn_real *out);
 void vgg13_set(vgg13 *, int i, const cnn_real *in);
 void vgg13_get_grad(const vgg13 *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real vgg13_gradients(vgg13 *, const cnn_real *x, const int32_t *labels, cnn_
 /* One optimiser step with the gradients that vgg13_gradients left. */
 void vgg13_update(vgg13 *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real vgg13_step(vgg13 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -22,8 +22,8 @@ int        vgg16_tensors(void);
 cnn_tensor vgg16_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg16_tensor(i).count reals. Gradients are those of the last
- * vgg16_gradients or vgg16_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * vgg16_gradients; vgg16_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void vgg16_get(const vgg16 *, int i, cnn_real *out);
 void vgg16_set(vgg16 *, int i, const cnn_real *in);
 void vgg16_get_grad(const vgg16 *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real vgg16_gradients(vgg16 *, const cnn_real *x, const int32_t *labels, cnn_
 /* One optimiser step with the gradients that vgg16_gradients left. */
 void vgg16_update(vgg16 *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real vgg16_step(vgg16 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -22,8 +22,8 @@ int        vgg19_tensors(void);
 cnn_tensor vgg19_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg19_tensor(i).count reals. Gradients are those of the last
- * vgg19_gradients or vgg19_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * vgg19_gradients; vgg19_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void vgg19_get(const vgg19 *, int i, cnn_real *out);
 void vgg19_set(vgg19 *, int i, const cnn_real *in);
 void vgg19_get_grad(const vgg19 *, int i, cnn_real *out);
@@ -61,7 +61,8 @@ cnn_real vgg19_gradients(vgg19 *, const cnn_real *x, const int32_t *labels, cnn_
 /* One optimiser step with the gradients that vgg19_gradients left. */
 void vgg19_update(vgg19 *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real vgg19_step(vgg19 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -79,18 +79,41 @@ static void add_prediction(Answers *all, Loaded *net, int step, const double *x)
     add_answer(all, step, "prediction", "", logits, outputs);
 }
 
+/* At random too: biases and running statistics that matter. */
+static void fill_vectors(Loaded *net)
+{
+    for (int i = 0; i < net->tensors(); i++) {
+        double *values = fetch(net, net->get, i);
+        for (size_t j = 0; net->tensor(i).rank == 1 && j < net->tensor(i).count; j++)
+            values[j] += (double)(float)(reference_unit(j, (uint32_t)i) / 4);
+        store(net, i, values);
+        free(values);
+    }
+}
+
+/* A replica that made the same steps by NAME_step has the same bits. */
+static void expect_same_state(const Loaded *net, const Loaded *stepped, const char *library)
+{
+    for (int i = 0; i < net->tensors(); i++) {
+        double *a[] = {fetch(net, net->get, i), fetch_moment(net, 1, i)};
+        double *b[] = {fetch(stepped, net->get, i), fetch_moment(stepped, 1, i)};
+        for (int part = 0; part < 2; part++) {
+            cr_expect(memcmp(a[part], b[part], sizeof **a * net->tensor(i).count) == 0, "%s: after steps in one call the %s of "
+                      "%s differs", library, part ? "momentum" : "value", net->tensor(i).name);
+            free(a[part]);
+            free(b[part]);
+        }
+    }
+}
+
 static Answers run_network(const char *library, bool is_double)
 {
     Answers all = {0};
-    Loaded net = load_network(library, "fast", is_double, SEED);
+    Loaded net = load_network(library, "fast", is_double, SEED), stepped = net;
     size_t outputs = (size_t)net.output[0] * (size_t)net.output[1];
-    for (int i = 0; i < net.tensors(); i++) {           /* at random too: biases and running statistics that matter */
-        double *values = fetch(&net, net.get, i);
-        for (size_t j = 0; net.tensor(i).rank == 1 && j < net.tensor(i).count; j++)
-            values[j] += (double)(float)(reference_unit(j, (uint32_t)i) / 4);
-        store(&net, i, values);
-        free(values);
-    }
+    stepped.net = net.create(SEED);
+    fill_vectors(&net);
+    fill_vectors(&stepped);
     for (int step = 0; step < STEPS; step++) {
         double *x = reference_pictures(&net, step), *logits = calloc(outputs, sizeof *logits);
         double *loss = malloc(sizeof *loss);
@@ -103,7 +126,9 @@ static Answers run_network(const char *library, bool is_double)
         add_answer(&all, step, "logits", "", logits, outputs);
         add_tensors(&all, &net, step, "statistics", net.get, 0);
         add_tensors(&all, &net, step, "gradient", net.get_grad, 1);
-        net.update(net.net, &(cnn_update){.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-3f, .nesterov = step == 2});
+        const cnn_update rule = {.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-3f, .nesterov = step == 2};
+        net.update(net.net, &rule);
+        cr_expect(run_step(&stepped, x, labels, &rule) == *loss, "%s: another loss in one call", library);
         free(x);
         free(labels);
     }
@@ -112,6 +137,8 @@ static Answers run_network(const char *library, bool is_double)
     add_tensors(&all, &net, STEPS, "value", net.get, 1);
     add_prediction(&all, &net, STEPS, x);
     free(x);
+    expect_same_state(&net, &stepped, library);
+    net.destroy(stepped.net);
     unload_network(&net);
     return all;
 }

@@ -141,7 +141,7 @@ Test(schedule, a_rule_that_speaks_of_nothing_is_an_error)
 /* ---- fusions ----------------------------------------------------------------------------------------------------- */
 
 static const char *const fusions[] = {"fold", "add", "relu", "gate", "relu-gradient", "statistics", "concat", "copy",
-                                      "in-place"};
+                                      "in-place", "sgd"};
 enum { FUSIONS = sizeof fusions / sizeof *fusions };
 
 /* Lines of --dump=fuse that begin with this fusion. */

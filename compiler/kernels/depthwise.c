@@ -364,7 +364,7 @@ static void grad_weight_body(Emitter *e, const Kernel *k)
                 loop(e, "chunk", s->chunks);
                     line(e, "sum += load(partial[chunk][cb][r][s]);");
                 end(e, 1);
-                line(e, "store(dW[cb][0][r][s][0], sum);");
+                store_gradient(e, k, "$T[cb][0][r][s][0]", "sum");
     end(e, 3);
 }
 
@@ -379,6 +379,6 @@ const FastKernel depthwise_grad_input = {
 };
 
 const FastKernel depthwise_grad_weight = {
-    .name = "depthwise",
+    .name = "depthwise", .fuses = FUSE_SGD,
     .fits = grad_weight_fits, .plan = plan_grad_weight, .border = forward_border, .body = grad_weight_body,
 };

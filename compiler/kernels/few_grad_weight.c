@@ -159,7 +159,7 @@ static void add_chunks(Emitter *e, const Kernel *k, const Problem *p)
                 loop(e, "chunk", k->schedule.chunks);
                     line(e, "sum += load(&partial[chunk][r][s][c * L]);");
                 end(e, 1);
-                line(e, "store(dW[0][c / L][r][s][c % L], sum);");
+                store_gradient(e, k, "$T[0][c / L][r][s][c % L]", "sum");
     end(e, 3);
 }
 
@@ -194,4 +194,4 @@ static void body(Emitter *e, const Kernel *k)
     add_chunks(e, k, &p);
 }
 
-const FastKernel few_grad_weight = {.name = "few", .fits = fits, .plan = plan, .layout = few_layout, .body = body};
+const FastKernel few_grad_weight = {.name = "few", .fuses = FUSE_SGD, .fits = fits, .plan = plan, .layout = few_layout, .body = body};

@@ -315,7 +315,7 @@ static void add_partial_sums(Emitter *e, const Kernel *k, const First *f)
                     loop(e, "chunk", k->schedule.chunks);
                         line(e, "sum += load(&partial[chunk][kb][r][s][c * $L]);");
                     end(e, 1);
-                    line(e, "store(dW[kb][0][r][s][c], sum);");
+                    store_gradient(e, k, "$T[kb][0][r][s][c]", "sum");
     end(e, 4);
 }
 
@@ -363,6 +363,6 @@ const FastKernel first_forward = {
 };
 
 const FastKernel first_grad_weight = {
-    .name = "first", .fits = grad_weight_fits, .plan = plan_grad_weight, .layout = first_layout,
-    .body = grad_weight_body,
+    .name = "first", .fuses = FUSE_SGD, .fits = grad_weight_fits, .plan = plan_grad_weight,
+    .layout = first_layout, .body = grad_weight_body,
 };

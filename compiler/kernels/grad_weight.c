@@ -133,6 +133,25 @@ static void add_pixel(Emitter *e, const Kernel *k, const GradWeight *p, const Gr
     end(e, depth + inside);
 }
 
+/* Several blocks of pixels are added up in dW itself, and the last of them completes it. */
+static bool learns_at_last(const Kernel *k, const GradWeightPlan *plan)
+{
+    return k->fuses & FUSE_SGD && plan->chunks == 1 && plan->pixel_blocks > 1;
+}
+
+static void store_sum(Emitter *e, const Kernel *k, const GradWeightPlan *plan)
+{
+    if (plan->chunks == 1 && plan->pixel_blocks == 1) {
+        store_gradient(e, k, "$T[$filter][$cb][$r][$s][$c]", "$sum");
+        return;
+    }
+    line(e, "real *w = $dW[$filter][$cb][$r][$s][$c];");
+    if (learns_at_last(k, plan))
+        line(e, "learn(w, W[$filter][$cb][$r][$s][$c], velocity[$filter][$cb][$r][$s][$c], first ? $sum : load(w) + $sum, last);");
+    else
+        line(e, plan->pixel_blocks > 1 ? "store(w, first ? $sum : load(w) + $sum);" : "store(w, $sum);");
+}
+
 /* One tile over one block of pixels. */
 static void add_tile(Emitter *e, const Kernel *k, const GradWeight *p, const GradWeightPlan *plan)
 {
@@ -147,8 +166,7 @@ static void add_tile(Emitter *e, const Kernel *k, const GradWeight *p, const Gra
     end(e, 2 + (plan->images > 1));
     int depth = open_vectors(e, t);
     depth += open_elements(e, t);
-        line(e, "real *w = $dW[$filter][$cb][$r][$s][$c];");
-        line(e, plan->pixel_blocks > 1 ? "store(w, first ? $sum : load(w) + $sum);" : "store(w, $sum);");
+        store_sum(e, k, plan);
     end(e, depth);
 }
 
@@ -174,7 +192,7 @@ static void add_block(Emitter *e, const Kernel *k, const GradWeight *p, const Gr
 }
 
 /* Opens the loop over a task's blocks of pixels and says which rows or pictures a block holds; the number of loops. */
-static int open_pixels(Emitter *e, const GradWeight *p, const GradWeightPlan *plan)
+static int open_pixels(Emitter *e, const Kernel *k, const GradWeight *p, const GradWeightPlan *plan)
 {
     let_int(e, "pixel_blocks", plan->pixel_blocks);
     let_int(e, "chunks", plan->chunks);
@@ -191,6 +209,8 @@ static int open_pixels(Emitter *e, const GradWeight *p, const GradWeightPlan *pl
     let(e, "block", "%s", block);
     loop_between(e, block, "$start", "$stop");
     line(e, "const int first = $block == $start;");
+    if (learns_at_last(k, plan))
+        line(e, "const cnn_rule *last = $block + 1 == $stop ? rule : NULL;");
     if (plan->row_blocks > 1) {
         line(e, "const int n = block / $row_blocks, top = block % $row_blocks * $rows;");
         line(e, p->w.out[0] % plan->rows ? "const int bottom = top + $rows < $height ? top + $rows : $height;"
@@ -210,7 +230,7 @@ static int open_pixels(Emitter *e, const GradWeight *p, const GradWeightPlan *pl
 }
 
 /* dW = the chunks' sums, added in order. */
-static void add_chunks(Emitter *e, const GradWeight *p)
+static void add_chunks(Emitter *e, const Kernel *k, const GradWeight *p)
 {
     int64_t taps = p->w.kernel[0] * p->w.kernel[1];
     comment(e, "dW: the chunks' sums, added in order");
@@ -220,7 +240,7 @@ static void add_chunks(Emitter *e, const GradWeight *p)
         loop_between(e, "chunk", "1", "$chunks");
             line(e, "sum += load(&partial[chunk][w]);");
         end(e, 1);
-        line(e, "store((real *)dW + w, sum);");
+        store_gradient(e, k, "(real *)$T + w", "sum");
     end(e, 1);
 }
 
@@ -250,13 +270,13 @@ static void body(Emitter *e, const Kernel *k)
         step_loop(e, plan->channels > 1 ? "cg" : "cb", p.channels, plan->channels);
             if (plan->chunks > 1)
                 line(e, "real (*part)[$CB][$R][$S][$inner][$L] = (void *)partial[chunk];");
-            int depth = open_pixels(e, &p, plan);
+            int depth = open_pixels(e, k, &p, plan);
                 add_block(e, k, &p, plan);
     end(e, depth + 2 + (plan->chunks > 1));
     if (plan->chunks > 1)
-        add_chunks(e, &p);
+        add_chunks(e, k, &p);
 }
 
 const FastKernel direct_grad_weight = {
-    .name = "direct", .fits = fits, .plan = plan_grad_weight, .border = border, .body = body,
+    .name = "direct", .fuses = FUSE_SGD, .fits = fits, .plan = plan_grad_weight, .border = border, .body = body,
 };

@@ -167,6 +167,11 @@ void store_pixel(Emitter *, const Kernel *, const char *role, const char *value,
 void prefetch_stored(Emitter *, const Kernel *, const char *role, const char *n, const char *block, const char *i,
                      const char *j, int64_t pixels, int64_t step);
 
+/* Stores `value`, a vector of the complete gradient of the weights, at &dW[...]; or (FUSE_SGD, where there is a rule) lets
+ * W and velocity, its momentum, learn there. `place` is the template of an address in which $T stands for each of these:
+ * "$T[kb][0][r][s][c]". */
+void store_gradient(Emitter *, const Kernel *, const char *place, const char *value);
+
 /* Where schedule.streams is set, store_pixel stores past the caches, unless the output lies in place of an input: what the
  * kernel shares among threads then ends with this statement, so that others see what was stored. */
 bool streams_output(const Kernel *, const char *role);

@@ -36,7 +36,7 @@ typedef struct { const char *name, *from, *to; int64_t count, step, now; } Produ
 
 /* acc[row][vector] = scalar[row] * vector[vector], added up over `index` = begin..stop. In the templates t is the row
  * and v the vector of the tile. `sum`: where it is added; NULL: it is complete and stored as `role`. */
-typedef struct {
+typedef struct Product {
     ProductAxis rows, vectors;
     bool        rows_outside;
     bool        from_memory;    /* the vectors: those of the next tile are asked for while this one is computed       */
@@ -45,6 +45,7 @@ typedef struct {
     const char *scalar, *vector, *load, *sum;
     const char *index, *begin, *stop;
     const char *role, *store_row, *store_block;
+    void      (*after)(Emitter *, const struct Product *);      /* behind the tiles of one step of the outer axis; NULL: nothing */
 } Product;
 
 /* Covers rows x vectors (axes 2; 1: only the rows, `vectors.now` at a time) with tiles: whole ones, then a smaller one

@@ -131,24 +131,40 @@ static void plan_grad_weight(Program *p, Kernel *k)
                               (long long)c.width);
 }
 
+/* Rows of weights that come from memory learn one after the other, in long runs: memory likes it better than tiles. */
+static void learn_rows(Emitter *e, const Product *p)
+{
+    let_int(e, "rows", p->rows.now);
+    loop_between(e, "t", "0", "$rows");
+        loop_between(e, "cb", "$first", "$last");
+            line(e, "real *w = &W[k + t][cb * L], *v = &velocity[k + t][cb * L];");
+            line(e, "learn_or_stream(&dW[k + t][cb * L], w, v, sum[t][cb - $first], rule);");
+    end(e, 2);
+}
+
 static void grad_weight_body(Emitter *e, const Kernel *kernel)
 {
     Linear s = let_linear(e, kernel, "dW");
     const Schedule *plan = &kernel->schedule;
     WeightChunks c = weight_chunks(&s, plan);
+    const bool by_rows = linear_is_huge(&s) && kernel->fuses & FUSE_SGD;
     let_int(e, "chunk_rows", c.rows);
     let_int(e, "width", c.width);
+    let_int(e, "tile", plan->pixels);
     parallel_over(e, 2);
     loop(e, "chunk", c.chunks);
         loop(e, "part", c.row_chunks);
             let_chunk(e, "row", "last_row", "part", c.rows, s.K);
             let_chunk(e, "first", "last", "chunk", c.width, s.CB);
+            if (by_rows)
+                line(e, "vec sum[$tile][$width];");
             Product p = {
                 .rows = {"k", "$row", "$last_row", s.K, plan->pixels, 0},
                 .vectors = {"cb", "$first", "$last", s.CB, plan->blocks, 0}, .rows_outside = true,
                 .scalar = "dY[n][k + t]", .vector = "X[n][(cb + v) * L]", .load = linear_load(kernel, "X"),
                 .index = "n", .begin = "0", .stop = "$N",
                 .to_memory = linear_is_huge(&s), .role = "dW", .store_row = "k + t", .store_block = "(cb + v)",
+                .sum = by_rows ? "sum[t][cb + v - $first]" : NULL, .first = true, .after = by_rows ? learn_rows : NULL,
             };
             emit_products(e, kernel, &p, 2);
             if (p.to_memory)
@@ -156,7 +172,7 @@ static void grad_weight_body(Emitter *e, const Kernel *kernel)
     end(e, 2);
 }
 
-static const FastKernel grad_weight = {.name = "rows", .plan = plan_grad_weight, .body = grad_weight_body};
+static const FastKernel grad_weight = {.name = "rows", .fuses = FUSE_SGD, .plan = plan_grad_weight, .body = grad_weight_body};
 
 const FastKernel *const linear_grad_weight_families[] = {&grad_weight, NULL};
 

@@ -61,6 +61,8 @@ static void write_tile(Emitter *e, const Kernel *kernel, const Product *p)
                 line(e, p->first ? "$sum = acc[t][v];" : "$sum += acc[t][v];");
             else if (p->to_memory)
                 line(e, "stream(&dW[k + t][(cb + v) * L], acc[t][v]);");
+            else if (kernel->fuses & FUSE_SGD)
+                store_gradient(e, kernel, "&$T[k + t][(cb + v) * L]", "acc[t][v]");
             else
                 store_pixel(e, kernel, p->role, "acc[t][v]", p->store_row, p->store_block, "0", "0");
     end(e, 2);
@@ -87,12 +89,16 @@ void emit_products(Emitter *e, const Kernel *kernel, Product *p, int axes)
     axis->now = axis->step;
     step_between(e, axis->name, axis->from, whole, axis->step);
         emit_products(e, kernel, p, axes - 1);
+        if (axes == 2 && p->after)
+            p->after(e, p);
     end(e, 1);
     axis->now = axis->count % axis->step;
     if (axis->now == 0)
         return;
     step_between(e, axis->name, whole, to, axis->now);
         emit_products(e, kernel, p, axes - 1);
+        if (axes == 2 && p->after)
+            p->after(e, p);
     end(e, 1);
 }
 

@@ -68,6 +68,17 @@ void prefetch_stored(Emitter *e, const Kernel *k, const char *role, const char *
         }
 }
 
+void store_gradient(Emitter *e, const Kernel *k, const char *place, const char *value)
+{
+    let(e, "value", "%s", substitute(e, value));
+    static const char *const parts[][2] = {{"dW", "to_dW"}, {"W", "to_W"}, {"velocity", "to_velocity"}};
+    for (int i = 0; i < 3; i++) {
+        let(e, "T", "%s", parts[i][0]);
+        let(e, parts[i][1], "%s", substitute(e, place));
+    }
+    line(e, k->fuses & FUSE_SGD ? "learn($to_dW, $to_W, $to_velocity, $value, rule);" : "store($to_dW, $value);");
+}
+
 void clear_border(Emitter *e, const Kernel *k, const char *role, const char *n, const char *block)
 {
     const Tensor *t = operand_of(k, role)->tensor;

@@ -12,26 +12,22 @@ static void plan(Program *p, Kernel *k)
     k->schedule.text = "vectors of the tensor shared among threads";
 }
 
-/* The loop over the tensor's vectors, of which `statements` computes one from w and g. */
+/* The loop over the tensor's vectors, of which `statements` computes one. */
 static void each_vector(Emitter *e, const char *const *statements)
 {
     raw(e, "#pragma omp for schedule(static) nowait");
     line(e, "for (size_t i = 0; i < count; i += L) {");
-    line(e, "    const vec w = load(&W[i]), g = load(&dW[i]) + weight_decay * w;");
     for (; *statements; statements++)
         line(e, *statements);
     line(e, "}");
 }
 
+/* As the kernels that complete a gradient do (FUSE_SGD): the same bits. */
 static void sgd_body(Emitter *e, const Kernel *kernel)
 {
     (void)kernel;
-    line(e, "const vec lr = splat(rule->lr), momentum = splat(rule->momentum), weight_decay = splat(rule->weight_decay);");
-    line(e, "const int nesterov = rule->nesterov;");
-    each_vector(e, (const char *const[]){
-        "    const vec v = momentum * load(&V[i]) + g;",
-        "    store(&V[i], v);",
-        "    store(&W[i], w - lr * (nesterov ? g + momentum * v : v));", NULL});
+    line(e, "const cnn_rule now = *rule;");
+    each_vector(e, (const char *const[]){"    sgd_step(&W[i], &V[i], load(&dW[i]), &now);", NULL});
 }
 
 static void adam_body(Emitter *e, const Kernel *kernel)
@@ -41,6 +37,7 @@ static void adam_body(Emitter *e, const Kernel *kernel)
     line(e, "const vec beta1 = splat(rule->beta1), beta2 = splat(rule->beta2);");
     line(e, "const vec step = splat(rule->lr / rule->first_share), shrink = splat(1 / rule->second_share);");
     each_vector(e, (const char *const[]){
+        "    const vec w = load(&W[i]), g = load(&dW[i]) + weight_decay * w;",
         "    const vec v = beta1 * load(&V[i]) + (1 - beta1) * g, s = beta2 * load(&S[i]) + (1 - beta2) * g * g;",
         "    store(&V[i], v);",
         "    store(&S[i], s);",
@@ -53,6 +50,7 @@ static void rmsprop_body(Emitter *e, const Kernel *kernel)
     line(e, "const vec lr = splat(rule->lr), momentum = splat(rule->momentum), weight_decay = splat(rule->weight_decay);");
     line(e, "const vec alpha = splat(rule->alpha), epsilon = splat(rule->epsilon);");
     each_vector(e, (const char *const[]){
+        "    const vec w = load(&W[i]), g = load(&dW[i]) + weight_decay * w;",
         "    const vec s = alpha * load(&S[i]) + (1 - alpha) * g * g;",
         "    const vec v = momentum * load(&V[i]) + g / (vec_sqrt(s) + epsilon);",
         "    store(&S[i], s);",

@@ -51,7 +51,7 @@ const char *cut_part(Emitter *);
 const char *spread_part(Emitter *, int side);
 const char *join_part(Emitter *, int side);
 const char *filters_part(Emitter *, int taps, bool turned);
-const char *gather_part(Emitter *, int taps);
+const char *gather_part(Emitter *, const Kernel *, int taps);
 const char *products_part(Emitter *, int width, int group);
 const char *sums_part(Emitter *, int channels, int lanes, int group);
 

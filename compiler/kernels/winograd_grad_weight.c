@@ -92,7 +92,7 @@ static void body(Emitter *e, const Kernel *k)
     let_int(e, "splane", (int64_t)s->chunks * g.lanes * s->blocks * g.lanes);
     let(e, "more", looped ? "first > 0" : "0");
     let(e, "sum_tiles", "%s", sums_part(e, s->pixels, g.lanes, s->blocks));
-    let(e, "gather", "%s", gather_part(e, g.taps));
+    let(e, "gather", "%s", gather_part(e, k, g.taps));
     if (looped)
         step_loop(e, "first", g.tiles, s->rows);
     comment(e, "V = B' d B of $block tiles");
@@ -124,11 +124,14 @@ static void body(Emitter *e, const Kernel *k)
                 when(e, "first + $block >= $tiles");
             loop_between(e, "cb", "0", "$stop");
                 loop(e, "v", s->blocks);
-                    line(e, "$gather(&$sums[0][cb * $L][v * $L], $splane, $group * $L, dW[$kb][$block_in][0][0][0]);");
+                    line(e, k->fuses & FUSE_SGD
+                         ? "$gather(&$sums[0][cb * $L][v * $L], $splane, $group * $L, dW[$kb][$block_in][0][0][0], "
+                           "W[$kb][$block_in][0][0][0], velocity[$kb][$block_in][0][0][0], rule);"
+                         : "$gather(&$sums[0][cb * $L][v * $L], $splane, $group * $L, dW[$kb][$block_in][0][0][0]);");
             end(e, 2);
     end(e, 2 + 2 * looped);
 }
 
 const FastKernel winograd_grad_weight = {
-    .name = "winograd", .fits = fits, .plan = plan, .border = border, .body = body,
+    .name = "winograd", .fuses = FUSE_SGD, .fits = fits, .plan = plan, .border = border, .body = body,
 };

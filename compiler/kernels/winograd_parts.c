@@ -137,8 +137,9 @@ const char *filters_part(Emitter *e, int taps, bool turned)
                        filters_parameters, b);
 }
 
-const char *gather_part(Emitter *e, int taps)
+const char *gather_part(Emitter *e, const Kernel *k, int taps)
 {
+    const bool learns = k->fuses & FUSE_SGD;
     Emitter *b = part_body(e);
     let_sizes(b, 7 - taps, taps);
     loop_between(b, "c", "0", "L");
@@ -156,11 +157,12 @@ const char *gather_part(Emitter *e, int taps)
             line(b, "vec taps[$taps];");
             line(b, "winograd_gather$of_taps(u[r], taps);");
             unrolled(b, "s", taps);
-                line(b, "store(dW + ((r * $taps + s) * L + c) * L, taps[s]);");
+                store_gradient(b, k, "$T + ((r * $taps + s) * L + c) * L", "taps[s]");
     end(b, 3);
     return shared_part(e, substitute(b, "winograd_gather_filters$of_taps"),
                        "dW = G' S G of L x L filters; the sums of the next input channel lie a row behind.",
-                       "const real *S, int plane, int row, real *dW", b);
+                       learns ? "const real *S, int plane, int row, real *dW, real *W, real *velocity, const cnn_rule *rule"
+                              : "const real *S, int plane, int row, real *dW", b);
 }
 
 const char *products_part(Emitter *e, int width, int group)

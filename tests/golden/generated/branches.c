@@ -1071,7 +1071,8 @@ void branches_update(branches *net, const cnn_update *u)
 {
     for (int i = 0; i < TENSORS; i++) {
         const cnn_rule rule = cnn_rule_of(u, net->step, i);
-        const size_t count = tensor_table[i].trainable && !net->frozen[i] ? tensor_table[i].count : 0;
+        const int learns = tensor_table[i].trainable && !net->frozen[i];
+        const size_t count = learns ? tensor_table[i].count : 0;
         real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);
         if (u->optimizer == CNN_SGD)
             sgd_update(count, dW, W, V, &rule);

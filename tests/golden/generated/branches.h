@@ -23,8 +23,8 @@ int        branches_tensors(void);
 cnn_tensor branches_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, branches_tensor(i).count reals. Gradients are those of the last
- * branches_gradients or branches_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * branches_gradients; branches_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void branches_get(const branches *, int i, cnn_real *out);
 void branches_set(branches *, int i, const cnn_real *in);
 void branches_get_grad(const branches *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real branches_gradients(branches *, const cnn_real *x, const int32_t *labels
 /* One optimiser step with the gradients that branches_gradients left. */
 void branches_update(branches *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real branches_step(branches *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -23,8 +23,8 @@ int        perceptron_tensors(void);
 cnn_tensor perceptron_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, perceptron_tensor(i).count reals. Gradients are those of the last
- * perceptron_gradients or perceptron_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * perceptron_gradients; perceptron_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void perceptron_get(const perceptron *, int i, cnn_real *out);
 void perceptron_set(perceptron *, int i, const cnn_real *in);
 void perceptron_get_grad(const perceptron *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real perceptron_gradients(perceptron *, const cnn_real *x, const int32_t *la
 /* One optimiser step with the gradients that perceptron_gradients left. */
 void perceptron_update(perceptron *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real perceptron_step(perceptron *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */

@@ -23,8 +23,8 @@ int        residual_net_tensors(void);
 cnn_tensor residual_net_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, residual_net_tensor(i).count reals. Gradients are those of the last
- * residual_net_gradients or residual_net_step; moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0 before the first
- * update. */
+ * residual_net_gradients; residual_net_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
+ * before the first update. */
 void residual_net_get(const residual_net *, int i, cnn_real *out);
 void residual_net_set(residual_net *, int i, const cnn_real *in);
 void residual_net_get_grad(const residual_net *, int i, cnn_real *out);
@@ -62,7 +62,8 @@ cnn_real residual_net_gradients(residual_net *, const cnn_real *x, const int32_t
 /* One optimiser step with the gradients that residual_net_gradients left. */
 void residual_net_update(residual_net *, const cnn_update *);
 
-/* Both in one call, which is faster. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
+ * stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real residual_net_step(residual_net *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
 /* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
