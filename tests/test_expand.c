@@ -240,9 +240,9 @@ Test(expand, train_settings)
     cr_assert(t->batch == 64 && net.graph->batch == 64);
     cr_assert_str_eq(t->init, "xavier");
     const char *options[] = {"data=cifar10", "epochs=3", "lr=0.5", "momentum=0.9", "weight_decay=0.0001", "nesterov=yes",
-                             "seed=42"};
-    cr_assert_eq(t->options.count, 7);
-    for (int i = 0; i < 7; i++)
+                             "optimizer=sgd", "seed=42"};
+    cr_assert_eq(t->options.count, 8);
+    for (int i = 0; i < 8; i++)
         cr_assert_str_eq(t->options.items[i], options[i]);
     net_free(&net);
     net = net_of("network test(p = 4) { input(1, 8, 8); relu; train { flip = yes; crop = p; resized_crop = (0.08, 1); "
