@@ -12,7 +12,7 @@ typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WO
                SETTING_NUMBERS, SETTING_RANGE } SettingKind;
 
 /* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
- * its name (runtime/options.c). */
+ * its name (runtime/option_rows.c). */
 typedef enum { FOR_COMPILER, FOR_TRAINER } SettingUse;
 
 typedef struct Form Form;

@@ -1,4 +1,4 @@
-/* main.c - the command line of a trainer: its commands, and how argp is told of the options (options.c).
+/* main.c - the command line of a trainer: its commands, and how argp is told of the options (option_rows.c).
  *
  * Wrong usage exits 2 (through argp); a command may rely on `cnn_options` holding usable values.
  */

@@ -1,4 +1,4 @@
-/* options.h - the options of a trainer, one row of a table each (options.c).
+/* options.h - the options of a trainer, one row of a table each (option_rows.c).
  *
  * The row says all there is to say about an option: how it is written, read, checked, described, defaulted, which
  * commands take it and whether it belongs to a run (config.json, --resume). Everything else goes through the row: the

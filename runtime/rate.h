@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-/* In the order of the words of --schedule (options.c); CNN_RANGE is find-lr's. */
+/* In the order of the words of --schedule (option_rows.c); CNN_RANGE is find-lr's. */
 typedef enum { CNN_CONSTANT, CNN_STEP, CNN_MULTISTEP, CNN_COSINE, CNN_ONECYCLE, CNN_RANGE } cnn_schedule_kind;
 
 enum { CNN_MILESTONES = 32 };
