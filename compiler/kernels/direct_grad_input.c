@@ -168,7 +168,7 @@ static void pack_filters(Emitter *e, const Kernel *kernel, const Direct *d)
         loop(e, "kb", d->in_blocks);
             if (taps > 1)
                 loop(e, "tap", taps);
-            line(e, taps > 1 ? "$turn(${filters}[0][0][0] + tap * $tap_length, V[cb][kb][$last_tap - tap][0]);"
+            line(e, taps > 1 ? "$turn((const real *)${filters} + tap * $tap_length, V[cb][kb][$last_tap - tap][0]);"
                              : "$turn(${filters}[0][0][0], V[cb][kb][0][0]);");
     end(e, 2 + (taps > 1));
 }
