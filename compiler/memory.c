@@ -66,38 +66,34 @@ static int by_start(const void *a, const void *b)
     return s->first != t->first ? (s->first > t->first) - (s->first < t->first) : by_lifetime(a, b);
 }
 
-static int by_offset(const void *a, const void *b)
+/* The lowest offset at which t meets none of the placed tensors, sorted by offset, that live at the same time. */
+static int64_t lowest_gap(const Tensor *t, Tensor **placed, int count)
 {
-    const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
-    return (s->offset > t->offset) - (s->offset < t->offset);
-}
-
-/* The lowest offset at which t meets none of the placed tensors that live at the same time. */
-static int64_t lowest_gap(const Tensor *t, Tensor **placed, int placed_count, Tensor **rivals)
-{
-    int count = 0;
-    for (int i = 0; i < placed_count; i++)
-        if (placed[i]->first <= t->last && t->first <= placed[i]->last)
-            rivals[count++] = placed[i];
-    qsort(rivals, (size_t)count, sizeof *rivals, by_offset);
     int64_t offset = 0;
     for (int i = 0; i < count; i++) {
-        if (offset + tensor_bytes(t) <= rivals[i]->offset)
+        const Tensor *rival = placed[i];
+        if (rival->first > t->last || t->first > rival->last)
+            continue;
+        if (offset + tensor_bytes(t) <= rival->offset)
             break;
-        int64_t after = rivals[i]->offset + tensor_bytes(rivals[i]);
+        int64_t after = rival->offset + tensor_bytes(rival);
         offset = after > offset ? after : offset;
     }
     return offset;
 }
 
-/* Places the tensors in their order; returns the arena's size. */
-static int64_t place_in_order(Tensor **order, int count, Tensor **rivals)
+/* Places the tensors in their order, keeping `placed` sorted by offset; returns the arena's size. */
+static int64_t place_in_order(Tensor **order, int count, Tensor **placed)
 {
     int64_t size = 0;
     for (int i = 0; i < count; i++) {
-        order[i]->offset = count <= PLAN_LIMIT ? lowest_gap(order[i], order, i, rivals) : size;
-        int64_t top = order[i]->offset + tensor_bytes(order[i]);
-        size = top > size ? top : size;
+        Tensor *t = order[i];
+        t->offset = count <= PLAN_LIMIT ? lowest_gap(t, placed, i) : size;
+        int at = i;
+        for (; at > 0 && placed[at - 1]->offset > t->offset; at--)
+            placed[at] = placed[at - 1];
+        placed[at] = t;
+        size = t->offset + tensor_bytes(t) > size ? t->offset + tensor_bytes(t) : size;
     }
     return size;
 }
@@ -109,7 +105,7 @@ void plan_memory(Program *p)
         p->tensors.items[i]->first = p->tensors.items[i]->last = -1;
     find_lifetimes(p);
     Tensor **order = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
-    Tensor **rivals = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
+    Tensor **placed = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
     int count = 0, best = 0;
     for (int i = 0; i < p->tensors.count; i++) {
         Tensor *t = p->tensors.items[i];
@@ -121,13 +117,13 @@ void plan_memory(Program *p)
     p->arena_bytes = INT64_MAX;
     for (int i = 0; i < tries && p->arena_bytes > least; i++) {
         qsort(order, (size_t)count, sizeof *order, orders[i]);
-        const int64_t size = place_in_order(order, count, rivals);
+        const int64_t size = place_in_order(order, count, placed);
         best = size < p->arena_bytes ? i : best;
         p->arena_bytes = size < p->arena_bytes ? size : p->arena_bytes;
     }
     if (tries)
         qsort(order, (size_t)count, sizeof *order, orders[best]);
-    p->arena_bytes = place_in_order(order, count, rivals);
+    p->arena_bytes = place_in_order(order, count, placed);
 }
 
 static bool has_room(const Tensor *t)
