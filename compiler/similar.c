@@ -80,28 +80,27 @@ static void walk(FILE *out, const char *text, const char *const *name, Arena *ar
     }
 }
 
+/* What walk writes, in the arena. */
+static const char *walked(Arena *arena, const char *text, const char *const *names, Sizes *sizes)
+{
+    char *written = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&written, &length);
+    walk(out, text, names, arena, sizes);
+    fclose(out);
+    char *copy = arena_copy(arena, written, length);
+    free(written);
+    return copy;
+}
+
 const char *without_sizes(Arena *arena, const char *text, Sizes *sizes)
 {
-    char *skeleton = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&skeleton, &length);
-    walk(out, text, NULL, arena, sizes);
-    fclose(out);
-    char *copy = arena_copy(arena, skeleton, length);
-    free(skeleton);
-    return copy;
+    return walked(arena, text, NULL, sizes);
 }
 
 const char *with_sizes(Arena *arena, const char *text, const char *const *names)
 {
-    char *named = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&named, &length);
-    walk(out, text, names, arena, NULL);
-    fclose(out);
-    char *copy = arena_copy(arena, named, length);
-    free(named);
-    return copy;
+    return walked(arena, text, names, NULL);
 }
 
 /* How many brackets stand one behind the other: 5 for "[16][4][58][58][16], ...". */

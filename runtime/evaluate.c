@@ -169,13 +169,22 @@ static int dump(const char *folder, const char *name, const cnn_real *values, in
     return cnn_path(path, folder, file) && cnn_npy_write(path, values, rank, shape);
 }
 
+/* Whether a layer's output can be looked at after predict; 0 after cnn_error. */
+static int is_kept(const cnn_session *s, int layer)
+{
+    if (s->network->output(s->net, layer))
+        return 1;
+    cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc --keep-layers, or with -O0",
+              s->facts->layers[layer].name);
+    return 0;
+}
+
 static int dump_layers(const cnn_session *s, const cnn_real *x)
 {
     const char *folder = s->options.dump;
     for (int i = 0; i < s->facts->layer_count; i++)
-        if (!s->network->output(s->net, i))
-            return cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc "
-                             "--keep-layers, or with -O0", s->facts->layers[i].name), 0;
+        if (!is_kept(s, i))
+            return 0;
     int written = cnn_make_folder(folder) && dump(folder, "input", x, 4, s->input);
     for (int i = 0; written && i < s->facts->layer_count; i++) {
         const cnn_layer *layer = &s->facts->layers[i];
@@ -209,11 +218,8 @@ static int begin_features(Features *f, const cnn_session *s, const cnn_dataset *
     int shape[4], layer = find_layer(s, s->options.layer);
     if (layer < 0)
         return 0;
-    if (!s->network->output(s->net, layer)) {
-        cnn_error("the output of layer %s is not kept by this program\ncompile the network with cnnc --keep-layers",
-                  s->options.layer);
+    if (!is_kept(s, layer))
         return 0;
-    }
     memcpy(shape, s->facts->layers[layer].shape, sizeof shape);
     shape[0] = (int)(pictures < most ? pictures : most);
     if (!cnn_npy_begin(&f->save, s->options.features, s->facts->layers[layer].rank, shape))

@@ -193,17 +193,22 @@ static void write_channels(Emitter *e, const Kernel *k)
     end(e, 1);
 }
 
+/* Y of one plane, with m, scales and shifts of its channels at hand. */
+static void apply_plane(Emitter *e, const Kernel *k)
+{
+    int pixels = loop_pixels_of(e, k);
+        store_pixel(e, k, "Y", "(load($x) - m) * scales + shifts", substitute(e, "$n"), "cb", "i", substitute(e, "$j"));
+    end(e, pixels);
+    clear_border(e, k, "Y", "n", "cb");
+    finish_stores(e, k, "Y");
+}
+
 static void apply(Emitter *e, const Kernel *k)
 {
     int depth = loop_planes(e, k);
         line(e, "const vec m = load(&mean[cb * L]), shifts = load(&shift[cb * L]);");
         line(e, "const vec scales = load(&scale[cb * L]) * load(&inverse_deviation[cb * L]);");
-        int pixels = loop_pixels_of(e, k);
-            store_pixel(e, k, "Y", "(load($x) - m) * scales + shifts", substitute(e, "$n"), "cb", "i",
-                        substitute(e, "$j"));
-        end(e, pixels);
-        clear_border(e, k, "Y", "n", "cb");
-        finish_stores(e, k, "Y");
+        apply_plane(e, k);
     end(e, depth);
 }
 
@@ -277,12 +282,7 @@ static void predict_body(Emitter *e, const Kernel *k)
             if (p.channels > lanes && p.channels % lanes != 0)
                 end(e, 1);
         end(e, 1);
-        int pixels = loop_pixels_of(e, k);
-            store_pixel(e, k, "Y", "(load($x) - m) * scales + shifts", substitute(e, "$n"), "cb", "i",
-                        substitute(e, "$j"));
-        end(e, pixels);
-        clear_border(e, k, "Y", "n", "cb");
-        finish_stores(e, k, "Y");
+        apply_plane(e, k);
     end(e, depth);
 }
 
