@@ -275,7 +275,7 @@ struct Layer {
 typedef struct {
     int         batch;          /* 32                                                    */
     const char *init;           /* "default" (PyTorch's), "xavier" or "kaiming"          */
-    LIST(const char *) options; /* "lr=0.9": options of runtime/option_rows.c            */
+    LIST(const char *) options; /* "lr=0.9": options of runtime/commands/option_rows.c            */
 } Train;
 
 struct Graph {

@@ -12,7 +12,7 @@ typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WO
                SETTING_NUMBERS, SETTING_RANGE } SettingKind;
 
 /* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
- * its name (runtime/option_rows.c). */
+ * its name (runtime/commands/option_rows.c). */
 typedef enum { FOR_COMPILER, FOR_TRAINER } SettingUse;
 
 typedef struct Form Form;
@@ -123,7 +123,7 @@ static const Setting settings[] = {
     {"init", SETTING_WORD, FOR_COMPILER, 0, 0, "default, xavier or kaiming", inits, 0, offsetof(Train, init)},
     {"seed", SETTING_INT, FOR_TRAINER, 0, 9007199254740992.0, "of initialisation, shuffling and dropout", 0, 0, 0},
 
-    /* random changes of the training pictures (runtime/augment.h) */
+    /* random changes of the training pictures (runtime/data/augment.h) */
     {"flip", SETTING_FLAG, FOR_TRAINER, 0, 0, "mirror half of the pictures, left to right", 0, 0, 0},
     {"crop", SETTING_INT, FOR_TRAINER, 0, 4096, "black pixels around a picture, of which a window is taken", 0, 0, 0},
     {"resized_crop", SETTING_RANGE, FOR_TRAINER, 0, 1, "share of the area in a random box: 0.08, or (0.08, 1)", 0, 0, 0},

@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const Feature features[] = {
-    {"jpeg", "-DCNN_WITH_JPEG", "jpeg", "libjpeg62-turbo-dev", false},  /* runtime/picture_jpeg.c */
-    {"png",  "-DCNN_WITH_PNG",  "png",  "libpng-dev", false},           /* runtime/picture_png.c  */
-    {"mpi",  "-DCNN_WITH_MPI",  "mpi",  "libopenmpi-dev", true},        /* runtime/ranks_mpi.c    */
+    {"jpeg", "-DCNN_WITH_JPEG", "jpeg", "libjpeg62-turbo-dev", false},  /* runtime/data/picture_jpeg.c */
+    {"png",  "-DCNN_WITH_PNG",  "png",  "libpng-dev", false},           /* runtime/data/picture_png.c  */
+    {"mpi",  "-DCNN_WITH_MPI",  "mpi",  "libopenmpi-dev", true},        /* runtime/ranks/ranks_mpi.c    */
 };
 
 enum { FEATURES = sizeof features / sizeof *features };

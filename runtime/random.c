@@ -11,7 +11,7 @@
  *     synthetic pictures, random changes      in source_synthetic.c and augment.c
  */
 #include "cnn.h"
-#include "data.h"
+#include "data/data.h"
 
 #include <math.h>
 

@@ -3,7 +3,7 @@
 #define SOURCES_H
 
 #include "capture.h"
-#include "data.h"
+#include "data/data.h"
 #include "support.h"
 #include "trainer.h"
 

@@ -1,7 +1,7 @@
 /* test_augment.c - random changes of pictures: what they do against torchvision and Pillow (tests/golden/augment.py),
  * and that their draws have the distributions they claim and depend on what they claim. */
-#include "augment.h"
-#include "data.h"
+#include "data/augment.h"
+#include "data/data.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* test_dataset.c - data sets by name, folders of IDX files with every mistake, and the synthetic pictures. */
 #include "capture.h"
-#include "data.h"
+#include "data/data.h"
 #include "support.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
 /* test_idx.c - IDX files that are right, and every way in which one can be wrong: each is one clear line. */
 #include "capture.h"
-#include "data.h"
+#include "data/data.h"
 #include "support.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /* test_loader.c - batches that threads make ahead: the same at any number of threads, their errors, and their end. */
-#include "loader.h"
+#include "data/loader.h"
 #include "capture.h"
 
 #include <criterion/criterion.h>

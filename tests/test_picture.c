@@ -3,7 +3,7 @@
  * The references are made by tests/reference/pictures.py.
  */
 #include "capture.h"
-#include "data.h"
+#include "data/data.h"
 #include "support.h"
 #include "trainer.h"
 

@@ -1,6 +1,6 @@
 /* test_random.c - Philox against its authors' numbers, and the distributions made of it. */
 #include "cnn.h"
-#include "data.h"
+#include "data/data.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

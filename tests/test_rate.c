@@ -1,5 +1,5 @@
 /* test_rate.c - learning rates and momenta of every step against PyTorch's schedulers (tests/reference/rate.py). */
-#include "rate.h"
+#include "train/rate.h"
 #include "support.h"
 
 #include <criterion/criterion.h>

@@ -3,7 +3,7 @@
  */
 #include "fake_program.h"
 #include "programs.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 #include "support.h"
 
 #include <criterion/criterion.h>

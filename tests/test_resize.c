@@ -1,5 +1,5 @@
 /* test_resize.c - bilinear resizing against Pillow's own results (tests/golden/resize.py), byte for byte. */
-#include "data.h"
+#include "data/data.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* test_runs.c - what a run leaves in its folder: config, best and numbered checkpoints, curves, the report; checkpoints
  * of others and damaged ones; losses that are no number; signals at any moment. */
 #include "capture.h"
-#include "command.h"
+#include "commands/command.h"
 #include "fake_network.h"
 #include "fake_program.h"
 

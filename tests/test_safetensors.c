@@ -1,7 +1,7 @@
 /* test_safetensors.c - weights files: what is written is read back, what is wrong is refused with one clear line. The
  * failures of saving are in test_save.c. */
 #include "capture.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 #include "support.h"
 
 #include <criterion/criterion.h>

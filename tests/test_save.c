@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "capture.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 #include "support.h"
 
 #include <criterion/criterion.h>

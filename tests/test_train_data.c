@@ -3,9 +3,9 @@
  *
  * A class is a shade of each channel, and pictures of it are that and a little noise, so a small network learns it.
  */
-#include "data.h"
+#include "data/data.h"
 #include "fake_program.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

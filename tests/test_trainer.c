@@ -1,7 +1,7 @@
 /* test_trainer.c - `train`: lines, files, signals, resuming bit for bit, and a disk that fails at every call. */
 #include "fake_network.h"
 #include "fake_program.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 
 #include <jansson.h>
 #include <signal.h>

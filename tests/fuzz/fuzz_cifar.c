@@ -2,7 +2,7 @@
  * report is fine; anything else is a finding. The first byte chooses the format.
  */
 #define _GNU_SOURCE
-#include "data.h"
+#include "data/data.h"
 #include "file.h"
 
 static const char *const ten[] = {"test_batch.bin", "batches.meta.txt", NULL};

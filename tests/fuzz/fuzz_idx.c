@@ -4,7 +4,7 @@
  * Run it with -close_fd_mask=2, which keeps the reports off the screen.
  */
 #define _GNU_SOURCE
-#include "data.h"
+#include "data/data.h"
 #include "file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)

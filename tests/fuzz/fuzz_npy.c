@@ -2,8 +2,8 @@
  * is fine; anything else is a finding.
  */
 #define _GNU_SOURCE
-#include "array.h"
-#include "data.h"
+#include "data/array.h"
+#include "data/data.h"
 #include "file.h"
 
 static const char *const names[] = {"x.npy", "y.npy", NULL};

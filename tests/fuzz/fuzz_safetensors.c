@@ -4,7 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "file.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 
 #include <string.h>
 

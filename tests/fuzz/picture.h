@@ -2,7 +2,7 @@
 #ifndef FUZZ_PICTURE_H
 #define FUZZ_PICTURE_H
 
-#include "data.h"
+#include "data/data.h"
 #include "trainer.h"
 
 /* Decodes the bytes with one decoder, and looks at every pixel. */

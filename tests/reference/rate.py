@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes rate.txt, the reference of tests/test_rate.c: python3 rate.py > rate.txt   (torch)
 
-Each case is a line of settings, named as the fields of cnn_schedule (runtime/rate.h), and a line "lr momentum" for each
+Each case is a line of settings, named as the fields of cnn_schedule (runtime/train/rate.h), and a line "lr momentum" for each
 step, as PyTorch's scheduler gives them when it is stepped once a training step. The momentum is the optimiser's, or beta1.
 """
 import warnings

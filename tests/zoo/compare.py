@@ -228,7 +228,7 @@ class Comparison:
     def judge(self, real, found, allowed):
         """One complaint for each column in which something differs by more than `allowed`: its worst tensor."""
         for name in COLUMNS:
-            error, key = max((error, key) for key, error in found.items() if column(*key) == name)
+            error, key = max(((error, key) for key, error in found.items() if column(*key) == name), default=(0.0, ()))
             if not error <= allowed[name]:
                 self.complaints.append(f"{real}: {name}: {' '.join(key)} differs by {error:.2g}; {allowed[name]:.1g} "
                                        "is allowed")

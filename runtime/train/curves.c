@@ -2,10 +2,10 @@
  *
  * Columns are found by their names, so that a metrics.csv of more columns, or one that a user has edited, is drawn too.
  */
-#include "command.h"
+#include "commands/command.h"
 #include "chart.h"
 #include "error.h"
-#include "save.h"
+#include "files/save.h"
 
 #include <math.h>
 #include <stdio.h>

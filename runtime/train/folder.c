@@ -12,9 +12,9 @@
  * before its checkpoint, best.safetensors and step-* after it, as other names of the same files: a run that was cut off
  * between the two gives the names when it is resumed.
  */
-#include "command.h"
+#include "commands/command.h"
 #include "error.h"
-#include "save.h"
+#include "files/save.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -11,7 +11,7 @@
 #define _GNU_SOURCE
 #include "array.h"
 #include "error.h"
-#include "file.h"
+#include "files/file.h"
 #include "source.h"
 
 #include <math.h>

@@ -4,7 +4,7 @@
  */
 #include "options.h"
 #include "error.h"
-#include "rate.h"
+#include "train/rate.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -11,7 +11,7 @@
  */
 #include "command.h"
 #include "error.h"
-#include "loader.h"
+#include "data/loader.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 #define _GNU_SOURCE
 #include "array.h"
 #include "error.h"
-#include "file.h"
-#include "safetensors_file.h"
+#include "files/file.h"
+#include "files/safetensors_file.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -16,8 +16,8 @@
 #ifndef CNN_RECIPE_H
 #define CNN_RECIPE_H
 
-#include "command.h"
-#include "loader.h"
+#include "commands/command.h"
+#include "data/loader.h"
 #include "rate.h"
 
 typedef struct cnn_recipe cnn_recipe;

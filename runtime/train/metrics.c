@@ -4,10 +4,10 @@
  * checkpoint does not know; resuming cuts such rows off, and the epoch writes its row again. The file is replaced whole
  * (save.h), so no row is ever cut.
  */
-#include "command.h"
+#include "commands/command.h"
 #include "error.h"
-#include "file.h"
-#include "save.h"
+#include "files/file.h"
+#include "files/save.h"
 
 #include <stdio.h>
 #include <stdlib.h>

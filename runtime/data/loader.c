@@ -13,7 +13,7 @@
  */
 #include "loader.h"
 #include "augment.h"
-#include "command.h"
+#include "commands/command.h"
 #include "error.h"
 
 #include <limits.h>

@@ -9,7 +9,7 @@
 #ifndef CNN_OPTIONS_H
 #define CNN_OPTIONS_H
 
-#include "augment.h"
+#include "data/augment.h"
 
 #include <stddef.h>
 #include <stdint.h>

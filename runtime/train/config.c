@@ -3,9 +3,9 @@
  * It is written when a run begins or is resumed, and never read by a trainer: what --resume needs is in the checkpoint,
  * to the last bit.
  */
-#include "command.h"
+#include "commands/command.h"
 #include "error.h"
-#include "save.h"
+#include "files/save.h"
 
 #include <jansson.h>
 #include <omp.h>

@@ -5,10 +5,10 @@
  * it falls fastest against the logarithm of the rate is a good one to begin with. Everything else of the recipe is as in
  * `train`.
  */
-#include "chart.h"
+#include "train/chart.h"
 #include "error.h"
-#include "recipe.h"
-#include "save.h"
+#include "train/recipe.h"
+#include "files/save.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "error.h"
-#include "file.h"
+#include "files/file.h"
 #include "source.h"
 
 #include <stdio.h>

@@ -4,7 +4,7 @@
  */
 #include "command.h"
 #include "error.h"
-#include "loader.h"
+#include "data/loader.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
  * step begins with, pictures and weights, is looked at first. Running statistics are not: a training step only writes
  * them.
  */
-#include "command.h"
+#include "commands/command.h"
 
 #include <math.h>
 #include <stdio.h>

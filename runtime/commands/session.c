@@ -4,8 +4,8 @@
  */
 #include "command.h"
 #include "error.h"
-#include "loader.h"
-#include "recipe.h"
+#include "data/loader.h"
+#include "train/recipe.h"
 
 #include <errno.h>
 #include <fnmatch.h>

@@ -14,7 +14,7 @@
 #define _GNU_SOURCE
 #include "data.h"
 #include "error.h"
-#include "file.h"
+#include "files/file.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -7,12 +7,12 @@
 #ifndef CNN_COMMAND_H
 #define CNN_COMMAND_H
 
-#include "data.h"
-#include "normal.h"
+#include "data/data.h"
+#include "data/normal.h"
 #include "options.h"
-#include "ranks.h"
-#include "safetensors.h"
-#include "save.h"
+#include "ranks/ranks.h"
+#include "files/safetensors.h"
+#include "files/save.h"
 #include "trainer.h"
 
 #include <signal.h>

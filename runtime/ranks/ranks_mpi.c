@@ -9,7 +9,7 @@
  * ends the others with SIGTERM, within a second at mpirun; what they wait for will not come, and rank 0 says what is left.
  */
 #include "ranks.h"
-#include "command.h"
+#include "commands/command.h"
 #include "error.h"
 
 #include <limits.h>

@@ -2,7 +2,7 @@
  * file calls for; declared and described in data.h.
  */
 #include "data.h"
-#include "file.h"
+#include "files/file.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -9,9 +9,9 @@
  * writes. Whatever may end the run is agreed on by all in cnn_session_agree. A position counts batches of B pictures, so a
  * run may go on with another number of ranks. Running statistics are rank 0's.
  */
-#include "command.h"
+#include "commands/command.h"
 #include "error.h"
-#include "loader.h"
+#include "data/loader.h"
 #include "recipe.h"
 
 #include <math.h>

@@ -5,11 +5,11 @@
  * accuracy by class, the confusion matrix (for many classes, the pairs that are confused most), the mistakes with their
  * pictures as the network was shown them. Nothing in it depends on time or on the number of threads.
  */
-#include "command.h"
+#include "commands/command.h"
 #include "chart.h"
 #include "error.h"
-#include "png_uri.h"
-#include "save.h"
+#include "files/png_uri.h"
+#include "files/save.h"
 
 #include <math.h>
 #include <stdio.h>
