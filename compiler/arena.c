@@ -123,17 +123,22 @@ char *arena_copy(Arena *a, const char *text, size_t length)
     return copy;
 }
 
+/* Most texts are short: formatted once, beside the arena, and copied. Only longer ones are formatted again. */
 char *arena_printf(Arena *a, const char *format, ...)
 {
+    char brief[512];
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    const int length = vsnprintf(brief, sizeof brief, format, args);
     va_end(args);
     if (length < 0)
         out_of_memory();
     char *text = arena_alloc(a, (size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
+    if ((size_t)length < sizeof brief)
+        memcpy(text, brief, (size_t)length);
+    else
+        vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
 }

@@ -91,25 +91,28 @@ static size_t name_length(const char *text)
     return n;
 }
 
+/* Returns the length of the text that the template stands for, and writes it where `text` is not NULL. */
+static size_t fill_in(const Emitter *e, const char *template, char *text)
+{
+    size_t total = 0;
+    while (*template) {
+        const bool braced = template[0] == '$' && template[1] == '{';
+        const size_t name = *template == '$' ? name_length(template + 1 + braced) : 0;
+        const char *piece = name > 0 ? bound_value(e, template + 1 + braced, name) : template;
+        const size_t length = name > 0 ? strlen(piece) : 1 + strcspn(template + 1, "$");
+        if (text)
+            memcpy(text + total, piece, length);
+        total += length;
+        template += name > 0 ? 1 + name + 2 * braced : length;
+    }
+    return total;
+}
+
 char *substitute(Emitter *e, const char *template)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    for (const char *at = template; *at; ) {
-        bool braced = at[0] == '$' && at[1] == '{';
-        size_t length = *at == '$' ? name_length(at + 1 + braced) : 0;
-        if (length > 0) {
-            fputs(bound_value(e, at + 1 + braced, length), out);
-            at += 1 + length + 2 * braced;
-        } else {
-            fputc(*at++, out);
-        }
-    }
-    fclose(out);
-    char *copy = arena_copy(e->arena, text, size);
-    free(text);
-    return copy;
+    char *text = arena_alloc(e->arena, fill_in(e, template, NULL) + 1);
+    fill_in(e, template, text);
+    return text;
 }
 
 /* ---- statements -------------------------------------------------------------------------------------------------- */

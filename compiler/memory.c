@@ -44,10 +44,15 @@ static void find_lifetimes(Program *p)
             p->tensors.items[i]->storage->last = p->kernels.count;
 }
 
+static bool has_room(const Tensor *t)
+{
+    return in_arena(t) && t->storage == t && t->first >= 0;
+}
+
 static int by_size(const void *a, const void *b)
 {
     const Tensor *s = *(Tensor *const *)a, *t = *(Tensor *const *)b;
-    int64_t x = tensor_bytes(s), y = tensor_bytes(t);
+    const int64_t x = s->bytes, y = t->bytes;
     return x != y ? (x < y) - (x > y) : (s->first > t->first) - (s->first < t->first);
 }
 
@@ -74,9 +79,9 @@ static int64_t lowest_gap(const Tensor *t, Tensor **placed, int count)
         const Tensor *rival = placed[i];
         if (rival->first > t->last || t->first > rival->last)
             continue;
-        if (offset + tensor_bytes(t) <= rival->offset)
+        if (offset + t->bytes <= rival->offset)
             break;
-        int64_t after = rival->offset + tensor_bytes(rival);
+        const int64_t after = rival->offset + rival->bytes;
         offset = after > offset ? after : offset;
     }
     return offset;
@@ -93,7 +98,7 @@ static int64_t place_in_order(Tensor **order, int count, Tensor **placed)
         for (; at > 0 && placed[at - 1]->offset > t->offset; at--)
             placed[at] = placed[at - 1];
         placed[at] = t;
-        size = t->offset + tensor_bytes(t) > size ? t->offset + tensor_bytes(t) : size;
+        size = t->offset + t->bytes > size ? t->offset + t->bytes : size;
     }
     return size;
 }
@@ -106,11 +111,13 @@ void plan_memory(Program *p)
     find_lifetimes(p);
     Tensor **order = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
     Tensor **placed = NEW_ARRAY(p->arena, Tensor *, p->tensors.count + 1);
-    int count = 0, best = 0;
+    int count = 0, best = 0, last = -1;
     for (int i = 0; i < p->tensors.count; i++) {
         Tensor *t = p->tensors.items[i];
-        if (in_arena(t) && t->storage == t && t->first >= 0)
+        if (has_room(t)) {
+            t->bytes = tensor_bytes(t);
             order[count++] = t;
+        }
     }
     const int64_t least = least_bytes(p);
     const int tries = count <= PLAN_LIMIT ? (int)(sizeof orders / sizeof *orders) : 0;
@@ -119,16 +126,14 @@ void plan_memory(Program *p)
         qsort(order, (size_t)count, sizeof *order, orders[i]);
         const int64_t size = place_in_order(order, count, placed);
         best = size < p->arena_bytes ? i : best;
+        last = i;
         p->arena_bytes = size < p->arena_bytes ? size : p->arena_bytes;
     }
-    if (tries)
-        qsort(order, (size_t)count, sizeof *order, orders[best]);
-    p->arena_bytes = place_in_order(order, count, placed);
-}
-
-static bool has_room(const Tensor *t)
-{
-    return in_arena(t) && t->storage == t && t->first >= 0;
+    if (last != best) {
+        if (tries)
+            qsort(order, (size_t)count, sizeof *order, orders[best]);
+        p->arena_bytes = place_in_order(order, count, placed);
+    }
 }
 
 int64_t alive_bytes(const Program *p, int kernel)

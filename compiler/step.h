@@ -49,6 +49,7 @@ typedef struct Tensor {
     bool           lasts;       /* looked at after the last kernel: alive to the end            */
     bool           scratch;     /* asked for by the plan of the one kernel that uses it         */
     int            first, last; /* lifetime: indices into program->kernels, both included       */
+    int64_t        bytes;       /* tensor_bytes, of those in the arena; set by memory.c         */
     int64_t        offset;      /* bytes from the arena's start, placed by memory.c             */
 } Tensor;
 
