@@ -16,27 +16,30 @@
 #define MPIRUN "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1; " \
                "timeout -k 5 150 mpirun --oversubscribe --bind-to none "
 
-/* Batch norms of pictures and of rows, also behind a residual, and dropout. */
+/* Batch norms of pictures and of rows, also behind a residual, and dropout. With -D plain=yes nothing depends on the
+ * pictures of a batch together, nor on chance: then batches may be dealt out in any way. */
 static const char network[] =
-    "network ranks(classes = 10) {\n"
+    "network ranks(classes = 10, plain = no) {\n"
     "    input(1, 28, 28);\n"
-    "    conv1: conv(20, 3, stride = 2, pad = 1, bias = no); bn1: batchnorm; relu;\n"
-    "    residual { conv2: conv(20, 3, pad = 1, bias = no); bn2: batchnorm; }\n"
+    "    conv1: conv(20, 3, stride = 2, pad = 1, bias = no); if (!plain) { bn1: batchnorm; } relu;\n"
+    "    residual { conv2: conv(20, 3, pad = 1, bias = no); if (!plain) { bn2: batchnorm; } }\n"
     "    relu; maxpool(2); flatten;\n"
-    "    fc1: linear(30); bn3: batchnorm; relu; dropout(0.25);\n"
+    "    fc1: linear(30); if (!plain) { bn3: batchnorm; } relu; if (!plain) { dropout(0.25); }\n"
     "    fc: linear(classes);\n"
     "    train { data = \"synthetic\"; optimizer = sgd(lr = 0.05, momentum = 0.9, weight_decay = 0.01); }\n"
     "}\n";
 
-/* Trainers in double precision, by level and batch: TRAINERS/O2-8. One test makes them, others wait. */
+/* Trainers in double precision, by level and batch: TRAINERS/O2-8; and with batches of 8, TRAINERS/plain. One test makes them,
+ * others wait. */
 static void build_trainers(void)
 {
     Outcome o = run_command(
         "mkdir -p %1$s && flock %1$s/lock sh -c '"
-        "test %1$s/O2-32 -nt %2$s/cnnc && test %1$s/O2-32 -nt %2$s/libcnn-double.a && exit 0;"
+        "test %1$s/plain -nt %2$s/cnnc && test %1$s/plain -nt %2$s/libcnn-double.a && exit 0;"
         "cat > %1$s/ranks.net;"
         "for level in 0 2; do for batch in 8 16 32; do"
-        "  %2$s/cnnc -O$level --double --with=mpi --batch $batch %1$s/ranks.net -o %1$s/O$level-$batch || exit 1; done; done"
+        "  %2$s/cnnc -O$level --double --with=mpi --batch $batch %1$s/ranks.net -o %1$s/O$level-$batch || exit 1; done; done;"
+        "%2$s/cnnc --double --with=mpi --batch 8 -D plain=yes %1$s/ranks.net -o %1$s/plain"
         "' <<'END'\n%3$sEND\n", TRAINERS, BUILD, network);
     cr_assert(o.status == 0, "the trainers do not build: %s%s", o.out, o.err);
     outcome_free(&o);
@@ -169,6 +172,66 @@ Test(ranks, code_compiles_without_warnings)
     RUN(refused, 1, "%1$s/cnnc --with=jpeg,mpi " TRAINERS "/ranks.net -o %2$s/ranks.c", BUILD, folder);
     outcome_free(&plain);
     outcome_free(&refused);
+    free(folder);
+}
+
+/* ---- going on with other ranks ----------------------------------------------------------------------------------- */
+
+/* Learning rates and steps of a run's metrics.csv, by epoch. */
+typedef struct { int epochs; double lr[8]; long step[8]; } Rates;
+
+static Rates read_rates(const char *folder)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/metrics.csv", folder);
+    char *text = read_whole(path, NULL);
+    Rates r = {0};
+    cr_assert(text, "%s", path);
+    for (const char *row = strchr(text, '\n'); row && row[1] && r.epochs < 8; row = strchr(row + 1, '\n'), r.epochs++)
+        cr_assert(sscanf(row + 1, "%*d,%ld,%*f,%*f,%*f,%*f,%*f,%*f,%lf", &r.step[r.epochs], &r.lr[r.epochs]) == 2, "%s", text);
+    free(text);
+    return r;
+}
+
+#define COSINE "--epochs 4 --limit-batches 8 --schedule cosine --warmup 0.5 --keep 100 --save-every 1"
+
+/* After the first half of its second epoch a run of 2 ranks goes on with 1, and one of 1 with 2. The rates at the ends of the
+ * epochs before are those of a run that had the old number of ranks all along, after it those of one with the new number; the
+ * steps of both are counted. With as many pictures to a step, the weights are those of the run that never changed. */
+Test(ranks, keep_the_schedule_when_their_number_changes)
+{
+    char *folder = scratch_folder("ranks-schedule"), path[4096];
+    Rates whole[2];
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        snprintf(path, sizeof path, "%s/%d", folder, ranks);
+        RUN(o, 0, MPIRUN "-n %d " TRAINERS "/plain train " COSINE " --out %s", ranks, path);
+        whole[ranks - 1] = read_rates(path);
+        cr_assert(whole[ranks - 1].epochs == 4);
+        outcome_free(&o);
+    }
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        const int new = 3 - ranks, half = 12 / ranks;
+        RUN(o, 0, "cd %1$s && mkdir to%2$d && cp %3$d/metrics.csv to%2$d && for kind in state. \"\"; do "
+            "cp %3$d/step-%4$08d.${kind}safetensors to%2$d/last.${kind}safetensors || exit 1; done; cp -r to%2$d same%2$d",
+            folder, new, ranks, half);
+        snprintf(path, sizeof path, "%s/to%d", folder, new);
+        RUN(on, 0, MPIRUN "-n %d " TRAINERS "/plain train --resume --out %s", new, path);
+        const Rates r = read_rates(path);
+        cr_assert(r.epochs == 4);
+        for (int e = 0; e < 4; e++) {
+            const double expected = whole[(e < 1 ? ranks : new) - 1].lr[e];
+            cr_expect_float_eq(r.lr[e], expected, 1e-5 * expected, "%d ranks, epoch %d: %g, not %g", new, e + 1, r.lr[e], expected);
+            cr_expect(r.step[e] == (e < 1 ? 8 / ranks : half + (8 * e - 4) / new), "%d ranks, epoch %d: step %ld", new, e + 1,
+                      r.step[e]);
+        }
+        outcome_free(&o), outcome_free(&on);
+    }
+    RUN(same, 0, TRAINERS "/plain train --resume --accumulate 2 --threads 1 --out %s/same1", folder);
+    char *same1, *path2;
+    cr_assert(asprintf(&same1, "%s/same1", folder) > 0 && asprintf(&path2, "%s/2", folder) > 0);
+    cr_expect(difference(same1, path2) < 1e-9, "%g", difference(same1, path2));
+    outcome_free(&same);
+    free(same1), free(path2);
     free(folder);
 }
 

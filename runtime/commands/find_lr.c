@@ -58,7 +58,7 @@ static int prepare(Search *f)
         .momentum = o->optimizer == CNN_ADAM || o->optimizer == CNN_ADAMW ? o->beta1 : o->momentum};
     f->recipe = cnn_recipe_open(s, &range);
     if (f->recipe)
-        cnn_recipe_batches(f->recipe, f->batches);
+        cnn_recipe_begin(f->recipe, f->batches, 0);
     const long end = batches_of(o->find_steps, f->batches, o->accumulate);
     f->loader = f->recipe ? cnn_session_loader(s, f->data, CNN_LOAD_TRAINING, 0, end) : NULL;
     f->lr = calloc((size_t)o->find_steps, sizeof *f->lr);

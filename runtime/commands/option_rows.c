@@ -121,7 +121,7 @@ static const cnn_option rows[] = {
      "Shrink the gradients of a step where their norm, of all that are trained together, is larger; 0: never"},
     {"ema", "DECAY", CNN_OPTION_REAL, FIELD(ema), 0, 0.999999, "0", CNN_FOR_TRAIN, CNN_OF_RUN | CNN_FIXED | CNN_CLOSED,
      "Keep an exponential moving average of the weights; it is what is evaluated and saved; 0: none"},
-    {"accumulate", "K", CNN_OPTION_INTEGER, FIELD(accumulate), 1, 1000000, "1", TRAINS, CNN_OF_RUN | CNN_FIXED,
+    {"accumulate", "K", CNN_OPTION_INTEGER, FIELD(accumulate), 1, 1000000, "1", TRAINS, CNN_OF_RUN,
      "Batches of one step, of which the mean gradient is taken; the last step of an epoch takes what is left"},
     {"seed", "N", CNN_OPTION_INTEGER, FIELD(seed), 0, (double)LONG_MAX, "1",
      TRAINS | CNN_FOR_BENCH | CNN_FOR_GRADCHECK, CNN_OF_RUN | CNN_FIXED, "Seed of weights, shuffling and dropout"},

@@ -303,7 +303,7 @@ static void set_first(void *session, int i, const cnn_real *in)
 cnn_stored *cnn_session_state(cnn_session *s, int *count)
 {
     const cnn_network *network = s->network;
-    cnn_stored *items = calloc(4 * (size_t)network->tensors() + 1, sizeof *items);
+    cnn_stored *items = calloc(3 * (size_t)network->tensors() + 1, sizeof *items);
     *count = 0;
     if (items == NULL)
         cnn_error("there is not enough memory");

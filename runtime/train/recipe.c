@@ -19,7 +19,8 @@ struct cnn_recipe {
     size_t       count;                         /* of each flat array                                               */
     cnn_real    *values, *gradients;            /* the network's                                                    */
     cnn_real    *sum, *average;                 /* ours; NULL where not asked for                                   */
-    long         batches, accumulate;
+    long         batches, accumulate;           /* of an epoch; of a step                                           */
+    long         place, summed;                 /* batches of this step so far; those of them that are in `sum`     */
 };
 
 /* ---- preparing --------------------------------------------------------------------------------------------------- */
@@ -105,10 +106,12 @@ static cnn_schedule schedule_of(const cnn_options *o)
     return s;
 }
 
-/* The rule of the next update. */
-static void set_rule(cnn_recipe *r)
+/* The rule of the update that batch `number` is for. */
+static void set_rule(cnn_recipe *r, long number)
 {
-    const cnn_rate rate = cnn_schedule_at(&r->schedule, r->s->network->get_step(r->s->net));
+    const long steps = (r->batches + r->accumulate - 1) / r->accumulate;        /* of an epoch */
+    const long step = number / r->batches * steps + number % r->batches / r->accumulate;
+    const cnn_rate rate = cnn_schedule_at(&r->schedule, (uint64_t)step);
     r->lr = rate.lr;
     r->rule = cnn_session_update(r->s, rate.lr * (r->s->options.lr_ranks ? cnn_ranks_count(r->s->ranks) : 1));
     *(is_adam(&r->s->options) ? &r->rule.beta1 : &r->rule.momentum) = (float)rate.momentum;
@@ -159,12 +162,12 @@ cnn_recipe *cnn_recipe_open(cnn_session *s, const cnn_schedule *schedule)
     return NULL;
 }
 
-void cnn_recipe_batches(cnn_recipe *r, long batches)
+void cnn_recipe_begin(cnn_recipe *r, long batches, long number)
 {
     r->batches = batches;
     if (r->schedule.kind != CNN_RANGE)
         r->schedule.steps = (batches + r->accumulate - 1) / r->accumulate;
-    set_rule(r);
+    set_rule(r, number > 0 ? number - 1 : 0);
 }
 
 void cnn_recipe_close(cnn_recipe *r)
@@ -222,13 +225,14 @@ static void tally(cnn_recipe *r, const cnn_batch *batch, cnn_outcome *out)
 }
 
 /* Adds the gradients to those of the step's batches before; with the last of them, the mean is the gradient. */
-static void accumulate(cnn_recipe *r, long place, int last)
+static void accumulate(cnn_recipe *r, int last)
 {
     if (!last) {
-        (place == 0 ? cnn_flat_copy : cnn_flat_add)(&r->pieces, r->sum, r->gradients);
-    } else if (place > 0) {
+        (r->summed == 0 ? cnn_flat_copy : cnn_flat_add)(&r->pieces, r->sum, r->gradients);
+        r->summed++;
+    } else if (r->summed > 0) {
         cnn_flat_add(&r->pieces, r->gradients, r->sum);
-        cnn_flat_scale(&r->pieces, r->gradients, 1 / (cnn_real)(place + 1));
+        cnn_flat_scale(&r->pieces, r->gradients, 1 / (cnn_real)(r->summed + 1));
     }
 }
 
@@ -252,11 +256,11 @@ static void average(cnn_recipe *r)
 cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
 {
     const cnn_session *s = r->s;
-    const long of_epoch = number % r->batches, place = of_epoch % r->accumulate;
-    const int last = place + 1 == r->accumulate || of_epoch + 1 == r->batches;
-    cnn_outcome out = {.updated = 0};
+    const int last = r->place + 1 == r->accumulate || number % r->batches + 1 == r->batches;
+    cnn_outcome out = {.last = last};
     set_target(r, batch);
-    set_rule(r);
+    set_rule(r, number);
+    r->place = last ? 0 : r->place + 1;
     if (r->accumulate == 1 && s->options.clip_norm <= 0 && s->ranks == NULL) {
         out.own = (double)s->network->step(s->net, batch->x, batch->labels, s->logits, &r->rule);
         tally(r, batch, &out);
@@ -265,9 +269,11 @@ cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
         out.own = compute(r, batch, number);
         tally(r, batch, &out);
         if (!out.failed)
-            accumulate(r, place, last);
+            accumulate(r, last);
         if (last || out.failed)
             cnn_ranks_reduce(s->ranks);
+        if (last)
+            r->summed = 0;
         if (out.failed)
             return out;
         out.norm = last && s->options.clip_norm > 0 ? clip(r) : 0;
@@ -329,16 +335,6 @@ static void set_average(void *r, int i, const cnn_real *in)
     set_through(r, ((const cnn_recipe *)r)->average, i, in);
 }
 
-static void get_sum(const void *r, int i, cnn_real *out)
-{
-    get_through((cnn_recipe *)r, ((const cnn_recipe *)r)->sum, i, out);
-}
-
-static void set_sum(void *r, int i, const cnn_real *in)
-{
-    set_through(r, ((const cnn_recipe *)r)->sum, i, in);
-}
-
 static void get_second(const void *r, int i, cnn_real *out)
 {
     const cnn_session *s = ((const cnn_recipe *)r)->s;
@@ -361,8 +357,6 @@ int cnn_recipe_items(cnn_recipe *r, cnn_stored *items)
             items[count++] = (cnn_stored){"square.", t, get_second, set_second, r, i};
         if (t.trainable && r->average)
             items[count++] = (cnn_stored){"trained.", t, network->get, network->set, r->s->net, i};
-        if (t.trainable && r->sum)
-            items[count++] = (cnn_stored){"sum.", t, get_sum, set_sum, r, i};
     }
     return count;
 }

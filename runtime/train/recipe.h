@@ -27,10 +27,13 @@ typedef struct cnn_recipe cnn_recipe;
 cnn_recipe *cnn_recipe_open(cnn_session *, const cnn_schedule *schedule);
 void        cnn_recipe_close(cnn_recipe *);             /* NULL is allowed                                          */
 
-/* How many batches an epoch has, 1 or more. Comes before the first batch. */
-void        cnn_recipe_batches(cnn_recipe *, long batches);
+/* How many batches an epoch has, 1 or more, and the number of the one that comes first, which begins a step. Comes before the
+ * first batch. */
+void        cnn_recipe_begin(cnn_recipe *, long batches, long number);
 
-/* Trains on batch `number`, counted from the beginning of epoch 0; s->logits receives its logits. Of several ranks each
+/* Trains on batch `number`, counted from the beginning of epoch 0; s->logits receives its logits. Its place in the schedule
+ * follows from that number, not from the updates done: so a run whose steps take more or fewer pictures than before goes on
+ * at the same part of its schedule, while optimisers go on counting updates. Of several ranks each
  * trains on its own batch, all of which have one number; NULL where it cannot be had: then this rank goes through the motions
  * with a random batch of the session, as the others wait for it. When something failed or the norm is not finite nothing was
  * updated. */
@@ -40,16 +43,17 @@ typedef struct {
     long   correct;             /* pictures of theirs whose best class is their label                               */
     double norm;                /* of the gradients before clipping; 0 where nothing is clipped                     */
     int    lost, failed;        /* some rank's batch could not be had; or its loss is not finite                    */
-    int    updated;             /* it ended a step                                                                  */
+    int    last;                /* of its step: the next one begins another                                         */
+    int    updated;             /* it was, and weights have changed                                                 */
 } cnn_outcome;
 cnn_outcome cnn_recipe_batch(cnn_recipe *, const cnn_batch *, long number);
 
-double cnn_recipe_lr(const cnn_recipe *);               /* learning rate of the last update, or of the first        */
+double cnn_recipe_lr(const cnn_recipe *);               /* learning rate of the last batch, or of the first         */
 
 /* Puts the average in the place of the weights, and the next call puts them back. Nothing happens without an average. */
 void cnn_recipe_exchange(cnn_recipe *);
 
-/* What a checkpoint keeps beside the first moments: adds items to a list with room for 3 a tensor, and says how many. */
+/* What a checkpoint keeps beside the first moments: adds items to a list with room for 2 a tensor, and says how many. */
 int  cnn_recipe_items(cnn_recipe *, cnn_stored *items);
 /* Makes the items of the weights, item i of tensor i, those of the average where there is one. */
 void cnn_recipe_weights(cnn_recipe *, cnn_stored *items, int count);

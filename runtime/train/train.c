@@ -2,12 +2,16 @@
  *
  * A run is determined by its options and its seed: the order of the pictures depends on seed and epoch, dropout on seed
  * and step. So a position (epoch, batch) and the state of a checkpoint are all that is needed to go on bit for bit.
- * A signal is noticed between two steps: the run saves where it stands, and a second signal ends it at once, which
- * leaves the checkpoint before.
+ * A signal is noticed between two steps, of all their batches: the run saves where it stands, and a second signal ends it
+ * at once, which leaves the checkpoint before.
  *
  * Of several processes (ranks.h) each trains on its own batch of every ranks x B pictures of the epoch's order; rank 0
- * writes. Whatever may end the run is agreed on by all in cnn_session_agree. A position counts batches of B pictures, so a
- * run may go on with another number of ranks. Running statistics are rank 0's.
+ * writes. Whatever may end the run is agreed on by all in cnn_session_agree. Running statistics are rank 0's.
+ *
+ * A position counts batches of B pictures, so a run may go on with another number of ranks, or batches to a step: after the
+ * same pictures, and at the same part of its schedule. In the middle of an epoch what is left of it is shared by the new
+ * ranks, and the batches that do not go round are left out, as at the end of every epoch; a place in the schedule that lies
+ * between two of the new steps is that of the later one.
  */
 #include "commands/command.h"
 #include "error.h"
@@ -118,6 +122,13 @@ static int join_ranks(cnn_session *s)
             cnn_session_random_batch(s));       /* what a rank computes with when its batch cannot be had */
 }
 
+/* The number of the next batch, as each rank counts those that it trains on: so many of the epoch are left. */
+static long round_of(const Run *run)
+{
+    const long rounds = run->batches / run->ranks, left = (run->batches - run->at.batch) / run->ranks;
+    return run->at.epoch * rounds + rounds - left;
+}
+
 /* Opens everything and puts the run where it begins; nothing is written before all of it is known to be usable. */
 static int prepare(Run *run)
 {
@@ -131,7 +142,6 @@ static int prepare(Run *run)
     if (!fits(run) || !cnn_session_open(s) || !open_recipe(run) || !cnn_session_normalise(s) || !open_data(run) ||
         !join_ranks(s))
         return 0;
-    cnn_recipe_batches(run->recipe, run->batches / run->ranks);
     if (o->resume) {
         if (run->at.batch > run->batches) {
             cnn_error("%s: the run stands at batch %ld of an epoch, and the data has only %ld\ngive the --data and "
@@ -139,8 +149,10 @@ static int prepare(Run *run)
             return 0;
         }
         run->saved = run->at;
+        cnn_recipe_begin(run->recipe, run->batches / run->ranks, round_of(run));
         return !run->writes || cnn_folder_resume(folder, s, run->train, run->test, &run->at);
     }
+    cnn_recipe_begin(run->recipe, run->batches / run->ranks, 0);
     return !run->writes || (cnn_make_folder(folder->path) && cnn_folder_lock(folder, 0) &&
                             cnn_folder_begin(folder, s, run->train, run->test));
 }
@@ -189,13 +201,12 @@ static int save(Run *run)
 static int step(Run *run, cnn_outcome *out)
 {
     const cnn_batch *batch = cnn_loader_next(run->loader);
-    const long round = run->at.epoch * (run->batches / run->ranks) + run->at.batch / run->ranks;
     if (batch == NULL) {
         cnn_loader_report(run->loader);
         if (run->ranks == 1)
             return 0;
     }
-    *out = cnn_recipe_batch(run->recipe, batch, round);
+    *out = cnn_recipe_batch(run->recipe, batch, round_of(run));
     if (!out->lost && ((!out->failed && isfinite(out->norm)) || run->s->options.allow_nan))
         return 1;
     const int finite = isfinite(out->own) && isfinite(out->norm);
@@ -212,10 +223,10 @@ static int train_batches(Run *run, const char *label)
     const double waited = cnn_loader_waited(run->loader), seconds = at->seconds;
     const long begun = at->batch;
     cnn_progress progress = cnn_progress_begin(label, at->batch, run->batches, s->batch);
+    cnn_outcome out = {.last = 1};
     int saved = 1;
-    while (saved && at->batch + run->ranks <= run->batches && !cnn_session_stopped(s)) {
+    while (saved && at->batch + run->ranks <= run->batches && !(out.last && cnn_session_stopped(s))) {
         double begin = cnn_seconds();
-        cnn_outcome out;
         if (!step(run, &out)) {
             cnn_progress_end(&progress);
             return 0;
