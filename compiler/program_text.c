@@ -1,6 +1,6 @@
 /* program_text.c - each step program as one C function: where its tensors lie, and the calls of its kernels in order.
  *
- * Requires: programs placed by memory.c, and functions named by kernel_text.c. Establishes: NAME_predict, NAME_gradients,
+ * Requires: programs placed by memory.c, and functions named by shared_kernels.c. Establishes: NAME_predict, NAME_gradients,
  * NAME_update and NAME_step. At -O2 neighbouring fast kernels are called in one parallel region; textbook kernels, which fork their
  * own, stand between regions.
  */

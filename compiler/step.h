@@ -116,7 +116,7 @@ struct Kernel {
     Operand          operand[MAX_OPERANDS];
     int              operand_count;
     bool             adds;      /* its gradient output is added to what is there: bound as $set */
-    const char       *function; /* its C function\'s name; NULL until kernel_text.c shares one among equal kernels (-O2) */
+    const char       *function; /* its C function\'s name; NULL until shared_kernels.c gives one (-O2) */
     const char       *sizes;    /* arguments before the operands, "22, 352": similar.h; NULL: none                  */
 };
 

@@ -26,9 +26,18 @@ void wrapped(Emitter *, const char *head, const char *const *items, int count, c
 
 /* kernel_text.c */
 void write_kernels(Emitter *, const Graph *, const Unit *);
+void write_kernel(Emitter *, const Program *, const Kernel *, CommonParts *);   /* one function, whatever the level  */
 
-void write_kernel(Emitter *, const Program *, const Kernel *, CommonParts *);      /* one function, whatever the level   */
-void write_parts(Emitter *, const CommonParts *);
+/* and its parts: users are further layers that it serves ("" or "conv2, conv3"), sizes its arguments, or NULL */
+enum { MAX_PARAMETERS = MAX_OPERANDS + 4 };
+int  kernel_parameters(const Program *, const Kernel *, const char *items[MAX_PARAMETERS]);     /* how many          */
+void write_kernel_comment(Emitter *, const Program *, const Kernel *, const char *users, const char *sizes);
+void write_signature(Emitter *, const Program *, const Kernel *);
+Emitter *kernel_body(const Program *, const Kernel *, CommonParts *);
+
+/* shared_kernels.c */
+void write_shared_kernels(Emitter *, const Graph *, const Unit *);
+void write_parts(Emitter *, const CommonParts *);               /* what several kernels call                         */
 
 /* kernel_file.c */
 char *emit_kernel_file(Arena *, const Graph *, const Program *textbook, const Program *fast, const char *command,
