@@ -190,7 +190,7 @@ bool  expr_adopt(Diag *, Expr *parent, const Expr *child);              /* child
 Stmt *stmt_new(Arena *, StmtKind, Span);
 bool  stmt_adopt(Diag *, Stmt *parent, const StmtList *children);       /* children become its body or other branch */
 
-/* ---- eval.c: compile-time values --------------------------------------------------------------------------------- */
+/* ---- value.c: compile-time values -------------------------------------------------------------------------------- */
 
 typedef enum {
     VALUE_NONE,                 /* an error was reported; operations on it stay silent   */

@@ -88,15 +88,28 @@ bool  charge(Expander *, const Context *, Span, int64_t amount, const char *what
 Value eval(Expander *, const Context *, const Expr *);          /* VALUE_NONE after an error                         */
 bool  eval_condition(Expander *, const Context *, const Expr *, const char *what, bool *yes);
 bool  eval_integer(Expander *, const Context *, const Expr *, const char *what, int64_t *n);
+
+/* ---- value.c ----------------------------------------------------------------------------------------------------- */
+
+extern const Value no_value;                                    /* VALUE_NONE                                        */
+Value integer_value(int64_t);
+Value bool_value(bool);
+Value real_value(Expander *, const Context *, const Expr *, double);    /* VALUE_NONE after an error: not finite     */
+Value value_too_large(Expander *, const Context *, const Expr *);       /* reports; VALUE_NONE                       */
+bool  is_number(const Value *);
 char *value_text(Arena *, const Value *);                       /* "3", "0.5", "yes", "(1, 2)": cut when long         */
 const Variable *find_variable(const Variable *, const char *name);
 /* Variables visible as candidates for suggest(); at most `max` of them. */
 int   variable_names(const Variable *, const char **names, int max);
 
+/* ---- operators.c ------------------------------------------------------------------------------------------------- */
+
+Value eval_unary(Expander *, const Context *, const Expr *);    /* -a, !a                                            */
+Value eval_binary(Expander *, const Context *, const Expr *);   /* a + b, a << b, a < b, a && b                      */
+
 /* ---- functions.c ------------------------------------------------------------------------------------------------- */
 
 Value call_function(Expander *, const Context *, const Expr *); /* min(a, b), round(x), ...                          */
-Value value_too_large(Expander *, const Context *, const Expr *);       /* reports; VALUE_NONE                       */
 
 /* ---- attrs.c ----------------------------------------------------------------------------------------------------- */
 

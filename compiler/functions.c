@@ -7,25 +7,12 @@
 
 #include "expand.h"
 
-static const Value none = {.kind = VALUE_NONE};
-
-static Value whole(int64_t n)
-{
-    return (Value){.kind = VALUE_INT, .integer = n, .real = (double)n};
-}
-
-Value value_too_large(Expander *x, const Context *c, const Expr *e)
-{
-    fail(x, e->span, c->origin, "the result does not fit into 64 bits");
-    return none;
-}
-
 static Value to_integer(Expander *x, const Context *c, const Expr *e, double real)
 {
     /* 2^63 is the first double that an int64 cannot hold. */
     if (!(real >= -9223372036854775808.0 && real < 9223372036854775808.0))
         return value_too_large(x, c, e);
-    return whole((int64_t)real);
+    return integer_value((int64_t)real);
 }
 
 typedef Value Function(Expander *, const Context *, const Expr *, const Value *args, int count);
@@ -86,7 +73,7 @@ static Value call_abs(Expander *x, const Context *c, const Expr *e, const Value 
     (void)count;
     if (args->kind == VALUE_REAL)
         return (Value){.kind = VALUE_REAL, .real = fabs(args->real)};
-    return args->integer == INT64_MIN ? value_too_large(x, c, e) : whole(args->integer < 0 ? -args->integer
+    return args->integer == INT64_MIN ? value_too_large(x, c, e) : integer_value(args->integer < 0 ? -args->integer
                                                                                              : args->integer);
 }
 
@@ -108,26 +95,26 @@ Value call_function(Expander *x, const Context *c, const Expr *e)
         const char *near = suggest(x, e->text, names, FUNCTIONS);
         fail(x, e->span, c->origin, "no function is named '%s'\n%s%s%s", e->text, near ? "did you mean '" : "",
              near ? near : "there are min, max, floor, ceil, round, abs and int", near ? "'?" : "");
-        return none;
+        return no_value;
     }
     if (count < functions[f].min || count > functions[f].max) {
         fail(x, e->span, c->origin, "%s takes %s, but %d %s given", e->text,
              functions[f].max == 1 ? "one number" : "two or more numbers", count, count == 1 ? "is" : "are");
-        return none;
+        return no_value;
     }
     Value args[MAX_ARGUMENTS];
     for (int i = 0; i < count; i++) {
         if (e->args.items[i].name) {
             fail(x, e->args.items[i].name_span, c->origin, "%s takes numbers without names", e->text);
-            return none;
+            return no_value;
         }
         args[i] = eval(x, c, e->args.items[i].value);
         if (args[i].kind == VALUE_NONE)
-            return none;
+            return no_value;
         if (args[i].kind != VALUE_INT && args[i].kind != VALUE_REAL) {
             fail(x, e->args.items[i].value->span, c->origin, "%s needs a number, but %s is given", e->text,
                  value_text(x->arena, &args[i]));
-            return none;
+            return no_value;
         }
     }
     return functions[f].call(x, c, e, args, count);
