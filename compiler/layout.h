@@ -57,4 +57,11 @@ int64_t parameter_count(const struct Parameter *, const struct Target *);      /
  * borders, and conversion kernels where a textbook kernel meets blocked tensors. */
 void    choose_layouts(struct Program *);
 
+/* Its parts: what layout.c and conversions.c share. */
+const struct Tensor *laid_as(const struct Tensor *);    /* the tensor whose layout it has: of a view of pictures the storage */
+LayoutKind usual_layout(const struct Tensor *);         /* which fast kernels give it; of parameters in every program  */
+void    widen_border(Border *, Border need);
+void    insert_conversions(struct Program *);
+void    keep_layers(struct Program *);                  /* prediction: plain copies of layers' outputs, which last      */
+
 #endif
