@@ -1,28 +1,22 @@
-/* emit.c - the writer of C: indentation, braces and $name substitution in one place.
+/* emit.c - the writer of C: statements and $name substitution in one place; render.c gives them their form.
  *
- * Requires: an emitter's statements nest (every loop, when and function is ended).
- * Establishes: text in one style. Statements are kept as a flat list of opening, plain and closing nodes until they are
- * rendered, because a brace can only be left out once the number of statements inside is known.
+ * Requires: an emitter's statements nest (every loop, when and function is ended). Establishes: a list of statements,
+ * opening, plain and closing, and in the end its text.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "render.h"
 #include "unit.h"
 
-typedef enum {
-    NODE_LINE, NODE_PRAGMA, NODE_COMMENT, NODE_RAW, NODE_LOOP, NODE_IF, NODE_ELSE, NODE_FUNCTION, NODE_BLOCK,
-    NODE_END
-} NodeKind;
-
-typedef struct { NodeKind kind; const char *text; } Node;
 typedef struct { const char *name, *value; } Binding;
 
 struct Emitter {
     Arena        *arena;
     const char   *owner;        /* whose templates these are: named when one is wrong  */
     bool          region;       /* inside a parallel region: loops are shared, not forked */
-    CommonParts     *parts;        /* of all kernels of the file                          */
+    CommonParts  *parts;        /* of all kernels of the file                          */
     LIST(Node)    nodes;
     LIST(Binding) bindings;
 };
@@ -286,124 +280,7 @@ const char *shared_part(Emitter *e, const char *name, const char *comment_templa
     return part.name;
 }
 
-/* ---- rendering --------------------------------------------------------------------------------------------------- */
-
-typedef struct { FILE *out; const Node *nodes; int count; } Rendering;
-
-static bool opens(NodeKind kind)
-{
-    return kind == NODE_LOOP || kind == NODE_IF || kind == NODE_FUNCTION || kind == NODE_BLOCK;
-}
-
-/* Index of the node that ends the body which starts at `from`: its NODE_END, or NODE_ELSE on the same level. */
-static int body_end(const Rendering *r, int from)
-{
-    for (int i = from, depth = 0; i < r->count; i++) {
-        if (depth == 0 && (r->nodes[i].kind == NODE_END || r->nodes[i].kind == NODE_ELSE))
-            return i;
-        depth += opens(r->nodes[i].kind) - (r->nodes[i].kind == NODE_END);
-    }
-    fprintf(stderr, "cnnc: internal error: a loop of generated code is not ended\n");
-    abort();
-}
-
-/* Index after the statement at i. */
-static int statement_end(const Rendering *r, int i)
-{
-    if (!opens(r->nodes[i].kind))
-        return i + 1;
-    int at = body_end(r, i + 1);
-    if (r->nodes[at].kind == NODE_ELSE)
-        at = body_end(r, at + 1);
-    return at + 1;
-}
-
-/* A body goes without braces when it is one plain statement, or, in a loop, one loop or one `if` without else. */
-static bool needs_braces(const Rendering *r, NodeKind owner, int from, int to)
-{
-    if (owner == NODE_FUNCTION || owner == NODE_BLOCK || from == to || statement_end(r, from) != to)
-        return true;
-    NodeKind kind = r->nodes[from].kind;
-    if (kind == NODE_LINE)
-        return false;
-    if (owner != NODE_LOOP)
-        return true;
-    if (kind == NODE_IF)
-        return r->nodes[body_end(r, from + 1)].kind == NODE_ELSE;
-    return kind != NODE_LOOP;
-}
-
-static void indent(const Rendering *r, int depth)
-{
-    for (int i = 0; i < depth; i++)
-        fputs("    ", r->out);
-}
-
-static void render(const Rendering *r, int from, int to, int depth);
-
-/* Writes "head {", the body and its closing brace where one is needed; true when the brace is left open for an else. */
-static void render_body(const Rendering *r, NodeKind owner, int from, int to, int depth, bool braces)
-{
-    if (owner == NODE_FUNCTION || owner == NODE_BLOCK)
-        fputs("{\n", r->out);
-    else
-        fputs(braces ? " {\n" : "\n", r->out);
-    render(r, from, to, depth + 1);
-    if (braces) {
-        indent(r, depth);
-        fputs("}", r->out);
-    }
-}
-
-static int render_block(const Rendering *r, int i, int depth)
-{
-    NodeKind owner = r->nodes[i].kind;
-    int stop = body_end(r, i + 1);
-    bool has_else = r->nodes[stop].kind == NODE_ELSE;
-    int else_stop = has_else ? body_end(r, stop + 1) : stop;
-    bool braces = needs_braces(r, owner, i + 1, stop) || (has_else && needs_braces(r, NODE_IF, stop + 1, else_stop));
-    if (owner != NODE_FUNCTION) {
-        indent(r, depth);
-        fputs(r->nodes[i].text, r->out);
-    }
-    render_body(r, owner, i + 1, stop, depth, braces);
-    if (has_else) {
-        if (braces)
-            fputs(" else", r->out);
-        else {
-            indent(r, depth);
-            fputs("else", r->out);
-        }
-        render_body(r, NODE_IF, stop + 1, else_stop, depth, braces);
-    }
-    if (braces)
-        fputs("\n", r->out);
-    return else_stop + 1;
-}
-
-static void render(const Rendering *r, int from, int to, int depth)
-{
-    for (int i = from; i < to; ) {
-        const Node *node = &r->nodes[i];
-        if (opens(node->kind)) {
-            i = render_block(r, i, depth);
-            continue;
-        }
-        if (node->kind != NODE_PRAGMA && node->text[0] && !(node->kind == NODE_RAW && depth == 0))
-            indent(r, depth);
-        fprintf(r->out, "%s\n", node->text);
-        i++;
-    }
-}
-
 char *emitter_text(Emitter *e)
 {
-    char *text = NULL;
-    size_t size = 0;
-    Rendering r = {open_memstream(&text, &size), e->nodes.items, e->nodes.count};
-    render(&r, 0, r.count, 0);
-    fclose(r.out);
-    char *copy = arena_copy(e->arena, text, size);
-    free(text);
-    return copy;
+    return render_nodes(e->arena, e->nodes.items, e->nodes.count);
 }
