@@ -96,7 +96,7 @@ static bool compile_graph(Arena *arena, Diag *diag, const Options *o, const Grap
     Unit unit = {program[PROGRAM_PREDICT], program[PROGRAM_TRAIN], program[PROGRAM_UPDATE], o->summary,
                  header_name(arena, o, graph->name), common_flags};
     char *source = emit_source(arena, graph, &unit);                            /* unit.c    */
-    char *header = emit_header(arena, graph, &unit);                            /* interface.c */
+    char *header = emit_header(arena, graph, &unit);                            /* header.c  */
     return write_output(arena, diag, o, graph->name, source, header);           /* driver.c  */
 }
 

@@ -247,7 +247,7 @@ void end_taps(Emitter *, const struct Window *);
 void loop_pixels(Emitter *, const struct Window *);     /* opens i, j (and the bounds test) for a fixed tap r, s      */
 void end_pixels(Emitter *, const struct Window *);
 
-/* ---- unit.c, interface.c: the whole .c and .h -------------------------------------------------------------------- */
+/* ---- unit.c, header.c: the whole .c and .h ----------------------------------------------------------------------- */
 
 typedef struct {
     const Program *predict, *train, *update;

@@ -114,3 +114,9 @@ void wrapped(Emitter *e, const char *head, const char *const *items, int count, 
     }
     raw(e, "%s", text);
 }
+
+const char *four_sizes(const Graph *g, const Shape *s)
+{
+    return arena_printf(g->arena, "%d, %lld, %lld, %lld", g->batch, (long long)s->dim[0],
+                        (long long)(s->rank == 3 ? s->dim[1] : 1), (long long)(s->rank == 3 ? s->dim[2] : 1));
+}

@@ -1,4 +1,4 @@
-/* unit.h - what unit.c and interface.c share to write one generated .c. */
+/* unit.h - what the files share that write one generated .c and its .h: unit.c and those named below. */
 #ifndef UNIT_H
 #define UNIT_H
 
@@ -11,6 +11,7 @@ const char *comment_text(Arena *, const char *text);            /* without anyth
 const char *base_name(const char *path);
 const char *dims_text(Arena *, int rank, const int64_t *dims, const char *before, const char *after);
 const char *tensor_shape(Arena *, const Tensor *);              /* "256x6x28x28"                                    */
+const char *four_sizes(const Graph *, const Shape *);           /* "256, 6, 28, 28": batch first, ones behind a row */
 const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5, pad 2"                             */
 const char *kernel_name(Arena *, const Program *, const Kernel *);      /* of the kernel, in tables and profiles     */
 const char *kernel_function(Arena *, const Program *, const Kernel *);  /* of its C function: at -O2 perhaps another's */
