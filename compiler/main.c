@@ -54,7 +54,7 @@ static Program *make_program(Diag *diag, const Options *o, const Graph *graph, P
     if (o->level) {
         schedule_kernels(p);                                                    /* schedule.c, kernels/ */
         fuse_kernels(p);                                                        /* fuse.c, alias.c */
-        choose_layouts(p);                                                      /* layout.c  */
+        choose_layouts(p);                                                      /* layout.c, conversions.c */
     }
     if (mode == PROGRAM_TRAIN && o->level && o->tuning.memory_limit)
         return place_within(diag, p) ? p : NULL;

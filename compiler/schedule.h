@@ -1,7 +1,7 @@
 /* schedule.h - which algorithm computes each kernel at -O2, and with which tiles.
  *
  * Requires: a complete step program with a target. Establishes: kernel->fast and kernel->schedule of every kernel that a
- * family in kernels/ can compute; NULL leaves the textbook loops, with conversions around them (layout.c).
+ * family in kernels/ can compute; NULL leaves the textbook loops, with conversions around them (conversions.c).
  */
 #ifndef SCHEDULE_H
 #define SCHEDULE_H

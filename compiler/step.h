@@ -192,7 +192,7 @@ extern const KernelDef loss_forward, loss_backward;     /* ops/cross_entropy.c: 
 /* PROGRAM_UPDATE has these kernels for every tensor that learns, of which one is run: the optimiser is chosen then. */
 enum { UPDATE_RULES = 3 };
 extern const KernelDef sgd_update, adam_update, rmsprop_update;         /* ops/sgd.c, ops/adam.c, ops/rmsprop.c   */
-extern const KernelDef convert_layout;                  /* kernels/convert.c: added by layout.c                  */
+extern const KernelDef convert_layout;                  /* kernels/convert.c: added by conversions.c             */
 
 /* ---- memory.c: lifetimes -> offsets ------------------------------------------------------------------------------ */
 

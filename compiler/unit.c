@@ -1,8 +1,8 @@
 /* unit.c - the whole generated .c: head comment, helpers, tensors, functions of kernels, programs.
  *
  * Requires: programs placed by memory.c. Establishes: C11 that compiles without warnings and depends on nothing but
- * its input: no dates, no absolute paths. Kernels are written by kernel_text.c, programs by program_text.c, and the
- * public functions around them by interface.c.
+ * its input: no dates, no absolute paths. Kernels are written by kernel_text.c and shared_kernels.c, programs by
+ * program_text.c, and the public functions around them by interface.c.
  */
 #include <stdlib.h>
 #include <string.h>
