@@ -69,6 +69,9 @@ static const Helper vector_helpers[] = {
      "        stream(dW, g);\n"
      "}"},
     {"prefetch(", "static inline void prefetch(const real *p) { __builtin_prefetch(p); }"},
+    {"prefetch_second(",
+     "/* Into the second cache: the first has no room for it yet. */\n"
+     "static inline void prefetch_second(const real *p) { __builtin_prefetch(p, 0, 2); }"},
     {"prefetch_pixels(",
      "/* Asks for pixels that will be read or stored soon, each `step` behind the one before. */\n"
      "static inline void prefetch_pixels(const real *p, int pixels, int step)\n"

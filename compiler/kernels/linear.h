@@ -45,7 +45,8 @@ typedef struct Product {
     const char *scalar, *vector, *load, *sum;
     const char *index, *begin, *stop;
     const char *role, *store_row, *store_block;
-    void      (*after)(Emitter *, const struct Product *);      /* behind the tiles of one step of the outer axis; NULL: nothing */
+    /* Statements in the loop over `index`, and behind the tiles of one step of the outer axis; NULL: none. */
+    void      (*meanwhile)(Emitter *, const struct Product *), (*after)(Emitter *, const struct Product *);
 } Product;
 
 /* Covers rows x vectors (axes 2; 1: only the rows, `vectors.now` at a time) with tiles: whole ones, then a smaller one

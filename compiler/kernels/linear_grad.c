@@ -142,6 +142,17 @@ static void learn_rows(Emitter *e, const Product *p)
     end(e, 2);
 }
 
+/* The weights and momenta of a tile are asked for one by one while its sums are made: memory and multiplications at once. */
+static void fetch_rows(Emitter *e, const Product *p)
+{
+    let_int(e, "tile_vectors", p->rows.now * p->vectors.now);
+    let_int(e, "across", p->vectors.now);
+    line(e, "for (int at = n; rule && at < $tile_vectors; at += $N) {");
+    line(e, "    prefetch_second(&W[k + at / $across][(cb + at % $across) * L]);");
+    line(e, "    prefetch_second(&velocity[k + at / $across][(cb + at % $across) * L]);");
+    line(e, "}");
+}
+
 static void grad_weight_body(Emitter *e, const Kernel *kernel)
 {
     Linear s = let_linear(e, kernel, "dW");
@@ -164,7 +175,8 @@ static void grad_weight_body(Emitter *e, const Kernel *kernel)
                 .scalar = "dY[n][k + t]", .vector = "X[n][(cb + v) * L]", .load = linear_load(kernel, "X"),
                 .index = "n", .begin = "0", .stop = "$N",
                 .to_memory = linear_is_huge(&s), .role = "dW", .store_row = "k + t", .store_block = "(cb + v)",
-                .sum = by_rows ? "sum[t][cb + v - $first]" : NULL, .first = true, .after = by_rows ? learn_rows : NULL,
+                .sum = by_rows ? "sum[t][cb + v - $first]" : NULL, .first = true,
+                .meanwhile = by_rows ? fetch_rows : NULL, .after = by_rows ? learn_rows : NULL,
             };
             emit_products(e, kernel, &p, 2);
             if (p.to_memory)

@@ -45,6 +45,8 @@ static void write_tile(Emitter *e, const Kernel *kernel, const Product *p)
             line(e, "acc[t][v] = zero;");
     end(e, 2);
     loop_between(e, p->index, p->begin, p->stop);
+        if (p->meanwhile)
+            p->meanwhile(e, p);
         line(e, "vec factor[$vectors];");
         unrolled(e, "v", p->vectors.now);
             line(e, "factor[v] = $load(&$vector);");
