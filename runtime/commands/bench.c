@@ -194,7 +194,7 @@ int cnn_bench(cnn_session *s)
         cnn_error("there is not enough memory");
 
     ready = ready && open_pictures(&b, WARM_UP + steps) &&
-            cnn_ranks_attach(s->ranks, s->net, o->bucket * 1048576, o->sync_batchnorm);
+            cnn_ranks_attach(s->ranks, s->net, NULL, o->bucket * 1048576, o->sync_batchnorm);
     ready = cnn_session_agree(s, ready, NULL, 0) && cnn_session_agree(s, time_steps(&b, steps), NULL, 0);
     if (ready) {
         time_reduction(&b);

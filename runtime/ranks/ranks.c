@@ -2,8 +2,8 @@
  *
  * A bucket is a range of the network's flat gradients, summed where it lies. Backward kernels complete gradients from
  * the last layer to the first and the flat order is the first to the last, so buckets are cut from the end. Bucket i
- * may go when the kernel that completes the last of its tensors is done; buckets are started in one order, the same
- * in all ranks, as the transport needs it. A rank whose loss is not finite computes no gradients and sends what it
+ * may go when the kernel that completes the last of its trained tensors is done, and never where it has none; buckets are
+ * started in one order, the same in all ranks, as the transport needs it. A rank whose loss is not finite computes no gradients and sends what it
  * has: the trainer, which sums the loss as well, then stops in all ranks.
  */
 #include "ranks.h"
@@ -63,7 +63,18 @@ static int completed_by(const cnn_facts *facts, int i)
     return last;
 }
 
-static int make_buckets(cnn_ranks *r, double bytes)
+/* Leaves out the buckets that no trained tensor lies in: those that no kernel completes. */
+static void drop_idle(cnn_ranks *r)
+{
+    int kept = 0;
+
+    for (int i = 0; i < r->bucket_count; i++)
+        if (r->buckets[i].ready >= 0)
+            r->buckets[kept++] = r->buckets[i];
+    r->bucket_count = kept;
+}
+
+static int make_buckets(cnn_ranks *r, const int *frozen, double bytes)
 {
     const size_t size = bytes < sizeof(cnn_real) ? 1 : (size_t)(bytes / sizeof(cnn_real));
     size_t       total, left;
@@ -77,16 +88,18 @@ static int make_buckets(cnn_ranks *r, double bytes)
     for (Bucket *b = r->buckets; left > 0; b++) {
         b->count = left < size ? left : size;
         b->first = left -= b->count;
+        b->ready = -1;
     }
     for (int i = 0; i < r->network->tensors(); i++) {
         size_t first, count;
-        int    kernel = completed_by(r->network->facts, i);
+        int    kernel = frozen && frozen[i] ? -1 : completed_by(r->network->facts, i);
 
         r->network->span(i, &first, &count);
         for (Bucket *b = r->buckets; b < r->buckets + r->bucket_count; b++)
             if (first < b->first + b->count && b->first < first + count && b->ready < kernel)
                 b->ready = kernel;
     }
+    drop_idle(r);
     return 1;
 }
 
@@ -223,19 +236,22 @@ static void share_flat(cnn_ranks *r, cnn_part part)
     r->transport->copy(values, count * sizeof *values);
 }
 
-void cnn_ranks_share(cnn_ranks *r, cnn_ranks_part part)
+void cnn_ranks_share(cnn_ranks *r, int moments)
+{
+    if (r == NULL)
+        return;
+    share_flat(r, CNN_VALUES);
+    if (moments >= 1)
+        share_flat(r, CNN_FIRST);
+    if (moments >= 2)
+        share_flat(r, CNN_SECOND);
+}
+
+void cnn_ranks_share_buffers(cnn_ranks *r)
 {
     size_t total;
 
-    if (r == NULL)
-        return;
-    if (part == CNN_RANKS_ALL) {
-        share_flat(r, CNN_VALUES);
-        share_flat(r, CNN_FIRST);
-        share_flat(r, CNN_SECOND);
-        return;
-    }
-    for (int i = 0; i < r->network->tensors(); i++) {
+    for (int i = 0; r && i < r->network->tensors(); i++) {
         size_t first, count;
 
         if (r->network->tensor(i).trainable)
@@ -302,7 +318,7 @@ int cnn_ranks_open(const cnn_network *network, cnn_ranks **ranks)
     return 1;
 }
 
-int cnn_ranks_attach(cnn_ranks *r, void *net, double bucket, int normalise)
+int cnn_ranks_attach(cnn_ranks *r, void *net, const int *frozen, double bucket, int normalise)
 {
     if (r == NULL)
         return 1;
@@ -313,7 +329,7 @@ int cnn_ranks_attach(cnn_ranks *r, void *net, double bucket, int normalise)
         r->exchange.sum = sum_reals;
     }
     r->network->exchange(net, &r->exchange);
-    return make_buckets(r, bucket);
+    return make_buckets(r, frozen, bucket);
 }
 
 void cnn_ranks_normalise_alone(cnn_ranks *r)

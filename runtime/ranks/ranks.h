@@ -25,10 +25,11 @@ void cnn_ranks_close(const cnn_network *, cnn_ranks *);
 int  cnn_ranks_count(const cnn_ranks *);        /* 1 for NULL  */
 int  cnn_ranks_own(const cnn_ranks *);          /* this one's number, from 0; 0 for NULL */
 
-/* Reduces the gradients of `net` from now on, in buckets of about `bucket` bytes; with `normalise`, batch norms take
- * the statistics of the global batch (Ioffe and Szegedy 2015 over all ranks, as torch.nn.SyncBatchNorm). `net`
- * outlives the ranks. 1, or 0 after cnn_error. */
-int  cnn_ranks_attach(cnn_ranks *, void *net, double bucket, int normalise);
+/* Reduces the gradients of `net` from now on, in buckets of about `bucket` bytes, but for buckets that have none of a tensor
+ * that is trained: frozen[i] says that tensor i is not (NULL: all are). With `normalise`, batch norms take the statistics of
+ * the global batch (Ioffe and Szegedy 2015 over all ranks, as torch.nn.SyncBatchNorm). `net` outlives the ranks. 1, or 0
+ * after cnn_error. */
+int  cnn_ranks_attach(cnn_ranks *, void *net, const int *frozen, double bucket, int normalise);
 
 /* From now on batch norms take each rank's own statistics, for a look at what one rank computes. */
 void cnn_ranks_normalise_alone(cnn_ranks *);
@@ -50,10 +51,10 @@ void cnn_ranks_sum(cnn_ranks *, double *values, int count);
 /* Whether it went well in all ranks. Where it did not, the first rank that failed has its reports printed. */
 int  cnn_ranks_agree(cnn_ranks *, int good);
 
-/* Tensors of all ranks become those of rank 0: everything that is learnt or kept, or (`buffers`) running statistics
+/* Tensors of all ranks become those of rank 0: all of them with so many of their moments (0, 1 or 2); or running statistics
  * alone. */
-typedef enum { CNN_RANKS_ALL, CNN_RANKS_BUFFERS } cnn_ranks_part;
-void cnn_ranks_share(cnn_ranks *, cnn_ranks_part);
+void cnn_ranks_share(cnn_ranks *, int moments);
+void cnn_ranks_share_buffers(cnn_ranks *);
 
 /* Whether all ranks have the same values of what is learnt, to the bit (by a hash); 0 after cnn_error in all of them.
  * */

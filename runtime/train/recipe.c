@@ -286,6 +286,11 @@ cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
     return out;
 }
 
+const int *cnn_recipe_frozen(const cnn_recipe *r)
+{
+    return r->frozen;
+}
+
 double cnn_recipe_lr(const cnn_recipe *r)
 {
     return r->lr;

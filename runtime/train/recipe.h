@@ -48,6 +48,7 @@ typedef struct {
 } cnn_outcome;
 cnn_outcome cnn_recipe_batch(cnn_recipe *, const cnn_batch *, long number);
 
+const int *cnn_recipe_frozen(const cnn_recipe *);       /* [tensors]: 1 for those that are not trained              */
 double cnn_recipe_lr(const cnn_recipe *);               /* learning rate of the last batch, or of the first         */
 
 /* Puts the average in the place of the weights, and the next call puts them back. Nothing happens without an average. */

@@ -114,11 +114,12 @@ static int find(Run *run)
 }
 
 /* Joins the other ranks. 0 after cnn_error. */
-static int join_ranks(cnn_session *s)
+static int join_ranks(const Run *run)
 {
+    cnn_session *s = run->s;
     const cnn_options *o = &s->options;
     return s->ranks == NULL ||
-           (cnn_ranks_attach(s->ranks, s->net, o->bucket * 1048576, o->sync_batchnorm) &&
+           (cnn_ranks_attach(s->ranks, s->net, cnn_recipe_frozen(run->recipe), o->bucket * 1048576, o->sync_batchnorm) &&
             cnn_session_random_batch(s));       /* what a rank computes with when its batch cannot be had */
 }
 
@@ -140,7 +141,7 @@ static int prepare(Run *run)
     if (o->resume && !find(run))
         return 0;
     if (!fits(run) || !cnn_session_open(s) || !open_recipe(run) || !cnn_session_normalise(s) || !open_data(run) ||
-        !join_ranks(s))
+        !join_ranks(run))
         return 0;
     if (o->resume) {
         if (run->at.batch > run->batches) {
@@ -163,7 +164,7 @@ static int prepare_all(Run *run)
     const int ready = prepare(run);
     if (!cnn_session_agree(run->s, ready, NULL, 0))
         return 0;
-    cnn_ranks_share(run->s->ranks, CNN_RANKS_ALL);
+    cnn_ranks_share(run->s->ranks, run->s->options.optimizer == CNN_SGD ? 1 : 2);
     return 1;
 }
 
@@ -189,7 +190,7 @@ static int save(Run *run)
 {
     if (run->at.epoch == run->saved.epoch && run->at.batch == run->saved.batch)
         return 1;
-    cnn_ranks_share(run->s->ranks, CNN_RANKS_BUFFERS);
+    cnn_ranks_share_buffers(run->s->ranks);
     if (!cnn_ranks_equal(run->s->ranks) ||
         !cnn_session_agree(run->s, !run->writes || cnn_folder_save(&run->folder, run->s, &run->at), NULL, 0))
         return 0;
@@ -308,7 +309,7 @@ static int finish_epoch(Run *run)
         return 0;
     if (cnn_session_stopped(s))
         return 1;
-    cnn_ranks_share(s->ranks, CNN_RANKS_BUFFERS);
+    cnn_ranks_share_buffers(s->ranks);
     int last = run->at.epoch + 1 == s->options.epochs;
     cnn_report *report = last ? cnn_report_new(s->classes) : NULL;
     if (!cnn_session_agree(s, !last || report, NULL, 0)) {
