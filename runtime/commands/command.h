@@ -59,8 +59,9 @@ int  cnn_session_random_batch(cnn_session *);
  * the train split where that is asked. Comes before the data is opened. 1, or 0 after cnn_error. */
 int  cnn_session_normalise(cnn_session *);
 
-/* Says on stderr how many pictures of a split were left out, where some were. */
-void cnn_session_left_out(const cnn_dataset *);
+/* Says on stderr how many pictures of a split were left out, in all ranks together, where some were. All call it; NULL in one
+ * of them is allowed, and then none says anything. */
+void cnn_session_left_out(cnn_session *, const cnn_dataset *);
 
 /* Opens a split of options.data for the network, its pictures changed as `augment` says (NULL: as they are). NULL after
  * cnn_error. */
@@ -152,6 +153,9 @@ void        cnn_report_free(cnn_report *);              /* NULL is allowed */
 
 /* Counts a batch; pictures[n] is the number of the n-th in its data set, a label below 0 is left out. */
 void cnn_report_add(cnn_report *, const cnn_real *logits, const int32_t *labels, const size_t *pictures, int count);
+
+/* Counts become those of all ranks, the same in each, as if one had counted everything in the order of the data. */
+void        cnn_report_merge(cnn_report *, cnn_ranks *);
 
 /* Writes the page about the data set that was counted. `weights` says which they are; `metrics` is the text of a
  * metrics.csv whose curves are shown, or NULL. 1, or 0 after cnn_error. */

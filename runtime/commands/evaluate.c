@@ -50,12 +50,12 @@ static cnn_loader *open_loader(const cnn_session *s, cnn_dataset *data, cnn_load
     return cnn_session_loader(s, data, how, 0, cnn_session_batches(s, data, 0));
 }
 
-/* Scores this rank's share of the split, or all of it for a report. 0 after cnn_error or when a signal came. */
+/* Scores this rank's share of the split. 0 after cnn_error or when a signal came. */
 static int score_share(cnn_session *s, cnn_dataset *data, const char *label, cnn_score *score, cnn_report *report)
 {
-    const long ranks = report ? 1 : cnn_ranks_count(s->ranks), own = report ? 0 : cnn_ranks_own(s->ranks);
+    const long ranks = cnn_ranks_count(s->ranks), own = cnn_ranks_own(s->ranks);
     const long batches = (cnn_session_batches(s, data, 0) - own + ranks - 1) / ranks;
-    cnn_loader *loader = open_loader(s, data, report ? CNN_LOAD_ALL : CNN_LOAD_SHARED);
+    cnn_loader *loader = open_loader(s, data, CNN_LOAD_SHARED);
     const cnn_batch *batch = NULL;
     long done = 0;
     if (loader == NULL)
@@ -79,8 +79,10 @@ int cnn_evaluate(cnn_session *s, cnn_dataset *data, const char *label, cnn_score
 {
     const int scored = score_share(s, data, label, score, report);
     double sums[] = {!scored, score->loss, (double)score->correct, (double)score->pictures};
-    if (!cnn_session_agree(s, scored || cnn_signal, sums, report ? 1 : 4) || sums[0] > 0)
+    if (!cnn_session_agree(s, scored || cnn_signal, sums, 4) || sums[0] > 0)
         return 0;
+    if (report)
+        cnn_report_merge(report, s->ranks);
     *score = (cnn_score){sums[1], (long)sums[2], (long)sums[3]};
     if (score->pictures == 0)
         cnn_error("%s: none of them can be read\nleave out --skip-bad-pictures to see why", cnn_dataset_text(data));
@@ -130,7 +132,7 @@ int cnn_eval(cnn_session *s)
                (report == NULL || cnn_ranks_own(s->ranks) > 0 ||
                 cnn_report_save(report, s, data, &about, s->options.report));
     cnn_report_free(report);
-    cnn_session_left_out(data);
+    cnn_session_left_out(s, data);
     cnn_dataset_close(data);
     if (!done)
         return CNN_FAILED;
@@ -263,7 +265,7 @@ int cnn_predict(cnn_session *s)
     else if (features.layer >= 0)
         going = cnn_save_end(&features.save);
     cnn_loader_close(loader);
-    cnn_session_left_out(data);
+    cnn_session_left_out(s, data);
     cnn_dataset_close(data);
     return going ? CNN_OK : CNN_FAILED;
 }

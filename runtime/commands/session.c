@@ -190,9 +190,20 @@ int cnn_session_normalise(cnn_session *s)
     return cnn_normal_read(&s->normal, mean, deviation, s->input[1]);
 }
 
-void cnn_session_left_out(const cnn_dataset *data)
+void cnn_session_left_out(cnn_session *s, const cnn_dataset *data)
 {
-    size_t count = data ? cnn_dataset_left_out(data) : 0;
+    enum { PIECE = 1024 };
+    size_t count = 0;
+    double bad[PIECE], none = data == NULL || !s->options.skip_bad;
+    cnn_ranks_sum(s->ranks, &none, 1);
+    for (size_t first = 0; none == 0 && first < cnn_dataset_size(data); first += PIECE) {
+        const size_t left = cnn_dataset_size(data) - first, now = left < PIECE ? left : PIECE;
+        for (size_t i = 0; i < now; i++)
+            bad[i] = cnn_dataset_left_out(data, first + i);
+        cnn_ranks_sum(s->ranks, bad, (int)now);         /* several may have met with the same one */
+        for (size_t i = 0; i < now; i++)
+            count += bad[i] > 0;
+    }
     if (count > 0)
         cnn_warn("%s: %zu cannot be read and %s left out", cnn_dataset_text(data), count, count == 1 ? "was" : "were");
 }

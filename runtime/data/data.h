@@ -157,7 +157,7 @@ void cnn_reader_free(cnn_reader *);
  * 1 is returned. Several threads may read at once, each with a reader of its own. */
 int  cnn_dataset_picture(cnn_dataset *, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *out, int32_t *label);
 
-size_t cnn_dataset_left_out(const cnn_dataset *);               /* pictures that were found bad so far                */
+int cnn_dataset_left_out(const cnn_dataset *, size_t i);        /* whether picture i was found bad so far             */
 
 void cnn_dataset_close(cnn_dataset *);                          /* NULL is allowed                                    */
 

@@ -97,13 +97,9 @@ int cnn_dataset_whole(const cnn_dataset *d)
     return cnn_source_whole(d->source);
 }
 
-size_t cnn_dataset_left_out(const cnn_dataset *d)
+int cnn_dataset_left_out(const cnn_dataset *d, size_t i)
 {
-    size_t count = 0;
-
-    for (size_t i = 0; d->bad && i < d->size; i++)
-        count += d->bad[i];
-    return count;
+    return d->bad && d->bad[i];
 }
 
 /* ---- a picture --------------------------------------------------------------------------------------------------- */

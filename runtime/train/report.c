@@ -24,7 +24,7 @@ typedef struct { int truth, guess; long count; } Pair;
 struct cnn_report {
     int     classes;
     long   *confusion;                  /* [true class][predicted class] */
-    Mistake worst[MISTAKES];            /* the least probability of the true class first; the first of equals first */
+    Mistake worst[MISTAKES];            /* the least probability of the true class first; of equals, the first of the data */
     int     mistakes;
 };
 
@@ -51,10 +51,15 @@ void cnn_report_free(cnn_report *r)
     free(r);
 }
 
+static int comes_before(const Mistake *a, const Mistake *b)
+{
+    return a->truth_share < b->truth_share || (a->truth_share == b->truth_share && a->picture < b->picture);
+}
+
 static void add_mistake(cnn_report *r, Mistake m)
 {
     int at = r->mistakes;
-    while (at > 0 && m.truth_share < r->worst[at - 1].truth_share)
+    while (at > 0 && comes_before(&m, &r->worst[at - 1]))
         at--;
     if (at == MISTAKES)
         return;
@@ -75,6 +80,51 @@ void cnn_report_add(cnn_report *r, const cnn_real *logits, const int32_t *labels
             add_mistake(r, (Mistake){pictures[n], labels[n], guess,
                                      share * exp((double)logits[labels[n]] - (double)logits[guess]), share});
     }
+}
+
+static void merge_confusion(cnn_report *r, cnn_ranks *ranks)
+{
+    enum { PIECE = 1024 };
+    const size_t count = (size_t)r->classes * (size_t)r->classes;
+    double sums[PIECE];
+    for (size_t first = 0; first < count; first += PIECE) {
+        const size_t now = count - first < PIECE ? count - first : PIECE;
+        for (size_t i = 0; i < now; i++)
+            sums[i] = (double)r->confusion[first + i];
+        cnn_ranks_sum(ranks, sums, (int)now);
+        for (size_t i = 0; i < now; i++)
+            r->confusion[first + i] = (long)sums[i];
+    }
+}
+
+/* Each rank's mistakes in turn: the sum of them and of nothing in the others. */
+static void merge_mistakes(cnn_report *r, cnn_ranks *ranks)
+{
+    enum { FIELDS = 5 };
+    Mistake own[MISTAKES];
+    const int own_count = r->mistakes;
+    memcpy(own, r->worst, sizeof own);
+    r->mistakes = 0;
+    for (int rank = 0; rank < cnn_ranks_count(ranks); rank++) {
+        double rows[MISTAKES][FIELDS] = {{0}}, count = rank == cnn_ranks_own(ranks) ? own_count : 0;
+        for (int i = 0; i < (int)count; i++) {
+            const Mistake *m = &own[i];
+            memcpy(rows[i], (double[FIELDS]){(double)m->picture, m->truth, m->guess, m->truth_share, m->guess_share},
+                   sizeof rows[i]);
+        }
+        cnn_ranks_sum(ranks, &count, 1);
+        cnn_ranks_sum(ranks, rows[0], (int)count * FIELDS);
+        for (int i = 0; i < (int)count; i++)
+            add_mistake(r, (Mistake){(size_t)rows[i][0], (int)rows[i][1], (int)rows[i][2], rows[i][3], rows[i][4]});
+    }
+}
+
+void cnn_report_merge(cnn_report *r, cnn_ranks *ranks)
+{
+    if (ranks == NULL)
+        return;
+    merge_confusion(r, ranks);
+    merge_mistakes(r, ranks);
 }
 
 static long count_of(const cnn_report *r, int truth, int guess)

@@ -357,8 +357,8 @@ int cnn_train(cnn_session *s)
     int status = prepare_all(&run) ? run_epochs(&run) : CNN_FAILED;
     cnn_loader_close(run.loader);
     cnn_recipe_close(run.recipe);
-    cnn_session_left_out(run.train);
-    cnn_session_left_out(run.test);
+    cnn_session_left_out(s, run.train);
+    cnn_session_left_out(s, run.test);
     cnn_dataset_close(run.train);
     cnn_dataset_close(run.test);
     cnn_folder_close(&run.folder);
