@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <png.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,17 +30,23 @@ static const char network[] =
     "    train { data = \"synthetic\"; optimizer = sgd(lr = 0.05, momentum = 0.9, weight_decay = 0.01); }\n"
     "}\n";
 
-/* Trainers in double precision, by level and batch: TRAINERS/O2-8; and with batches of 8, TRAINERS/plain. One test makes them,
+/* Trainers in double precision, by level and batch: TRAINERS/O2-8; with batches of 8, TRAINERS/plain, which reads pictures; and
+ * with batches of 16, TRAINERS/fused, whose batch norms are joined to other layers in both directions. One test makes them,
  * others wait. */
 static void build_trainers(void)
 {
     Outcome o = run_command(
         "mkdir -p %1$s && flock %1$s/lock sh -c '"
-        "test %1$s/plain -nt %2$s/cnnc && test %1$s/plain -nt %2$s/libcnn-double.a && exit 0;"
+        "for made in %2$s/cnnc %2$s/libcnn-double.a tests/test_ranks.c; do test %1$s/plain -nt $made || old=yes; done;"
+        "test $old || exit 0;"
         "cat > %1$s/ranks.net;"
         "for level in 0 2; do for batch in 8 16 32; do"
         "  %2$s/cnnc -O$level --double --with=mpi --batch $batch %1$s/ranks.net -o %1$s/O$level-$batch || exit 1; done; done;"
-        "%2$s/cnnc --double --with=mpi --batch 8 -D plain=yes %1$s/ranks.net -o %1$s/plain"
+        "fused=\"--batch 16 -ffuse=statistics -ffuse=bn-sums\";"
+        "for kind in statistics bn-sums; do"
+        "  %2$s/cnnc $fused %1$s/ranks.net --dump=fuse | grep -q \" $kind \" || { echo no $kind; exit 1; }; done;"
+        "%2$s/cnnc --double --with=mpi $fused %1$s/ranks.net -o %1$s/fused &&"
+        "%2$s/cnnc --double --with=mpi,png --batch 8 -D plain=yes %1$s/ranks.net -o %1$s/plain"
         "' <<'END'\n%3$sEND\n", TRAINERS, BUILD, network);
     cr_assert(o.status == 0, "the trainers do not build: %s%s", o.out, o.err);
     outcome_free(&o);
@@ -90,19 +97,29 @@ static double difference(const char *a, const char *b)
 
 /* ---- the same step, whoever computes it -------------------------------------------------------------------------- */
 
+/* `ranks` of a trainer, of batches of 32 / ranks, against one of `level` with the whole batch. */
+static void expect_same(const char *folder, const char *whole, const char *trainer, int ranks, const char *recipe)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s-%d", folder, trainer, ranks);
+    RUN(o, 0, MPIRUN "-n %d " TRAINERS "/%s train --epochs 2 --limit-batches %d --sync-batchnorm --bucket 0.05 --out %s %s",
+        ranks, trainer, 4 * ranks, path, recipe);
+    cr_expect(occurrences(o.out, "epoch ") == 2, "%s", o.out);
+    cr_expect(difference(whole, path) < 1e-9, "%d of %s: %g", ranks, trainer, difference(whole, path));
+    outcome_free(&o);
+}
+
 static void expect_agreement(int level, const char *recipe)
 {
-    char *folder = scratch_folder(level ? "ranks-fast" : "ranks-textbook"), path[2][4096];
-    snprintf(path[0], sizeof path[0], "%s/1", folder);
-    RUN(alone, 0, TRAINERS "/O%d-32 train --epochs 2 --limit-batches 4 --threads 1 --out %s %s", level, path[0], recipe);
+    char *folder = scratch_folder(level ? "ranks-fast" : "ranks-textbook"), whole[4096], trainer[32];
+    snprintf(whole, sizeof whole, "%s/1", folder);
+    RUN(alone, 0, TRAINERS "/O%d-32 train --epochs 2 --limit-batches 4 --threads 1 --out %s %s", level, whole, recipe);
     for (int ranks = 2; ranks <= 4; ranks += 2) {
-        snprintf(path[1], sizeof path[1], "%s/%d", folder, ranks);
-        RUN(o, 0, MPIRUN "-n %d " TRAINERS "/O%d-%d train --epochs 2 --limit-batches %d --sync-batchnorm --bucket 0.05 "
-            "--out %s %s", ranks, level, 32 / ranks, 4 * ranks, path[1], recipe);
-        cr_expect(occurrences(o.out, "epoch ") == 2, "%s", o.out);
-        cr_expect(difference(path[0], path[1]) < 1e-9, "%d ranks: %g", ranks, difference(path[0], path[1]));
-        outcome_free(&o);
+        snprintf(trainer, sizeof trainer, "O%d-%d", level, 32 / ranks);
+        expect_same(folder, whole, trainer, ranks, recipe);
     }
+    if (level > 0)
+        expect_same(folder, whole, "fused", 2, recipe);
     outcome_free(&alone);
     free(folder);
 }
@@ -115,6 +132,21 @@ Test(ranks, agree_with_one_process_in_fast_code)
 Test(ranks, agree_with_one_process_in_textbook_code)
 {
     expect_agreement(0, "");
+}
+
+/* Batches that 2 ranks take together and one after the other are those of 4 that one process takes for a step; of the last step
+ * of an epoch there are fewer. What is frozen stays. */
+Test(ranks, accumulate_as_one_process_does)
+{
+    char *folder = scratch_folder("ranks-accumulate"), path[2][4096];
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        snprintf(path[ranks - 1], sizeof path[0], "%s/%d", folder, ranks);
+        RUN(o, 0, MPIRUN "-n %d " TRAINERS "/plain train --epochs 2 --limit-batches 6 --accumulate %d --freeze 'conv1.*' "
+            "--bucket 0.01 --schedule cosine --out %s", ranks, 4 / ranks, path[ranks - 1]);
+        outcome_free(&o);
+    }
+    cr_expect(difference(path[0], path[1]) < 1e-9, "%g", difference(path[0], path[1]));
+    free(folder);
 }
 
 /* Each rank's batch norms see its own pictures: another result, though one network. Bits come out the same each time. */
@@ -138,10 +170,10 @@ Test(ranks, one_process_under_mpirun_is_the_program_alone)
     RUN(a, 0, TRAINERS "/O2-16 train --epochs 1 --limit-batches 4 --threads 1 --out %s/a", folder);
     RUN(b, 0, MPIRUN "-n 1 " TRAINERS "/O2-16 train --epochs 1 --limit-batches 4 --sync-batchnorm --out %s/b", folder);
     RUN(same, 0, "cmp %1$s/a/last.safetensors %1$s/b/last.safetensors", folder);
-    RUN(eval, 0, TRAINERS "/O2-16 eval --weights %s/a/last.safetensors --limit-batches 5 --threads 1", folder);
+    RUN(eval, 0, TRAINERS "/O2-16 eval --weights %1$s/a/last.safetensors --limit-batches 5 --threads 1 --report %1$s/1.html", folder);
     for (int ranks = 2; ranks <= 4; ranks += 2) {       /* 5 batches do not divide evenly */
-        RUN(shared, 0, MPIRUN "-n %d " TRAINERS "/O2-16 eval --weights %s/a/last.safetensors --limit-batches 5", ranks,
-            folder);
+        RUN(shared, 0, MPIRUN "-n %2$d " TRAINERS "/O2-16 eval --weights %1$s/a/last.safetensors --limit-batches 5 "
+            "--report %1$s/%2$d.html && cmp %1$s/1.html %1$s/%2$d.html", folder, ranks);
         cr_expect_str_eq(shared.out, eval.out);
         outcome_free(&shared);
     }
@@ -292,6 +324,54 @@ Test(ranks, resume_to_the_same_bits)
     }
     RUN(o, 0, MPIRUN "-n 2 " TRAINERS "/O2-8 train --resume --epochs 2 --out %s", path[0]);
     cr_expect(difference(path[0], path[1]) == 0);
+    outcome_free(&o);
+    free(folder);
+}
+
+/* FOLDER/pictures/{a,b}: 32 grey pictures of each class. */
+static void write_pictures(const char *folder)
+{
+    char path[4096];
+    unsigned char pixels[28 * 28];
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = 28, .height = 28, .format = PNG_FORMAT_GRAY};
+    RUN(made, 0, "mkdir -p %1$s/pictures/a %1$s/pictures/b", folder);
+    outcome_free(&made);
+    for (int i = 0; i < 64; i++) {
+        for (int k = 0; k < 28 * 28; k++)
+            pixels[k] = (unsigned char)(i % 2 ? k % 28 * 9 : k / 28 * 9 + i / 2);
+        snprintf(path, sizeof path, "%s/pictures/%c/%02d.png", folder, i % 2 ? 'b' : 'a', i / 2);
+        cr_assert(png_image_write_to_file(&image, path, 0, pixels, 0, NULL), "%s", path);
+    }
+}
+
+#define PICTURES MPIRUN "-n 2 " TRAINERS "/plain train --epochs 1 --validation 0.25 --data %1$s/pictures --out %1$s/run %2$s"
+
+static void damage(const char *folder, int picture)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/pictures/a/%02d.png", folder, picture);
+    write_whole(path, "\x89PNG\r\n\x1a\n and so on", 18);
+}
+
+/* A picture that one rank cannot read ends the run in both, with its name, or is counted whoever meets with it. */
+Test(ranks, bad_pictures)
+{
+    char *folder = scratch_folder("ranks-pictures");
+    for (int rank = 1; rank >= 0; rank--) {         /* 04 is met with by rank 1, 05 by rank 0, in two splits */
+        write_pictures(folder);
+        damage(folder, 5 - rank);
+        Outcome o = run_command(PICTURES, folder, "");
+        cr_expect(o.status == 1 && occurrences(o.err, "error: ") == 1, "status %d\n%s", o.status, o.err);
+        cr_expect(strstr(o.err, rank ? "rank 1: plain: error: " : "plain: error: ") && strstr(o.err, rank ? "04.png" : "05.png"),
+                  "%s", o.err);
+        cr_expect(rank || !strstr(o.err, "rank "), "%s", o.err);
+        outcome_free(&o);
+        RUN(nothing, 0, "test ! -e %s/run/last.safetensors", folder);
+        outcome_free(&nothing);
+    }
+    damage(folder, 4);
+    RUN(o, 0, PICTURES, folder, "--skip-bad-pictures");
+    cr_expect(occurrences(o.err, "warning: ") == 2 && occurrences(o.err, ": 1 cannot be read and was left out") == 2, "%s", o.err);
     outcome_free(&o);
     free(folder);
 }
