@@ -132,6 +132,7 @@ static Case cases[] = {
     {"tests/golden/normal.net", "normal", "--batch 3 -O0"},  {"tests/golden/normal.net", "normal", "--batch 3"},
     {"tests/golden/graph.net", "graph", "--batch 3 -O0"},    {"tests/golden/graph.net", "graph", "--batch 3"},
     {"tests/golden/graph.net", "graph", "--batch 3 --double"}, {"tests/golden/windows.net", "windows", "--batch 3"},
+    {"tests/huge.net", "huge", "--batch 5"},
 };
 
 static Loaded load_case(const Case *c, const char *test)
