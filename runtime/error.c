@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LONGEST = 4096 };        /* bytes of a report; the rest is cut */
 
@@ -48,12 +49,19 @@ void cnn_error(const char *format, ...)
     va_end(arguments);
 }
 
+/* A warning may come while a progress bar stands on the line, which it then takes. */
+static const char *fresh_line(void)
+{
+    const char *kind = getenv("TERM");
+    return isatty(fileno(stderr)) && kind && strcmp(kind, "dumb") != 0 ? "\r\033[K" : "";
+}
+
 void cnn_warn(const char *format, ...)
 {
     char    lead[300];
     va_list arguments;
 
-    snprintf(lead, sizeof lead, "%.256s: warning: ", program_invocation_short_name);
+    snprintf(lead, sizeof lead, "%s%.256s: warning: ", fresh_line(), program_invocation_short_name);
     va_start(arguments, format);
     report(lead, format, arguments);
     va_end(arguments);

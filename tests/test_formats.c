@@ -224,7 +224,7 @@ Test(formats, folders_that_do_not_fit)
     refuse(folder, CNN_TRAIN, wish_of(4, 8, 8, 2), "the network takes 4x8x8\n  help: compile the network with cnnc "
                                                    "--input 3x8x8");
     wish.decoders = only_png;
-    refuse(folder, CNN_TRAIN, wish, "has JPEG files, which this trainer cannot decode\n"
+    refuse(folder, CNN_TRAIN, wish, "/cat/more/b.jpeg: is a JPEG, which this trainer cannot decode\n"
                                     "  help: compile the trainer with cnnc --with=jpeg,png");
     wish.decoders = NULL;
     unlink(in(folder, "cat/a.PNG"));

@@ -116,7 +116,7 @@ Test(keep, features_are_written_for_all_pictures, .timeout = 300)
         {"--layer 6 --out x.npy", "the output of layer 6 is not kept by this program", 1},
         {"--layer 88 --out x.npy", "--layer 88: there is no such layer\n", 1},
         {"--layer 7 --out nowhere/x.npy", "nowhere/x.npy: cannot be saved", 1},
-        {"--layer 8", "--layer and --out need each other", 2}};
+        {"--layer 8", "--layer needs a file for what it computes: --out FILE.npy", 2}};
     for (int i = 0; i < 4; i++) {
         snprintf(line, sizeof line, "./fast predict --data synthetic --weights run/last.safetensors --limit-batches 1 %s",
                  wrong[i].options);

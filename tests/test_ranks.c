@@ -371,7 +371,8 @@ Test(ranks, bad_pictures)
     }
     damage(folder, 4);
     RUN(o, 0, PICTURES, folder, "--skip-bad-pictures");
-    cr_expect(occurrences(o.err, "warning: ") == 2 && occurrences(o.err, ": 1 cannot be read and was left out") == 2, "%s", o.err);
+    cr_expect(occurrences(o.err, "warning: ") == 4 && occurrences(o.err, ": 1 cannot be read and was left out") == 2 &&
+              occurrences(o.err, "04.png: ") == 1 && occurrences(o.err, "05.png: ") == 1, "%s", o.err);
     outcome_free(&o);
     free(folder);
 }

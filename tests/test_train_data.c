@@ -360,7 +360,11 @@ Test(train_data, bad_pictures, .timeout = 120)
 
     compile(folder, "data = \"pictures\"; validation = 0.2;", "--with=png");
     o = run_in(folder, 1, "train --out out");
-    expect(o.err, "has JPEG files, which this trainer cannot decode\n"
+    expect(o.err, "pictures/green/01.jpg: is a JPEG, which this trainer cannot decode\n"
+                  "  help: compile the trainer with cnnc --with=jpeg,png");
+    outcome_free(&o);
+    o = run_in(folder, 1, "predict --weights out/last.safetensors pictures/red/03.jpg");
+    expect(o.err, "pictures/red/03.jpg: is a JPEG, which this trainer cannot decode\n"
                   "  help: compile the trainer with cnnc --with=jpeg,png");
     outcome_free(&o);
     free(folder);
@@ -443,6 +447,7 @@ Test(train_data, reports_every_allocation_that_fails, .init = build_fake, .timeo
     static const char *const commands[] = {
         "train --data %1$s/pictures --validation 0.5 --normalize data --epochs 1 --loader-threads 0 --out %1$s/out",
         "eval --data %1$s/grey --weights %1$s/good/last.safetensors --skip-bad-pictures --loader-threads 0",
+        "predict --data %1$s/pictures/red --weights %1$s/good/last.safetensors --loader-threads 0 --out %1$s/t.csv",
     };
     char   *folder = scratch_folder("train-memory"), path[4096], command[4096];
     uint8_t labels[10] = {0};

@@ -39,8 +39,10 @@ typedef struct {
     int32_t           *labels;                  /* likewise                                                         */
     cnn_safetensors   *state;                   /* of a resumed run: options may point into it                      */
     cnn_normal         normal;                  /* of the data (cnn_session_normalise)                              */
-    struct { int known; cnn_normal normal; double validation; long seed; } loaded;      /* what the weights that were
-                                                   loaded remember; known 0: they are not a trainer's               */
+    struct { int known; cnn_normal normal; cnn_names names; double validation; long seed, resize_short; } loaded;
+                                                /* what the weights that were loaded remember; known 0: they are not
+                                                   a trainer's                                                      */
+    cnn_names          names;                   /* of the classes of the data that is trained on                    */
     struct cnn_recipe *recipe;                  /* where it trains (recipe.h)                                       */
 } cnn_session;
 
@@ -59,13 +61,17 @@ int  cnn_session_random_batch(cnn_session *);
  * the train split where that is asked. Comes before the data is opened. 1, or 0 after cnn_error. */
 int  cnn_session_normalise(cnn_session *);
 
-/* Says on stderr how many pictures of a split were left out, in all ranks together, where some were. All call it; NULL in one
- * of them is allowed, and then none says anything. */
+/* Says on stderr how many pictures of a split were left out, in all ranks together, where some were, and names those that this
+ * one has not met with. All call it; NULL in one of them is allowed, and then none says anything. */
 void cnn_session_left_out(cnn_session *, const cnn_dataset *);
 
-/* Opens a split of options.data for the network, its pictures changed as `augment` says (NULL: as they are). NULL after
- * cnn_error. */
+/* What the session wants of data, and a split of options.data that is opened for it; pictures are changed as `augment`
+ * says (NULL: as they are). NULL after cnn_error. */
+cnn_wish     cnn_session_wish(const cnn_session *);
 cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split, const cnn_augment *augment);
+
+/* Takes the names of the classes from the data, for the weights. 1, or 0 after cnn_error. */
+int cnn_session_take_names(cnn_session *, const cnn_dataset *);
 
 /* The split that is scored after each epoch: "test" or "validation". */
 const char *cnn_session_scored(const cnn_session *);
@@ -113,7 +119,7 @@ enum { CNN_PATH = 4096 };
 int  cnn_path(char room[CNN_PATH], const char *folder, const char *name);
 int  cnn_make_folder(const char *path);         /* with its parents; 1, or 0 after cnn_error                        */
 
-/* ---- train.c, evaluate.c, bench.c, gradcheck.c, info.c, find_lr.c: the commands --------------------------------------------- */
+/* ---- train.c, evaluate.c, predict.c, bench.c, gradcheck.c, info.c, find_lr.c: the commands -------------------------------- */
 
 int cnn_train(cnn_session *);
 int cnn_eval(cnn_session *);
@@ -138,12 +144,17 @@ typedef struct { double loss; long correct, pictures; } cnn_score;      /* loss 
 
 /* The class of the largest logit, the first of equals; *probability (unless NULL) is its softmax. */
 int  cnn_best_class(const cnn_real *logits, int classes, double *probability);
+double cnn_probability(const cnn_real *logits, int classes, int class);
 void cnn_score_add(cnn_score *, const cnn_real *logits, const int32_t *labels, int count, int classes);
 
 /* Scores a split with the network as it is, and counts for a report (NULL: none). 1, or 0 after cnn_error, or when a
  * signal came first. `label` heads the progress bar. */
 typedef struct cnn_report cnn_report;
 int  cnn_evaluate(cnn_session *, cnn_dataset *, const char *label, cnn_score *, cnn_report *);
+
+/* Opens the session with the weights of --weights, and the split that is asked for; where unlabelled, pictures without
+ * labels will do. What eval and predict begin with. NULL after cnn_error. */
+cnn_dataset *cnn_open_weights_and_data(cnn_session *, int unlabelled);
 
 /* ---- report.c: report.html --------------------------------------------------------------------------------------- */
 
@@ -232,9 +243,10 @@ void cnn_folder_close(cnn_folder *);
 
 /* ---- output.c: result lines -------------------------------------------------------------------------------------- */
 
-typedef struct { int values; struct json_t *object; } cnn_line;
+typedef struct { int values, heading; struct json_t *object; FILE *table; } cnn_line;
 
 cnn_line cnn_line_begin(const cnn_options *, const char *result);
+cnn_line cnn_line_table(FILE *out, int heading);                /* a row of a CSV table; heading 1: of the columns' names */
 void cnn_line_real(cnn_line *, const char *name, double value, int decimals);      /* decimals < 0: 1.2e-08 */
 void cnn_line_integer(cnn_line *, const char *name, long long value);
 void cnn_line_text(cnn_line *, const char *name, const char *value);

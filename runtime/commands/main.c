@@ -29,7 +29,7 @@
 static const struct {
     const char *name;
     int       (*run)(cnn_session *);
-    const char *summary, *text;
+    const char *summary, *text, *arguments;     /* arguments: what stands behind the options, NULL: nothing          */
 } commands[] = {
     {"train", cnn_train, "train and save",
      "Train $name and print one line an epoch.\v"
@@ -47,25 +47,30 @@ static const struct {
      "  report.html             after the last epoch, a page on what was scored\n"
      "Each file is there whole or not at all, whenever the run ends. A new run sets the files of the one before aside as "
      "previous.*.\n\nCtrl-C ends the run after the current step and saves; a second one ends it at once. "
-     "Exit status: 0, 1 error, 2 usage, 130 Ctrl-C, 143 SIGTERM." RANKS_HELP},
-    {"eval", cnn_eval, "loss and accuracy of saved weights", "Print the loss and the accuracy of trained weights."},
+     "Exit status: 0, 1 error, 2 usage, 130 Ctrl-C, 143 SIGTERM." RANKS_HELP, NULL},
+    {"eval", cnn_eval, "loss and accuracy of saved weights", "Print the loss and the accuracy of trained weights.",
+     NULL},
     {"predict", cnn_predict, "one line a picture",
-     "Print one line a picture: its index, the predicted class, the probability of that class, the true class."},
+     "Print one line a picture: its index and file, the class, its probability, the true class where it is known, the name of "
+     "the class.\v"
+     "Pictures are JPEG or PNG files, folders in which such files lie (folders within them are passed over), or whatever "
+     "--data takes; an array x needs no y here, and FILE.npy may be one. How pictures are prepared, and the names of the "
+     "classes, is what the weights remember of the data that they were trained on.", "[PICTURE...]"},
     {"bench", cnn_bench, "time of a step",
      "Time training steps (gradients and update) on random pictures, or on those of --data.\v"
      "Prints milliseconds a step, 10^9 floating-point operations a second at the fastest step, and the largest memory "
-     "that the process used, in MiB. Steps before the first that is timed warm up."},
+     "that the process used, in MiB. Steps before the first that is timed warm up.", NULL},
     {"info", cnn_info, "layers, parameters, memory",
-     "Print layers, shapes, parameters, memory and how the code was compiled."},
+     "Print layers, shapes, parameters, memory and how the code was compiled.", NULL},
     {"gradcheck", cnn_gradcheck, "gradients against differences",
      "Compare every gradient with a difference quotient of the loss, on random pictures.\v"
      "A trainer built in double precision (cnnc --double) checks single entries: central differences, step 1e-6, "
      "relative tolerance 1e-3, absolute 1e-5. In float the slope along each tensor's gradient is checked to 1e-2. "
-     "A small batch (cnnc --batch 2) makes it fast."},
+     "A small batch (cnnc --batch 2) makes it fast.", NULL},
     {"find-lr", cnn_find_lr, "which learning rate to begin with",
      "Train with learning rates that grow from step to step, and print a line a step with the smoothed loss.\v"
      "The last line suggests the rate where the loss falls fastest. It ends early where the loss grows to four times "
-     "its least. Nothing but the picture of --out is written."},
+     "its least. Nothing but the picture of --out is written.", NULL},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -128,8 +133,14 @@ static void check_together(struct argp_state *state, const cnn_options *o)
         argp_error(state, "--resume and --init exclude each other: a resumed run has its weights");
     if (o->skip.count && !o->init)
         argp_error(state, "--skip says what --init leaves out: give --init FILE too");
-    if (!o->layer != !o->features)
-        argp_error(state, "--layer and --out need each other: what to write, and where");
+    const char *ending = o->table ? strrchr(o->table, '.') : NULL;
+    const int csv = ending && strcmp(ending, ".csv") == 0, npy = ending && strcmp(ending, ".npy") == 0;
+    if (o->table && !csv && !npy)
+        argp_error(state, "--out %s: must end in .csv or .npy", o->table);
+    if (o->layer && !npy)
+        argp_error(state, "--layer needs a file for what it computes: --out FILE.npy");
+    if (o->file_count > 0 && CNN_GIVEN(o, data))
+        argp_error(state, "give the pictures as arguments or with --data, not both");
     if (!o->resume && !cnn_options_fit(o, why))
         argp_error(state, "%s", why);
 }
@@ -139,6 +150,16 @@ static void begin_list(cnn_options *o, const cnn_option *row, int row_number)
 {
     if (row->kind == CNN_OPTION_LIST && !o->given[row_number])
         ((cnn_list *)(void *)((char *)o + row->field))->count = 0;
+}
+
+/* Pictures; one of them is data as any other. */
+static void take_arguments(cnn_options *o, const struct argp_state *state)
+{
+    o->file_count = state->argc - state->next;
+    if (o->file_count == 1 && !CNN_GIVEN(o, data))
+        o->data = state->argv[state->next];
+    else
+        o->files = (const char *const *)state->argv + state->next;
 }
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
@@ -158,7 +179,12 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         print_version(s->facts);
         return 0;
     case ARGP_KEY_ARG:
+        if (commands[s->command].arguments)
+            return ARGP_ERR_UNKNOWN;            /* all of them, at once */
         argp_error(state, "'%s' is not an option", text);
+        return 0;
+    case ARGP_KEY_ARGS:
+        take_arguments(&s->options, state);
         return 0;
     case ARGP_KEY_END:
         cnn_options_settle(&s->options);
@@ -217,7 +243,7 @@ static void parse_rest(cnn_session *s, int argc, char **argv)
     snprintf(name, sizeof name, "%s %s", program_invocation_short_name, commands[s->command].name);
     argv[s->rest] = name;
     const struct argp argp = {.options = options, .parser = parse_option, .doc = commands[s->command].text,
-                              .help_filter = fill_in};
+                              .args_doc = commands[s->command].arguments, .help_filter = fill_in};
     argp_parse(&argp, argc - s->rest, argv + s->rest, 0, NULL, s);
 }
 

@@ -34,13 +34,13 @@ static const cnn_option rows[] = {
     {"deviation", "LIST", CNN_OPTION_TEXT, FIELD(deviation), 0, 0, NULL, TRAINS | USES_WEIGHTS, CNN_OF_RUN | CNN_FIXED,
      "Numbers to divide by then, as in 0.229,0.224,0.225"},
     {"skip-bad-pictures", NULL, CNN_OPTION_FLAG, FIELD(skip_bad), 0, 0, NULL, TRAINS | USES_WEIGHTS, CNN_OF_RUN,
-     "Go on without pictures that cannot be read, and count them"},
+     "Go on without pictures that cannot be read; each is named, and they are counted"},
     {"limit-batches", "N", CNN_OPTION_INTEGER, FIELD(limit_batches), 0, MOST, "0", TRAINS | USES_WEIGHTS,
      CNN_OF_RUN, "Use only the first N batches of each split; 0: all"},
 
     {"resize-short", "PIXELS", CNN_OPTION_INTEGER, FIELD(resize_short), 0, 65535, "0", TRAINS | USES_WEIGHTS,
      CNN_OF_RUN, "Resize the shorter side of pictures to that many pixels, then cut out the middle (torchvision: 256 for "
-     "networks of 224); 0: cut off no more than the network's proportions ask for"},
+     "networks of 224); 0: cut off no more than the network's proportions ask for. Weights remember it"},
     {"loader-threads", "N", CNN_OPTION_INTEGER, FIELD(loader_threads), 0, 256, NULL, TRAINS | CNN_FOR_BENCH | USES_WEIGHTS, 0,
      "Threads that prepare the next batches while the network computes; 0: none (default: a quarter of the "
      "processors, from 1 to 16, and none while a batch takes less than 4 % of a step). Results do not depend on it"},
@@ -151,10 +151,13 @@ static const cnn_option rows[] = {
     {"dump", "FOLDER", CNN_OPTION_TEXT, FIELD(dump), 0, 0, NULL, CNN_FOR_PREDICT, 0,
      "Write input.npy and the output of every layer for the first batch"},
 
+    {"top", "N", CNN_OPTION_INTEGER, FIELD(top), 1, 1000, "1", CNN_FOR_PREDICT, 0,
+     "How many classes to print of a picture, the most probable first"},
+    {"out", "FILE", CNN_OPTION_TEXT, FIELD(table), 0, 0, NULL, CNN_FOR_PREDICT, 0,
+     "FILE.csv: what is printed, as a table. FILE.npy: one array for numpy.load, pictures x classes, of probabilities, or with "
+     "--layer pictures x the shape of that layer"},
     {"layer", "NAME", CNN_OPTION_TEXT, FIELD(layer), 0, 0, NULL, CNN_FOR_PREDICT, 0,
-     "Write what this layer computes to --out; the one before the last is always kept, others by cnnc --keep-layers"},
-    {"out", "FILE.npy", CNN_OPTION_TEXT, FIELD(features), 0, 0, NULL, CNN_FOR_PREDICT, 0,
-     "One array with the features of all pictures, as numpy.load reads it: pictures x the shape of --layer"},
+     "Write what this layer computes to --out FILE.npy; the one before the last is always kept, others by cnnc --keep-layers"},
 
     GROUP("Rates to try:"),
     {"from", "RATE", CNN_OPTION_REAL, FIELD(find_from), 0, HUGE_VAL, "1e-7", CNN_FOR_FIND_LR, 0,

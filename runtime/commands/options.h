@@ -63,7 +63,10 @@ typedef struct {
     cnn_list    lr_scale;                       /* "fc.*=10"                                                        */
     double      find_from, find_to;             /* learning rates                                                   */
     long        find_steps;
-    const char *chart, *layer, *features;
+    const char *chart, *layer, *table;          /* table: what predict writes beside its lines                      */
+    long        top;                            /* classes to print of a picture                                    */
+    const char *const *files;                   /* pictures that stand on the command line, NULL: none              */
+    int         file_count;
 } cnn_options;
 
 typedef enum {

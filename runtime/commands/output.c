@@ -1,6 +1,8 @@
 /* output.c - one result, one line on stdout: `loss 0.4712  accuracy 0.8230`, or with --json
  * `{"result":"eval","loss":0.4712,"accuracy":0.823}`.
  *
+ * or, as a row of a table (RFC 4180), `0.4712,0.823` under `loss,accuracy`.
+ *
  * A line is begun, its values are added in the order in which they are read, and it is printed by cnn_line_end. Lines
  * are flushed at once, so that a program at the other end of a pipe sees an epoch when it ends.
  */
@@ -21,10 +23,38 @@ cnn_line cnn_line_begin(const cnn_options *options, const char *result)
     return line;
 }
 
+cnn_line cnn_line_table(FILE *out, int heading)
+{
+    return (cnn_line){.table = out, .heading = heading};
+}
+
+/* Begins a cell of a table; 0 where the name of its column is all. */
+static int begin_cell(cnn_line *line, const char *name)
+{
+    fprintf(line->table, "%s%s", line->values++ ? "," : "", line->heading ? name : "");
+    return !line->heading;
+}
+
+/* In quotes, with those in it doubled. */
+static void put_quoted(FILE *out, const char *text)
+{
+    putc('"', out);
+    for (; *text; text++)
+        *text == '"' ? fputs("\"\"", out) : putc(*text, out);
+    putc('"', out);
+}
+
 /* Two spaces between values, the name before each. */
 static void print_name(cnn_line *line, const char *name)
 {
     printf("%s%s ", line->values++ ? "  " : "", name);
+}
+
+/* Names of files and classes come from anywhere: what a terminal would obey becomes '?'. */
+static void print_clean(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
 }
 
 /* `value` with `decimals` decimals, or as 1.2e-08 where decimals < 0. JSON gets nine digits, and null for what it
@@ -33,6 +63,8 @@ void cnn_line_real(cnn_line *line, const char *name, double value, int decimals)
 {
     if (line->object)
         json_object_set_new(line->object, name, isfinite(value) ? json_real(value) : json_null());
+    else if (line->table)
+        begin_cell(line, name) ? fprintf(line->table, "%.9g", value) : 0;
     else
         print_name(line, name), isnan(value) ? printf("nan") :
             decimals < 0 ? printf("%.1e", value) : printf("%.*f", decimals, value);
@@ -42,6 +74,8 @@ void cnn_line_integer(cnn_line *line, const char *name, long long value)
 {
     if (line->object)
         json_object_set_new(line->object, name, json_integer(value));
+    else if (line->table)
+        begin_cell(line, name) ? fprintf(line->table, "%lld", value) : 0;
     else
         print_name(line, name), printf("%lld", value);
 }
@@ -52,8 +86,11 @@ void cnn_line_text(cnn_line *line, const char *name, const char *value)
     if (line->object) {
         json_t *text = json_string(value);
         json_object_set_new(line->object, name, text ? text : json_null());
+    } else if (line->table) {
+        if (begin_cell(line, name))
+            put_quoted(line->table, value);
     } else {
-        print_name(line, name), fputs(value, stdout);
+        print_name(line, name), print_clean(value);
     }
 }
 
@@ -90,6 +127,7 @@ void cnn_line_end(cnn_line *line)
         json_decref(line->object);
         line->object = NULL;
     }
-    putchar('\n');
-    fflush(stdout);
+    putc('\n', line->table ? line->table : stdout);
+    if (line->table == NULL)
+        fflush(stdout);
 }

@@ -72,6 +72,8 @@ void cnn_session_close(cnn_session *s)
     free(s->logits);
     free(s->labels);
     cnn_safetensors_close(s->state);
+    cnn_names_free(&s->loaded.names);
+    cnn_names_free(&s->names);
 }
 
 cnn_update cnn_session_update(const cnn_session *s, double lr)
@@ -97,13 +99,30 @@ int cnn_session_random_batch(cnn_session *s)
     return 1;
 }
 
+cnn_wish cnn_session_wish(const cnn_session *s)
+{
+    const cnn_options *o = &s->options;
+    cnn_wish wish = {.classes = s->classes, .seed = (uint64_t)o->seed, .decoders = s->network->decoders,
+                     .shorter = (int)o->resize_short, .normal = &s->normal, .validation = o->validation,
+                     .skip_bad = o->skip_bad ? CNN_SKIP_NAMED : CNN_SKIP_NONE};
+    memcpy(wish.input, s->input, sizeof wish.input);
+    return wish;
+}
+
 cnn_dataset *cnn_session_data(const cnn_session *s, cnn_split split, const cnn_augment *augment)
 {
-    cnn_wish wish = {.classes = s->classes, .seed = (uint64_t)s->options.seed, .decoders = s->network->decoders,
-                     .augment = augment, .shorter = (int)s->options.resize_short, .normal = &s->normal,
-                     .validation = s->options.validation, .skip_bad = s->options.skip_bad};
-    memcpy(wish.input, s->input, sizeof wish.input);
+    cnn_wish wish = cnn_session_wish(s);
+    wish.augment = augment;
     return cnn_dataset_open(s->options.data, split, &wish);
+}
+
+int cnn_session_take_names(cnn_session *s, const cnn_dataset *data)
+{
+    int taken = 1;
+    cnn_names_free(&s->names);
+    for (int k = 0; taken && k < s->classes && cnn_dataset_name(data, k); k++)
+        taken = cnn_names_add(&s->names, cnn_dataset_name(data, k));
+    return taken;
 }
 
 const char *cnn_session_scored(const cnn_session *s)
@@ -152,7 +171,9 @@ static int measure(cnn_session *s)
 {
     cnn_sums sums = {0};
     s->normal.count = 0;
-    cnn_dataset *data = cnn_session_data(s, CNN_TRAIN, NULL);
+    cnn_wish wish = cnn_session_wish(s);
+    wish.skip_bad = wish.skip_bad ? CNN_SKIP_QUIETLY : CNN_SKIP_NONE;           /* they are named when they are trained on */
+    cnn_dataset *data = cnn_dataset_open(s->options.data, CNN_TRAIN, &wish);
     long batches = data ? cnn_session_batches(s, data, 0) : 0;
     cnn_loader *loader = data ? cnn_session_loader(s, data, CNN_LOAD_ALL, 0, batches) : NULL;
     cnn_progress progress = cnn_progress_begin("mean and deviation", 0, batches, s->batch);
@@ -194,6 +215,7 @@ void cnn_session_left_out(cnn_session *s, const cnn_dataset *data)
 {
     enum { PIECE = 1024 };
     size_t count = 0;
+    char path[PATH_MAX];
     double bad[PIECE], none = data == NULL || !s->options.skip_bad;
     cnn_ranks_sum(s->ranks, &none, 1);
     for (size_t first = 0; none == 0 && first < cnn_dataset_size(data); first += PIECE) {
@@ -201,8 +223,11 @@ void cnn_session_left_out(cnn_session *s, const cnn_dataset *data)
         for (size_t i = 0; i < now; i++)
             bad[i] = cnn_dataset_left_out(data, first + i);
         cnn_ranks_sum(s->ranks, bad, (int)now);         /* several may have met with the same one */
-        for (size_t i = 0; i < now; i++)
+        for (size_t i = 0; i < now; i++) {
             count += bad[i] > 0;
+            if (bad[i] > 0 && !cnn_dataset_left_out(data, first + i) && cnn_dataset_path(data, first + i, path))
+                cnn_warn("%s: another process cannot read it; it is left out", path);
+        }
     }
     if (count > 0)
         cnn_warn("%s: %zu cannot be read and %s left out", cnn_dataset_text(data), count, count == 1 ? "was" : "were");
@@ -354,13 +379,34 @@ static int skip_items(const cnn_session *s, const cnn_list *skip, cnn_stored *it
     return 1;
 }
 
-/* What a trainer has written beside the weights (checkpoint.c). 0 after cnn_error where it makes no sense. */
+/* Puts what a trainer has written beside the weights under an option's name (checkpoint.c) in its field of `o`. 0 after
+ * cnn_error where the option would not take it. */
+static int recall(cnn_options *o, const cnn_safetensors *file, const char *name, const char *path)
+{
+    char why[CNN_OPTION_MESSAGE];
+    const char *text = cnn_safetensors_metadata(file, name);
+    if (text == NULL || cnn_option_set(o, cnn_option_find(name, strlen(name)), text, why))
+        return 1;
+    cnn_error("%s: says of its data: %s %.40s, which %s\nfetch the file again, or give --%s and take it out of the metadata",
+              path, name, text, why, name);
+    return 0;
+}
+
+/* All that a trainer has written beside the weights. 0 after cnn_error where it makes no sense. */
 static int remember(cnn_session *s, const cnn_safetensors *file, const char *path)
 {
-    const char *validation = cnn_safetensors_metadata(file, "validation"), *seed = cnn_safetensors_metadata(file, "seed");
+    const char *classes = cnn_safetensors_metadata(file, "classes");
+    cnn_options said = {.validation = 0};
     s->loaded.known = cnn_safetensors_metadata(file, "network") != NULL;
-    s->loaded.validation = validation ? strtod(validation, NULL) : 0;
-    s->loaded.seed = seed ? strtol(seed, NULL, 10) : 0;
+    if (s->loaded.known && !(recall(&said, file, "validation", path) && recall(&said, file, "seed", path) &&
+                             recall(&said, file, "resize-short", path)))
+        return 0;
+    s->loaded.validation = said.validation;
+    s->loaded.seed = said.seed;
+    s->loaded.resize_short = said.resize_short;
+    cnn_names_free(&s->loaded.names);
+    if (s->loaded.known && classes && !cnn_names_read(&s->loaded.names, classes, s->classes, path))
+        return 0;
     if (cnn_normal_read(&s->loaded.normal, cnn_safetensors_metadata(file, "mean"),
                         cnn_safetensors_metadata(file, "deviation"), s->input[1]))
         return 1;

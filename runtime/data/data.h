@@ -11,7 +11,10 @@
 
 #include "augment.h"
 #include "cnn.h"
+#include "names.h"
 #include "normal.h"
+
+#include <limits.h>
 
 /* ---- picture.c: one picture, as it was read ---------------------------------------------------------------------- */
 
@@ -65,13 +68,20 @@ int  cnn_picture_read(cnn_picture *, const char *path, const cnn_decoder *const 
 typedef struct cnn_source cnn_source;
 typedef enum { CNN_TRAIN, CNN_VALIDATION, CNN_TEST } cnn_split;
 
+/* What becomes of pictures that cannot be read. */
+typedef enum { CNN_SKIP_NONE, CNN_SKIP_NAMED, CNN_SKIP_QUIETLY } cnn_skip;
+
 /* What a trainer wants of a data set. */
 typedef struct {
     int      input[4], classes;                 /* of the network: N x C x H x W                                     */
     uint64_t seed;                              /* of the synthetic noise, and of what is kept for validation        */
     double   validation;                        /* share of the train split that is kept for validation; 0: none     */
     const cnn_decoder *const *decoders;         /* what this program can decode, NULL at the end; NULL: nothing      */
-    int      skip_bad;                          /* pictures that cannot be read are left out (dataset.c)             */
+    cnn_skip skip_bad;                          /* whether pictures that cannot be read are left out (dataset.c)     */
+    int      unlabelled;                        /* pictures without labels will do                                   */
+    const char *const *files;                   /* picture files and folders of them, in the place of a name;        */
+    int      file_count;                        /* NULL: none                                                        */
+    const cnn_names *names;                     /* of the classes, where weights know them; NULL: those of the data  */
     const cnn_augment *augment;                 /* how pictures are changed at random; NULL: they are not            */
     const cnn_normal *normal;                   /* how values are normalised; NULL: they are not                     */
     int      shorter;                           /* side that pictures get before their middle is cut out; 0: H or W  */
@@ -82,6 +92,7 @@ typedef struct {
  *     "imagenet-folder"                                   /usr/share/datasets (source.c has the table)
  *     "synthetic"                                         built in (source_synthetic.c)
  *     a folder or file                                    recognised by what it holds (source_*.c)
+ * Where unlabelled, also picture files, or a folder in which they lie (source_files.c), or an array x without y.
  * Pictures that cannot be shown to the network are refused: labels must be below `classes`, and channels must be the
  * network's or one. With a share for validation, CNN_TRAIN lacks the pictures that CNN_VALIDATION has; which these are
  * depends on the seed and on the number of pictures alone. NULL after cnn_error. The caller closes it.               */
@@ -94,6 +105,10 @@ const char *cnn_source_text(const cnn_source *);                /* one line abou
                                                                    /usr/share/datasets/fashion-mnist"; owned likewise */
 /* Whether the data is of one piece: then all splits are the same pictures. */
 int         cnn_source_whole(const cnn_source *);
+int         cnn_source_has_validation(const cnn_source *);      /* the data has one, and a test split besides         */
+int         cnn_source_labelled(const cnn_source *);            /* else every label is 0                              */
+/* The file of picture i, in path; NULL where it has none of its own. */
+const char *cnn_source_path(const cnn_source *, size_t i, char path[PATH_MAX]);
 
 /* Reads picture i: 1; 0 where the picture is bad; -1 where memory is short; both with a cause in the picture, and
  * nothing printed. Several threads may read at once, each with a picture of its own.                                 */
@@ -137,8 +152,12 @@ cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish 
 
 size_t      cnn_dataset_size(const cnn_dataset *);
 const char *cnn_dataset_class(const cnn_dataset *, int label);  /* a name, else the number as text; "?" past the last */
+const char *cnn_dataset_name(const cnn_dataset *, int label);   /* a name, or NULL */
 const char *cnn_dataset_text(const cnn_dataset *);
-int         cnn_dataset_whole(const cnn_dataset *);
+int         cnn_dataset_whole(const cnn_dataset *);             /* these as cnn_source_... */
+int         cnn_dataset_has_validation(const cnn_dataset *);
+int         cnn_dataset_labelled(const cnn_dataset *);
+const char *cnn_dataset_path(const cnn_dataset *, size_t i, char path[PATH_MAX]);
 
 /* What one thread reads with: zeroed at first, released by cnn_reader_free. */
 typedef struct {
@@ -154,7 +173,7 @@ void cnn_reader_free(cnn_reader *);
 
 /* Writes picture i into out, C x H x W, as wish->augment changes it in this epoch, and its label. 1, 0 or -1 as
  * cnn_source_read, with the cause in reader->picture; where wish->skip_bad, a bad picture is black, its label is -1, and
- * 1 is returned. Several threads may read at once, each with a reader of its own. */
+ * 1 is returned; CNN_SKIP_NAMED warns of it the first time. Several threads may read at once, each with its own reader. */
 int  cnn_dataset_picture(cnn_dataset *, size_t i, uint32_t epoch, cnn_reader *reader, cnn_real *out, int32_t *label);
 
 int cnn_dataset_left_out(const cnn_dataset *, size_t i);        /* whether picture i was found bad so far             */

@@ -8,6 +8,7 @@
 #include "data.h"
 #include "error.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@ struct cnn_dataset {
     uint64_t    seed;
     size_t      size;
     char      (*numbers)[12];   /* "0", "1", ... for all classes */
-    _Atomic uint8_t *bad;            /* 1: picture i cannot be read and is left out; NULL: such a picture is an error */
+    _Atomic uint8_t *bad;       /* 1: picture i cannot be read and is left out; NULL: such a picture is an error */
+    int         names_bad;      /* each of them is named when it is met */
 };
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -30,6 +32,7 @@ struct cnn_dataset {
 static int make_rooms(cnn_dataset *d, const cnn_wish *wish)
 {
     d->numbers = calloc((size_t)d->classes, sizeof *d->numbers);
+    d->names_bad = wish->skip_bad == CNN_SKIP_NAMED;
     d->bad = wish->skip_bad ? calloc(d->size, 1) : NULL;
     if (!d->numbers || (wish->skip_bad && !d->bad)) {
         cnn_error("no memory for a data set of %zu pictures and %d classes\nclose other programs", d->size, d->classes);
@@ -87,6 +90,11 @@ const char *cnn_dataset_class(const cnn_dataset *d, int label)
     return label < 0 || label >= d->classes ? "?" : name ? name : d->numbers[label];
 }
 
+const char *cnn_dataset_name(const cnn_dataset *d, int label)
+{
+    return cnn_source_class(d->source, label);
+}
+
 const char *cnn_dataset_text(const cnn_dataset *d)
 {
     return cnn_source_text(d->source);
@@ -95,6 +103,21 @@ const char *cnn_dataset_text(const cnn_dataset *d)
 int cnn_dataset_whole(const cnn_dataset *d)
 {
     return cnn_source_whole(d->source);
+}
+
+int cnn_dataset_has_validation(const cnn_dataset *d)
+{
+    return cnn_source_has_validation(d->source);
+}
+
+int cnn_dataset_labelled(const cnn_dataset *d)
+{
+    return cnn_source_labelled(d->source);
+}
+
+const char *cnn_dataset_path(const cnn_dataset *d, size_t i, char path[PATH_MAX])
+{
+    return cnn_source_path(d->source, i, path);
 }
 
 int cnn_dataset_left_out(const cnn_dataset *d, size_t i)
@@ -219,7 +242,8 @@ int cnn_dataset_picture(cnn_dataset *d, size_t i, uint32_t epoch, cnn_reader *re
     }
     if (status < 0 || !d->bad)
         return status;
-    d->bad[i] = 1;
+    if (!atomic_exchange(&d->bad[i], 1) && d->names_bad)
+        cnn_warn("%s; it is left out", p->cause);
     *label = -1;
     memset(out, 0, (size_t)d->channels * (size_t)d->height * (size_t)d->width * sizeof *out);
     return 1;

@@ -146,12 +146,22 @@ static int open_place(cnn_source *s, const char *place, cnn_split split, const c
     struct stat about;
 
     snprintf(s->place, sizeof s->place, "%s", place);
+    if (wish->unlabelled && cnn_files_lie_in(place))
+        return cnn_files_open(s, &place, 1, wish);
     for (int i = 0; i < FORMATS; i++)
         if (formats[i]->holds(place))
             return formats[i]->open(s, place, split, wish);
     if (stat(place, &about) < 0) {
-        cnn_error("no data set '%s': neither a name that is known nor a folder\n"
-                  "give fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder", place);
+        cnn_error("no data set '%s': neither a name that is known nor a folder%s\n"
+                  "give fashion-mnist, mnist, cifar10, cifar100, imagenet-folder, synthetic, or a folder%s", place,
+                  wish->unlabelled ? " nor a picture" : "", wish->unlabelled ? ", or pictures" : "");
+        return 0;
+    }
+    if (wish->unlabelled && S_ISREG(about.st_mode))
+        return cnn_files_open(s, &place, 1, wish);
+    if (cnn_files_lie_in(place)) {
+        cnn_error("%s: pictures lie in it that have no class\nput them into a folder for each class; predict alone takes them "
+                  "as they are", place);
         return 0;
     }
     cnn_error("%s: %s\ngive a place that holds one of these:", place,
@@ -163,6 +173,10 @@ static int open_place(cnn_source *s, const char *place, cnn_split split, const c
 
 static int open_named(cnn_source *s, const char *name, cnn_split split, const cnn_wish *wish)
 {
+    if (wish->files) {
+        snprintf(s->place, sizeof s->place, "%s", wish->files[0]);
+        return cnn_files_open(s, wish->files, wish->file_count, wish);
+    }
     if (strcmp(name, "synthetic") == 0)
         return cnn_synthetic_open(s, split, wish);
     for (int i = 0; i < KNOWN; i++)
@@ -247,7 +261,7 @@ size_t cnn_source_size(const cnn_source *s)
 
 int32_t cnn_source_label(const cnn_source *s, size_t i)
 {
-    return s->labels[which(s, i)];
+    return s->labels ? s->labels[which(s, i)] : 0;
 }
 
 const char *cnn_source_class(const cnn_source *s, int label)
@@ -265,6 +279,21 @@ const char *cnn_source_text(const cnn_source *s)
 int cnn_source_whole(const cnn_source *s)
 {
     return s->whole;
+}
+
+int cnn_source_has_validation(const cnn_source *s)
+{
+    return s->has_validation;
+}
+
+int cnn_source_labelled(const cnn_source *s)
+{
+    return s->labels != NULL;
+}
+
+const char *cnn_source_path(const cnn_source *s, size_t i, char path[PATH_MAX])
+{
+    return s->path && s->path(s, which(s, i), path) ? path : NULL;
 }
 
 int cnn_source_read(const cnn_source *s, size_t i, cnn_picture *picture)

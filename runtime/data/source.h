@@ -12,7 +12,7 @@
 /* A split while it is open. open() fills in all but `picked`; source.c zeroes it before and frees labels and names. */
 struct cnn_source {
     size_t        size;                         /* pictures of the files: the split has picked_count of them          */
-    int32_t      *labels;                       /* of all of them                                                     */
+    int32_t      *labels;                       /* of all of them; NULL: they have none                               */
     int           channels, height, width;      /* of every picture; 0, 0, 0: they differ                             */
     const char *const *class_names;             /* constants, or NULL: names                                          */
     char        **names;                        /* owned, or NULL                                                     */
@@ -20,9 +20,11 @@ struct cnn_source {
     char          place[PATH_MAX];              /* the folder or file that it was opened from                         */
     char          text[PATH_MAX + 256];
     int           validation;                   /* the validation split that was asked for is one of the data's own  */
+    int           has_validation;               /* the data has one, and a test split besides                         */
     int           whole;                        /* the data is of one piece: there is no test split                   */
     void         *data;                         /* the format's own                                                   */
     int         (*read)(const cnn_source *, size_t i, cnn_picture *);   /* as cnn_source_read, i below size           */
+    int         (*path)(const cnn_source *, size_t i, char path[PATH_MAX]);     /* of picture i's file; NULL: no files   */
     void        (*close)(cnn_source *);         /* releases data; called also after an open() that failed            */
     size_t       *picked, picked_count;         /* which pictures the split has, ascending; NULL: all                 */
 };
@@ -35,6 +37,10 @@ typedef struct {
 
 extern const cnn_format cnn_format_idx, cnn_format_cifar10, cnn_format_cifar100, cnn_format_array, cnn_format_folder;
 int cnn_synthetic_open(cnn_source *, cnn_split split, const cnn_wish *wish);
+
+/* Picture files, and folders in which they lie; whether they lie in a folder. */
+int cnn_files_open(cnn_source *, const char *const *files, int count, const cnn_wish *wish);
+int cnn_files_lie_in(const char *folder);
 
 /* ---- source.c: for all formats ----------------------------------------------------------------------------------- */
 

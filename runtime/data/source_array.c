@@ -4,6 +4,7 @@
  *     FOLDER/train.safetensors, test.safetensors (validation.safetensors), each with the tensors x and y
  *     FILE.safetensors with the tensors train_x, train_y, test_x, test_y (validation_x, validation_y)
  *     FOLDER/x.npy, y.npy, or FILE.safetensors with x and y: of one piece
+ *     FILE.npy, or any of these without y: pictures without labels, for those who need none
  *
  * Bytes (uint8) are pictures like any others: they become byte / 255. Real numbers (float32, float64) are taken as they
  * are. Labels are read when the split is opened, pictures from the disk (its cache) when they are shown.
@@ -25,10 +26,15 @@ static const char *const splits[] = {[CNN_TRAIN] = "train", [CNN_VALIDATION] = "
 
 /* ---- finding ----------------------------------------------------------------------------------------------------- */
 
-static int is_tensors(const char *place)
+static int ends_in(const char *place, const char *ending)
 {
     const char *dot = strrchr(place, '.');
-    return dot && strcmp(dot, ".safetensors") == 0;
+    return dot && strcmp(dot, ending) == 0;
+}
+
+static int is_tensors(const char *place)
+{
+    return ends_in(place, ".safetensors");
 }
 
 static int holds(const char *place)
@@ -36,7 +42,7 @@ static int holds(const char *place)
     static const char *const names[] = {"x.npy", "train_x.npy", "test_x.npy", "train.safetensors", "test.safetensors"};
     char path[PATH_MAX];
 
-    if (is_tensors(place))
+    if (is_tensors(place) || ends_in(place, ".npy"))
         return 1;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (cnn_source_has(place, names[i], path))
@@ -44,8 +50,8 @@ static int holds(const char *place)
     return 0;
 }
 
-/* Opens x (or y) of FILE.safetensors. */
-static int open_tensor(cnn_source *s, cnn_array *a, const char *file, cnn_split split, char axis)
+/* Opens x or y. `optional`: it may be missing, and the array then stays zeroed. 1, or 0 after cnn_error. */
+static int open_tensor(cnn_source *s, cnn_array *a, const char *file, cnn_split split, char axis, int optional)
 {
     char name[32];
     int  has;
@@ -58,31 +64,48 @@ static int open_tensor(cnn_source *s, cnn_array *a, const char *file, cnn_split 
         if (s->whole)
             snprintf(name, sizeof name, "%c", axis);
     }
+    if (optional && cnn_array_has_tensor(file, name) == 0)
+        return 1;
     return cnn_array_open_tensor(a, file, name);
 }
 
-/* Opens x (or y) of a folder. */
-static int open_file(cnn_source *s, cnn_array *a, const char *folder, cnn_split split, char axis)
+/* Likewise, of a folder. */
+static int open_file(cnn_source *s, cnn_array *a, const char *folder, cnn_split split, char axis, int optional)
 {
-    char name[64], path[PATH_MAX];
+    char name[64], path[PATH_MAX], tensor[] = {axis, '\0'};
 
     snprintf(name, sizeof name, "%s.safetensors", splits[split]);
     if (cnn_source_has(folder, name, path))
-        return cnn_array_open_tensor(a, path, (const char[]){axis, '\0'});
+        return (optional && cnn_array_has_tensor(path, tensor) == 0) || cnn_array_open_tensor(a, path, tensor);
     s->whole = cnn_source_has(folder, "x.npy", path);
     snprintf(name, sizeof name, "%c.npy", axis);
     if (!s->whole)
         snprintf(name, sizeof name, "%s_%c.npy", splits[split], axis);
     if (cnn_source_has(folder, name, path))
         return cnn_array_open_npy(a, path);
+    if (optional)
+        return 1;
     cnn_error("%s: has neither %s nor %s.safetensors\n%s", folder, name, splits[split], s->whole ?
               "put the labels of x.npy there" : "put them there, or keep a share of train for --validation");
     return 0;
 }
 
-static int open_array(cnn_source *s, cnn_array *a, const char *place, cnn_split split, char axis)
+/* Likewise, of a file of one array, which has no labels. */
+static int open_alone(cnn_source *s, cnn_array *a, const char *file, char axis, int optional)
 {
-    return is_tensors(place) ? open_tensor(s, a, place, split, axis) : open_file(s, a, place, split, axis);
+    s->whole = 1;
+    if (axis == 'x')
+        return cnn_array_open_npy(a, file);
+    if (!optional)
+        cnn_error("%s: has no labels\nput it as x.npy into a folder with them as y.npy, and give that folder", file);
+    return optional;
+}
+
+static int open_array(cnn_source *s, cnn_array *a, const char *place, cnn_split split, char axis, int optional)
+{
+    return is_tensors(place)        ? open_tensor(s, a, place, split, axis, optional)
+           : ends_in(place, ".npy") ? open_alone(s, a, place, axis, optional)
+                                    : open_file(s, a, place, split, axis, optional);
 }
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
@@ -113,6 +136,17 @@ static int read_labels(cnn_source *s, const cnn_array *y, const cnn_wish *wish)
         s->labels[i] = (int32_t)label;
     }
     return good;
+}
+
+/* As many pictures as the array has. */
+static int leave_unlabelled(cnn_source *s, const cnn_array *x)
+{
+    s->size = x->shape[0];
+    if (x->shape[0] <= MOST_PICTURES)
+        return 1;
+    cnn_error("%s: holds %zu pictures, and %d are the most\nsave them in several arrays", x->name, x->shape[0],
+              MOST_PICTURES);
+    return 0;
 }
 
 /* ---- pictures ---------------------------------------------------------------------------------------------------- */
@@ -207,7 +241,7 @@ static void close_array(cnn_source *s)
 
 static int open_arrays(cnn_source *s, const char *place, cnn_split split, const cnn_wish *wish)
 {
-    cnn_array  y;
+    cnn_array  y = {.rank = 0};
     cnn_array *x = calloc(1, sizeof *x);
 
     s->data = x;
@@ -217,10 +251,10 @@ static int open_arrays(cnn_source *s, const char *place, cnn_split split, const 
         cnn_error("%s: no memory to open it\nclose other programs", place);
         return 0;
     }
-    if (!open_array(s, x, place, split, 'x') || !open_array(s, &y, place, split, 'y'))
+    if (!open_array(s, x, place, split, 'x', 0) || !open_array(s, &y, place, split, 'y', wish->unlabelled))
         return 0;
     s->validation = split == CNN_VALIDATION && !s->whole;
-    int good = read_labels(s, &y, wish) && read_shape(s, x, wish);
+    int good = (y.rank == 0 ? leave_unlabelled(s, x) : read_labels(s, &y, wish)) && read_shape(s, x, wish);
     cnn_array_close(&y);
     if (good)
         snprintf(s->text, sizeof s->text, "%zu pictures of %dx%dx%d in %s", s->size, s->channels, s->height, s->width,

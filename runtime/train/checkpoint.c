@@ -89,9 +89,15 @@ static void add_integer(Facts *facts, const char *key, unsigned long long value)
     add_text(facts, key, facts->texts[facts->count]);
 }
 
-/* What eval and predict need beside the weights: how the data was normalised, and which pictures were kept. */
-static void add_data(Facts *facts, const cnn_session *s, char mean[CNN_NORMAL_TEXT], char deviation[CNN_NORMAL_TEXT])
+/* What eval and predict need beside the weights: how pictures were prepared, which of them were kept, and the names of the
+ * classes (NULL: none). */
+static void add_data(Facts *facts, const cnn_session *s, char mean[CNN_NORMAL_TEXT], char deviation[CNN_NORMAL_TEXT],
+                     const char *classes)
 {
+    if (classes)
+        add_text(facts, "classes", classes);
+    if (s->options.resize_short > 0)
+        add_integer(facts, "resize-short", (unsigned long long)s->options.resize_short);
     if (s->normal.count > 0) {
         cnn_normal_text(s->normal.mean, s->normal.count, mean);
         cnn_normal_text(s->normal.deviation, s->normal.count, deviation);
@@ -155,12 +161,12 @@ static int write_file(const char *out, const char *name, const cnn_stored *items
 int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *position)
 {
     unsigned long sum;
-    char mean[CNN_NORMAL_TEXT], deviation[CNN_NORMAL_TEXT];
-    if (!checksum(s, &sum))
+    char mean[CNN_NORMAL_TEXT], deviation[CNN_NORMAL_TEXT], *classes;
+    if (!checksum(s, &sum) || !cnn_names_text(&s->names, &classes))
         return 0;
     Facts stamp = {.count = 0}, run = {.count = 0};
     add_weights(&stamp, s, position, sum);
-    add_data(&stamp, s, mean, deviation);
+    add_data(&stamp, s, mean, deviation, classes);
     add_weights(&run, s, position, sum);
     add_run(&run, s, position);
 
@@ -173,6 +179,7 @@ int cnn_checkpoint_save(cnn_session *s, const char *out, const cnn_position *pos
                 write_file(out, "last.state.safetensors", state, state_count, &run);
     free(weights);
     free(state);
+    free(classes);
     return saved;
 }
 

@@ -65,7 +65,7 @@ static int open_data(Run *run)
         return 0;
     }
     run->test = run->train ? cnn_session_data(s, s->options.validation > 0 ? CNN_VALIDATION : CNN_TEST, NULL) : NULL;
-    if (run->test == NULL)
+    if (run->test == NULL || !cnn_session_take_names(s, run->train))
         return 0;
     run->batches = cnn_session_whole_batches(s, run->train);
     if (run->batches == 0)
