@@ -3,9 +3,13 @@
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "fuse.h"
 #include "schedule.h"
@@ -103,6 +107,14 @@ void compile_library(const char *file, const char *flags, const char *library)
     outcome_free(&o);
 }
 
+static bool is_newer(const char *path, const char *than)
+{
+    struct stat a, b;
+    return stat(path, &a) == 0 && stat(than, &b) == 0 &&
+           (a.st_mtim.tv_sec != b.st_mtim.tv_sec ? a.st_mtim.tv_sec > b.st_mtim.tv_sec
+                                                 : a.st_mtim.tv_nsec > b.st_mtim.tv_nsec);
+}
+
 static void *symbol(const Loaded *l, const char *name, const char *verb)
 {
     char full[256];
@@ -133,6 +145,31 @@ Loaded load_network(const char *library, const char *name, bool is_double, uint6
     l.net = l.create(seed);
     cr_assert(l.net, "%s_new ran out of memory", name);
     return l;
+}
+
+/* Tests run in processes of their own, several at a time: who holds the lock compiles, the others find it done. */
+static void compile_once(const char *file, const char *flags, const char *library)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s.lock", library);
+    int lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+    cr_assert(lock >= 0 && flock(lock, LOCK_EX) == 0, "cannot lock %s", path);
+    if (!is_newer(library, BUILD "/cnnc") || !is_newer(library, BUILD "/libcnn.a") || !is_newer(library, file))
+        compile_library(file, flags, library);
+    close(lock);
+}
+
+Loaded load_file(const char *file, const char *name, const char *flags, uint64_t seed)
+{
+    static const char folder[] = BUILD "/tests/libraries";
+    char library[4096];
+    mkdir(folder, 0777);
+    snprintf(library, sizeof library, "%s/%s %s.so", folder, file, flags);
+    for (char *at = library + sizeof folder; *at; at++)
+        if (*at == '/' || *at == ' ')
+            *at = '_';
+    compile_once(file, flags, library);
+    return load_network(library, name, strstr(flags, "--double") != NULL, seed);
 }
 
 void unload_network(Loaded *l)

@@ -50,6 +50,8 @@ typedef struct {
 void    compile_library(const char *file, const char *flags, const char *library);
 /* LIBRARY holds a network called NAME; a replica is made from `seed`. */
 Loaded  load_network(const char *library, const char *name, bool is_double, uint64_t seed);
+/* The same of FILE compiled with FLAGS (--double: in double): the first test that asks compiles, others find the library. */
+Loaded  load_file(const char *file, const char *name, const char *flags, uint64_t seed);
 void    unload_network(Loaded *);
 
 /* Tensor i through get or get_grad, or its moment; tensor(i).count values owned by the caller. */

@@ -8,15 +8,6 @@
 
 enum { TRIALS = 40 };
 
-static Loaded load(const char *file, const char *name, const char *flags, const char *test)
-{
-    char *folder = scratch_folder(test), library[700];
-    snprintf(library, sizeof library, "%s/lib.so", folder);
-    compile_library(file, flags, library);
-    free(folder);
-    return load_network(library, name, false, 3);
-}
-
 /* The gradient of every tensor after one call, one array each; owned by the caller. */
 static double **all_gradients(Loaded *net, const double *x, const int32_t *labels)
 {
@@ -40,9 +31,9 @@ static bool same(const double *a, const double *b, size_t count)
 }
 
 /* Any set of tensors may be frozen: the gradients of the others keep every bit, and freezing can be taken back. */
-static void expect_others_unchanged(const char *file, const char *name, const char *test)
+static void expect_others_unchanged(const char *file, const char *name)
 {
-    Loaded net = load(file, name, "--batch 3", test);
+    Loaded net = load_file(file, name, "--batch 3", 3);
     double *x = reference_pictures(&net, 0);
     int32_t *labels = reference_labels(&net, 0);
     double **whole = all_gradients(&net, x, labels);
@@ -66,9 +57,9 @@ static void expect_others_unchanged(const char *file, const char *name, const ch
 
 Test(freeze, gradients_of_others)
 {
-    expect_others_unchanged("tests/golden/graph.net", "graph", "freeze_graph");
-    expect_others_unchanged("tests/golden/normal.net", "normal", "freeze_normal");
-    expect_others_unchanged("dsl-examples/lenet.net", "lenet", "freeze_lenet");
+    expect_others_unchanged("tests/golden/graph.net", "graph");
+    expect_others_unchanged("tests/golden/normal.net", "normal");
+    expect_others_unchanged("dsl-examples/lenet.net", "lenet");
 }
 
 static void count_kernel(void *context, int kernel)
@@ -93,7 +84,7 @@ static int kernels_run(Loaded *net, const char *learning, const double *x, const
 /* LeNet has 12 forward kernels and 21 backward ones. */
 Test(freeze, needless_kernels_rest)
 {
-    Loaded net = load("dsl-examples/lenet.net", "lenet", "-O0 --batch 3", "freeze_rest");
+    Loaded net = load_file("dsl-examples/lenet.net", "lenet", "--batch 3 -O0", 3);
     double *x = reference_pictures(&net, 0);
     int32_t *labels = reference_labels(&net, 0);
     cr_expect(kernels_run(&net, "", x, labels) == 12 + 21);
@@ -107,7 +98,7 @@ Test(freeze, needless_kernels_rest)
 
 Test(freeze, updates_leave_frozen_tensors)
 {
-    Loaded net = load("tests/golden/graph.net", "graph", "--batch 3", "freeze_update");
+    Loaded net = load_file("tests/golden/graph.net", "graph", "--batch 3", 3);
     double *x = reference_pictures(&net, 0);
     int32_t *labels = reference_labels(&net, 0);
     double **before = calloc((size_t)net.tensors(), sizeof *before);
@@ -138,7 +129,7 @@ Test(freeze, unused_layers_stay)
     char *folder = scratch_folder("freeze_unused"), file[700];
     snprintf(file, sizeof file, "%s/unused.net", folder);
     write_whole(file, text, sizeof text - 1);
-    Loaded net = load(file, "unused", "--batch 3", "freeze_unused_library");
+    Loaded net = load_file(file, "unused", "--batch 3", 3);
     double *x = reference_pictures(&net, 0), *before = fetch(&net, net.get, 0);
     int32_t *labels = reference_labels(&net, 0);
     run_gradients(&net, x, labels, NULL);

@@ -3,7 +3,6 @@
  * tests/reference/update.txt has what PyTorch computes in double: the double build must agree to 1e-12, the float build to
  * 1e-6 of the largest value. What two builds of NAME_step and of gradients and update compute must be the same bits.
  */
-#define _GNU_SOURCE             /* asprintf */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <math.h>
@@ -15,26 +14,13 @@
 
 enum { STEPS = 4, MOST_TENSORS = 200 };
 
-static Loaded load(const char *file, const char *name, const char *flags, const char *test)
-{
-    char *folder = scratch_folder(test), library[700];
-    snprintf(library, sizeof library, "%s/lib.so", folder);
-    compile_library(file, flags, library);
-    free(folder);
-    return load_network(library, name, strstr(flags, "--double") != NULL, 3);
-}
-
 static Loaded load_text(const char *text, const char *flags, const char *test)
 {
     char *folder = scratch_folder(test), path[700];
     snprintf(path, sizeof path, "%s/probe.net", folder);
     write_whole(path, text, strlen(text));
-    char *name;
-    cr_assert(asprintf(&name, "%s_library", test) > 0);
-    Loaded l = load(path, "probe", flags, name);
-    free(name);
     free(folder);
-    return l;
+    return load_file(path, "probe", flags, 3);
 }
 
 static double real_at(const Loaded *l, const void *values, size_t i)
@@ -135,16 +121,9 @@ static Case cases[] = {
     {"tests/huge.net", "huge", "--batch 5"},
 };
 
-static Loaded load_case(const Case *c, const char *test)
+static Loaded load_case(const Case *c)
 {
-    char *name;
-    int number = 0;
-    while (strcmp(cases[number].name, c->name) != 0 || strcmp(cases[number].flags, c->flags) != 0)
-        number++;
-    cr_assert(asprintf(&name, "update_%s_%d", test, number) > 0);
-    Loaded l = load(c->file, c->name, c->flags, name);
-    free(name);
-    return l;
+    return load_file(c->file, c->name, c->flags, 3);
 }
 
 ParameterizedTestParameters(update, flat_state_is_the_state)
@@ -154,7 +133,7 @@ ParameterizedTestParameters(update, flat_state_is_the_state)
 
 ParameterizedTest(Case *c, update, flat_state_is_the_state)
 {
-    Loaded l = load_case(c, "flat");
+    Loaded l = load_case(c);
     expect_same_state(&l);
     l.destroy(l.net);
     l.net = l.create(4);
@@ -326,7 +305,7 @@ ParameterizedTestParameters(update, a_step_is_gradients_and_update)
 
 ParameterizedTest(Case *c, update, a_step_is_gradients_and_update)
 {
-    Loaded a = load_case(c, "step"), b = a;
+    Loaded a = load_case(c), b = a;
     for (int r = 0; r < RULES; r++) {
         a.net = a.create(5);
         b.net = b.create(5);
@@ -358,7 +337,7 @@ ParameterizedTestParameters(update, a_loss_that_is_not_finite_changes_nothing)
 
 ParameterizedTest(Case *c, update, a_loss_that_is_not_finite_changes_nothing)
 {
-    Loaded l = load_case(c, "infinite");
+    Loaded l = load_case(c);
     double *x = reference_pictures(&l, 0), *before[MOST_TENSORS];
     int32_t *labels = reference_labels(&l, 0);
     run_step(&l, x, labels, &rules[0]);
