@@ -247,6 +247,8 @@ Test(runs, checkpoints_of_others_each_have_their_message)
          "cnnc --batch 9", 1},
         {"\"target\":\"generic\"", "\"target\":\"general\"", NULL,
          "another target (general, now generic)", "last bits", 0},
+        {"\"code\":\"plain loops\"", "\"code\":\"plain hoops\"", NULL,
+         "another code (plain hoops, now plain loops)", "last bits", 0},
         {"\"epoch\":\"2\"", "\"epoch\":\"x\"", NULL, "lacks what a state must say", "not written by a trainer", 1},
     };
     char *folder = scratch_folder("runs_others"), bad[512];

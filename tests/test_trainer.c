@@ -302,6 +302,7 @@ Test(trainer, resumes_bit_for_bit_after_a_signal_in_any_step)
         outcome_free(&stop);
         RUN(go, 0, FAKE " train --resume --out %s", part);     /* every option is remembered */
         cr_expect_eq(count(go.out, "epoch"), 3 - step / 7);
+        cr_expect_str_empty(go.err);
         outcome_free(&go);
         expect_same_run(whole, part);
     }

@@ -69,8 +69,12 @@ typedef struct {
     int          count;
 } Facts;
 
+/* A key is said once: options share them with what else is said. */
 static void add_text(Facts *facts, const char *key, const char *value)
 {
+    for (int i = 0; i < facts->count; i++)
+        if (strcmp(facts->items[i].key, key) == 0)
+            abort();
     if (facts->count == FACTS)
         abort();
     facts->items[facts->count++] = (cnn_metadata){key, value};
@@ -141,7 +145,7 @@ static void add_run(Facts *facts, const cnn_session *s, const cnn_position *p)
 {
     add_text(facts, "target", s->facts->target);
     add_text(facts, "flags", s->facts->flags);
-    add_text(facts, "schedule", s->facts->schedule);
+    add_text(facts, "code", s->facts->schedule);
     add_text(facts, "numbers", numbers);
     add_integer(facts, "epoch", (unsigned long long)p->epoch);
     add_integer(facts, "batch", (unsigned long long)p->batch);
@@ -284,7 +288,7 @@ static int check_program(const cnn_session *s, const char *out, int batch_size)
     if (batch_size != input[0])
         return cnn_error("%s: the run has batches of %d, this trainer has batches of %d\n"
                          "compile it with cnnc --batch %d", out, batch_size, input[0], batch_size), 0;
-    static const char *const how[] = {"target", "flags", "schedule"};
+    static const char *const how[] = {"target", "flags", "code"};
     const char *const now[] = {s->facts->target, s->facts->flags, s->facts->schedule};
     for (int i = 0; i < 3; i++) {
         const char *then = cnn_safetensors_metadata(s->state, how[i]);
