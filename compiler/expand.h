@@ -149,7 +149,11 @@ const char *reserved_name(const char *name);
 /* ---- train.c ----------------------------------------------------------------------------------------------------- */
 
 void  read_train(Expander *, const Context *);                  /* fills graph->train and graph->batch               */
-void  check_train(Expander *);                                  /* what of it depends on graph->input                */
+const char *train_option(const Expander *, const char *name);   /* "0.1" of "lr=0.1"; NULL: it is not set            */
+
+/* ---- train_check.c ----------------------------------------------------------------------------------------------- */
+
+void  check_train(Expander *);                                  /* what of it must fit the rest, and the layers      */
 
 /* ---- smallest.c -------------------------------------------------------------------------------------------------- */
 

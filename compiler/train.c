@@ -1,6 +1,7 @@
 /* train.c - the train { } block: what the trainer does unless its command line says otherwise.
  *
- * Requires: the network's parameters as variables. Establishes: graph->train complete and in range, graph->batch.
+ * Requires: the network's parameters as variables. Establishes: graph->train complete and in range, graph->batch; what goes
+ * together and with the network is checked when the layers are known (train_check.c).
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "expand.h"
 
 typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_CALL,
-               SETTING_NUMBERS, SETTING_RANGE } SettingKind;
+               SETTING_NUMBERS, SETTING_EPOCHS, SETTING_RANGE } SettingKind;
 
 /* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
  * its name (runtime/commands/option_rows.c). */
@@ -41,7 +42,7 @@ static const char *const inits[] = {"default", "xavier", "kaiming", NULL};
 static const char *const normalizations[] = {"no", "data", NULL};
 
 /* The same setting of several optimizers or schedules. */
-#define LR       {"lr", SETTING_REAL, FOR_TRAINER, 0, 1e30, "learning rate", 0, 0, 0}
+#define LR       {"lr", SETTING_REAL, FOR_TRAINER, 1e-30, 1e30, "learning rate", 0, 0, 0}
 #define MOMENTUM {"momentum", SETTING_REAL, FOR_TRAINER, 0, 1, "of the gradient's running sum", 0, 0, 0}
 #define DECAY    {"weight_decay", SETTING_REAL, FOR_TRAINER, 0, 1e30, "L2 penalty added to the gradient", 0, 0, 0}
 #define EPSILON  {"epsilon", SETTING_REAL, FOR_TRAINER, 1e-30, 1, "added to the root of the squares' mean", 0, 0, 0}
@@ -72,7 +73,7 @@ static const Setting step_settings[] = {
 };
 
 static const Setting multistep_settings[] = {
-    {"milestones", SETTING_NUMBERS, FOR_TRAINER, 1, 1000000, "epochs after which to step down, (30, 60, 80)", 0, 0, 0},
+    {"milestones", SETTING_EPOCHS, FOR_TRAINER, 1, 1000000, "epochs after which to step down, (30, 60, 80)", 0, 0, 0},
     GAMMA,
 };
 
@@ -162,22 +163,13 @@ static const char *setting_names(Arena *arena, const Setting *table, int count)
     return text;
 }
 
-/* Whether the trainer was given this very option, or any value of an option. */
-static bool is_set(const Expander *x, const char *option)
-{
-    for (int i = 0; i < x->graph->train.options.count; i++)
-        if (strcmp(x->graph->train.options.items[i], option) == 0)
-            return true;
-    return false;
-}
-
-static bool has_option(const Expander *x, const char *name)
+const char *train_option(const Expander *x, const char *name)
 {
     size_t length = strlen(name);
     for (int i = 0; i < x->graph->train.options.count; i++)
         if (strncmp(x->graph->train.options.items[i], name, length) == 0 && x->graph->train.options.items[i][length] == '=')
-            return true;
-    return false;
+            return x->graph->train.options.items[i] + length + 1;
+    return NULL;
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
@@ -199,16 +191,17 @@ static const char *real_text(Arena *arena, double value)
 static const char *read_number(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
     Value v = eval(x, c, e);
-    bool number = v.kind == VALUE_INT || (v.kind == VALUE_REAL && s->kind != SETTING_INT);
+    bool whole = s->kind == SETTING_INT || s->kind == SETTING_EPOCHS;
+    bool number = v.kind == VALUE_INT || (v.kind == VALUE_REAL && !whole);
     if (v.kind == VALUE_NONE)
         return NULL;
     if (!number)
-        wrong_value(x, s, e, s->kind == SETTING_INT ? "an integer" : "a number", value_text(x->arena, &v));
+        wrong_value(x, s, e, whole ? "an integer" : "a number", value_text(x->arena, &v));
     else if (v.real < s->min || v.real > s->max)
         fail(x, e->span, NULL, "%s must be from %.16g to %.16g, but is %s\n%s: %s", s->name, s->min,
              s->max, value_text(x->arena, &v), s->name, s->doc);
     else
-        return s->kind != SETTING_INT ? real_text(x->arena, v.real) : arena_printf(x->arena, "%" PRId64, v.integer);
+        return whole ? arena_printf(x->arena, "%" PRId64, v.integer) : real_text(x->arena, v.real);
     return NULL;
 }
 
@@ -223,6 +216,22 @@ static const char *read_numbers(Expander *x, const Context *c, const Setting *s,
         if (number == NULL)
             return NULL;
         text = text ? arena_printf(x->arena, "%s,%s", text, number) : number;
+    }
+    return text;
+}
+
+/* milestones = (30, 60, 80): epochs that grow. */
+static const char *read_epochs(Expander *x, const Context *c, const Setting *s, const Expr *e)
+{
+    enum { MOST = 32 };                         /* CNN_MILESTONES of the trainer (runtime/train/rate.h) */
+    const char *text = read_numbers(x, c, s, e), *at = text;
+    int count = 0;
+    for (long before = 0, epoch; at; before = epoch, at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL, count++) {
+        epoch = strtol(at, NULL, 10);
+        if (epoch <= before || count == MOST) {
+            fail(x, e->span, NULL, "%s must grow, and be %d at most\n%s: %s", s->name, MOST, s->name, s->doc);
+            return NULL;
+        }
     }
     return text;
 }
@@ -299,6 +308,7 @@ static void read_setting(Expander *x, const Context *c, const Setting *s, const 
                      : s->kind == SETTING_TEXT ? read_text(x, c, s, e)
                      : s->kind == SETTING_WORD ? read_word(x, c, s, e)
                      : s->kind == SETTING_NUMBERS ? read_numbers(x, c, s, e)
+                     : s->kind == SETTING_EPOCHS ? read_epochs(x, c, s, e)
                      : s->kind == SETTING_RANGE ? read_range(x, c, s, e) : read_number(x, c, s, e);
     char *field = (char *)&x->graph->train + s->field;
     if (text == NULL)
@@ -334,6 +344,14 @@ static const Form *find_form(const Setting *s, const Expr *e)
     return NULL;
 }
 
+static bool has_argument(const Expr *call, const char *name)
+{
+    for (int i = 0; i < call->args.count; i++)
+        if (call->args.items[i].name && strcmp(call->args.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* sgd(lr = 0.1): the form's name, after its settings were read. */
 static const char *read_call(Expander *x, const Context *c, const Setting *s, const Expr *e)
 {
@@ -365,9 +383,10 @@ static const char *read_call(Expander *x, const Context *c, const Setting *s, co
         else if (!repeated(x, e->args.items, i))
             read_setting(x, c, inner, arg->value);
     }
-    if (is_set(x, "nesterov=yes") && (!has_option(x, "momentum") || is_set(x, "momentum=0")))
+    const char *nesterov = train_option(x, "nesterov"), *momentum = train_option(x, "momentum");
+    if (nesterov && strcmp(nesterov, "yes") == 0 && (momentum == NULL || strtod(momentum, NULL) <= 0))
         fail(x, e->span, NULL, "nesterov needs a momentum\nwrite sgd(lr = 0.1, momentum = 0.9, nesterov = yes)");
-    if (form->settings == multistep_settings && !has_option(x, "milestones"))
+    if (form->settings == multistep_settings && !has_argument(e, "milestones"))
         fail(x, e->span, NULL, "multistep needs its milestones\nwrite multistep(milestones = (30, 60, 80))");
     return form->name;
 }
@@ -402,19 +421,4 @@ void read_train(Expander *x, const Context *c)
     if (x->overrides->batch > 0)
         g->train.batch = x->overrides->batch;
     g->batch = g->train.batch;
-}
-
-/* Lists have a number for each channel of the input. */
-void check_train(Expander *x)
-{
-    const int64_t channels = x->graph->input->output.dim[0];
-    for (int i = 0; i < x->network->train.count && i < MAX_ARGUMENTS; i++) {
-        const Arg *arg = &x->network->train.items[i];
-        const Setting *s = find_setting(settings, SETTINGS, arg->name);
-        const Expr *value = arg->value;
-        if (s && s->kind == SETTING_NUMBERS && value->kind == EXPR_TUPLE && value->items.count != channels)
-            fail(x, value->span, NULL, "%s has %d numbers, and the network's input has %" PRId64 " channel%s\n"
-                 "give one for each channel, or one for all: %s = 0.5", s->name, value->items.count, channels,
-                 channels == 1 ? "" : "s", s->name);
-    }
 }
