@@ -60,16 +60,11 @@ void cnn_entries_free(struct dirent **entries, int count)
 
 cnn_pictures *cnn_list_open(cnn_source *s, const cnn_wish *wish, int inside)
 {
-    cnn_pictures *p = calloc(1, sizeof *p);
+    cnn_pictures *p = cnn_source_begin(s, s->place, sizeof *p, cnn_list_read, cnn_list_close);
 
-    s->data = p;
-    s->read = cnn_list_read;
-    s->path = cnn_list_path;
-    s->close = cnn_list_close;
-    if (!p) {
-        cnn_error("%s: no memory to open it\nclose other programs", s->place);
+    if (!p)
         return NULL;
-    }
+    s->path = cnn_list_path;
     p->inside = inside;
     p->decoders = wish->decoders;
     p->channels = wish->input[1] == 1 ? 1 : 3;

@@ -48,6 +48,17 @@ enum { KNOWN = sizeof known / sizeof *known };
 
 /* ---- for the formats --------------------------------------------------------------------------------------------- */
 
+void *cnn_source_begin(cnn_source *s, const char *place, size_t bytes,
+                       int (*read)(const cnn_source *, size_t, cnn_picture *), void (*close)(cnn_source *))
+{
+    s->data = calloc(1, bytes);
+    s->read = read;
+    s->close = close;
+    if (!s->data)
+        cnn_error("%s: no memory to open it\nclose other programs", place);
+    return s->data;
+}
+
 int cnn_source_room(cnn_source *s, const char *place, size_t size)
 {
     s->size = size;

@@ -44,6 +44,10 @@ int cnn_files_lie_in(const char *folder);
 
 /* ---- source.c: for all formats ----------------------------------------------------------------------------------- */
 
+/* How an open() begins: zeroed room for the format's own data, and what reads and releases it. NULL after cnn_error. */
+void *cnn_source_begin(cnn_source *, const char *place, size_t bytes,
+                       int (*read)(const cnn_source *, size_t, cnn_picture *), void (*close)(cnn_source *));
+
 /* Room for `size` labels and the size itself. 1, or 0 after cnn_error. */
 int cnn_source_room(cnn_source *, const char *place, size_t size);
 

@@ -242,15 +242,10 @@ static void close_array(cnn_source *s)
 static int open_arrays(cnn_source *s, const char *place, cnn_split split, const cnn_wish *wish)
 {
     cnn_array  y = {.rank = 0};
-    cnn_array *x = calloc(1, sizeof *x);
+    cnn_array *x = cnn_source_begin(s, place, sizeof *x, read_picture, close_array);
 
-    s->data = x;
-    s->read = read_picture;
-    s->close = close_array;
-    if (!x) {
-        cnn_error("%s: no memory to open it\nclose other programs", place);
+    if (!x)
         return 0;
-    }
     if (!open_array(s, x, place, split, 'x', 0) || !open_array(s, &y, place, split, 'y', wish->unlabelled))
         return 0;
     s->validation = split == CNN_VALIDATION && !s->whole;

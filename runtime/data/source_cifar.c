@@ -149,17 +149,12 @@ static void close_files(cnn_source *s)
 static int open_layout(cnn_source *s, const char *folder, cnn_split split, const cnn_wish *wish, const Layout *layout)
 {
     const char *const *names = split == CNN_TRAIN ? layout->train : layout->test;
-    Files *f = calloc(1, sizeof *f);
+    Files *f = cnn_source_begin(s, folder, sizeof *f, read_picture, close_files);
 
-    s->data = f;
-    s->read = read_picture;
-    s->close = close_files;
     s->channels = CHANNELS;
     s->height = s->width = SIDE;
-    if (!f) {
-        cnn_error("%s: no memory to open it\nclose other programs", folder);
+    if (!f)
         return 0;
-    }
     f->layout = layout;
     for (; *names; names++)
         if (!add_file(f, folder, *names))

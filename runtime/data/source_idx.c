@@ -79,15 +79,10 @@ static int open_folder(cnn_source *s, const char *folder, cnn_split split, const
 {
     const char *name = split == CNN_TRAIN ? "train" : "t10k";
     char        path[PATH_MAX], labels[PATH_MAX];
-    cnn_idx    *images = calloc(1, sizeof *images);
+    cnn_idx    *images = cnn_source_begin(s, folder, sizeof *images, read_picture, close_images);
 
-    s->data = images;
-    s->read = read_picture;
-    s->close = close_images;
-    if (!images) {
-        cnn_error("%s: no memory to open it\nclose other programs", folder);
+    if (!images)
         return 0;
-    }
     if (!find_or_report(folder, name, "images-idx3", path) || !find_or_report(folder, name, "labels-idx1", labels) ||
         !read_labels(s, labels, wish) || !cnn_idx_read(path, 3, 4, (long)s->size, images))
         return 0;

@@ -88,22 +88,15 @@ static void close_noise(cnn_source *s)
 int cnn_synthetic_open(cnn_source *s, cnn_split split, const cnn_wish *wish)
 {
     size_t size = split == CNN_TRAIN ? TRAIN_SIZE : TEST_SIZE;
-    Noise *noise = malloc(sizeof *noise);
+    Noise *noise = cnn_source_begin(s, "synthetic", sizeof *noise, read_picture, close_noise);
 
-    s->data = noise;
-    s->read = read_picture;
-    s->close = close_noise;
     s->channels = wish->input[1];
     s->height = wish->input[2];
     s->width = wish->input[3];
     snprintf(s->place, sizeof s->place, "synthetic");
     if (wish->input[0] > 0 && size < (size_t)wish->input[0])
         size = (size_t)wish->input[0];
-    if (!noise) {
-        cnn_error("no memory for the synthetic data set\nclose other programs");
-        return 0;
-    }
-    if (!cnn_source_room(s, s->place, size))
+    if (!noise || !cnn_source_room(s, s->place, size))
         return 0;
     *noise = (Noise){wish->seed, split == CNN_TRAIN};
     for (size_t i = 0; i < size; i++)
