@@ -167,6 +167,18 @@ const char *cnn_option_get(const cnn_options *o, const cnn_option *row, int k, c
 
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
+/* The row of a name that a table below mentions. */
+static const cnn_option *row_named(const char *name)
+{
+    return cnn_option_find(name, strlen(name));
+}
+
+/* Its place in what cnn_options has of every row: given, declared. */
+static int number_of(const cnn_option *row)
+{
+    return (int)(row - cnn_option_row(0));
+}
+
 void cnn_options_defaults(cnn_options *o, const char *const *defaults)
 {
     char why[CNN_OPTION_MESSAGE];
@@ -178,7 +190,7 @@ void cnn_options_defaults(cnn_options *o, const char *const *defaults)
         const cnn_option *row = cnn_option_find(*defaults, length);
         if (row == NULL || !cnn_option_set(o, row, *defaults + length + 1, why))
             abort();
-        o->declared[row - cnn_option_row(0)] = 1;
+        o->declared[number_of(row)] = 1;
     }
     o->declared_optimizer = o->optimizer;
 }
@@ -196,9 +208,10 @@ void cnn_options_settle(cnn_options *o)
 {
     char why[CNN_OPTION_MESSAGE];
     for (size_t i = 0; i < sizeof by_optimizer / sizeof *by_optimizer; i++) {
-        const cnn_option *row = cnn_option_find(by_optimizer[i].name, strlen(by_optimizer[i].name));
-        const int meant = o->declared[row - cnn_option_row(0)] && o->optimizer == o->declared_optimizer;
-        if (!o->given[row - cnn_option_row(0)] && !meant && !cnn_option_set(o, row, by_optimizer[i].normal[o->optimizer], why))
+        const cnn_option *row = row_named(by_optimizer[i].name);
+        const int said = o->given[number_of(row)] ||
+                         (o->declared[number_of(row)] && o->optimizer == o->declared_optimizer);
+        if (!said && !cnn_option_set(o, row, by_optimizer[i].normal[o->optimizer], why))
             abort();
     }
 }
@@ -219,10 +232,9 @@ int cnn_options_fit(const cnn_options *o, char why[CNN_OPTION_MESSAGE])
 {
     char chosen[CNN_OPTION_ROOM];
     for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++) {
-        const cnn_option *row = cnn_option_find(belongs[i].name, strlen(belongs[i].name));
-        const cnn_option *of = cnn_option_find(belongs[i].of, strlen(belongs[i].of));
+        const cnn_option *row = row_named(belongs[i].name), *of = row_named(belongs[i].of);
         cnn_option_get(o, of, 0, chosen);
-        if (o->given[row - cnn_option_row(0)] && word_number(belongs[i].words, chosen) < 0)
+        if (o->given[number_of(row)] && word_number(belongs[i].words, chosen) < 0)
             return snprintf(why, CNN_OPTION_MESSAGE, "--%s is for --%s %s, and it is %s", row->name, of->name,
                             belongs[i].words, chosen), 0;
     }
