@@ -115,8 +115,8 @@ $B/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -Wpedantic,$(ALL_CFLAGS)) -MMD -MP -Icompiler -Iruntime -DBUILD='"$B"' -c -o $@ $<
 
-## test-long       NETWORKS=300 fresh random networks (from seed FIRST=1) live against PyTorch, and a trainer killed at every
-##                 system call of three saves; 20 minutes on two cores
+## test-long       NETWORKS=300 fresh random networks (from seed FIRST=1) live against PyTorch, and a trainer killed at
+##                 every system call of three saves; 20 minutes on two cores
 NETWORKS := 300
 FIRST    := 1
 test-long: deps venv
@@ -138,7 +138,7 @@ train-zoo: deps
 	@$(MAKE) --no-print-directory all
 	STEPS=$(STEPS) nice tests/zoo/train.sh $B/cnnc $B/train-zoo
 
-## venv            PyTorch in build/venv, for test-long and test-pytorch; several GB (PIP='--index-url ...': without CUDA)
+## venv            PyTorch in build/venv, for test-long and test-pytorch; some GB (without CUDA: PIP='--index-url ...')
 PIP      :=
 venv: $B/venv/complete
 $B/venv/complete:
@@ -147,8 +147,9 @@ $B/venv/complete:
 	$B/venv/bin/pip install -q $(PIP) torch torchvision numpy safetensors
 	touch $@
 
-## bench           kernels against the machine's limits, whole steps against PyTorch, ONNX Runtime and OpenVINO; 40 minutes on
-##                 two quiet cores (WHAT=kernels,steps NETS=resnet18,lenet PASSES=train,predict MODES=nchw,nhwc REPEAT=7)
+## bench           kernels against the machine's limits, whole steps against PyTorch, ONNX Runtime and OpenVINO; 40
+##                 minutes on two quiet cores
+##                 (WHAT=kernels,steps NETS=resnet18,lenet PASSES=train,predict MODES=nchw,nhwc REPEAT=7)
 BENCH  = $(if $(WHAT),--what $(WHAT)) $(if $(NETS),--nets $(NETS)) $(if $(PASSES),--passes $(PASSES)) \
          $(if $(MODES),--modes $(MODES)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(THREADS),--threads $(THREADS))
 bench: deps bench-deps

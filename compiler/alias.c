@@ -55,8 +55,8 @@ static bool touches(const Kernel *k, const Tensor *storage, int64_t from, int64_
     return false;
 }
 
-/* The branch reads its channels of the concatenation's gradient itself, and what else contributes is added there: nobody
- * else may want these channels any more. */
+/* The branch reads its channels of the concatenation's gradient itself, and what else contributes is added there:
+ * nobody else may want these channels any more. */
 static void share_gradient(Uses *u, Kernel *k)
 {
     Tensor *dY = operand_of(k, "dY")->tensor, *dX = operand_of(k, "dX")->tensor, *storage = dY->storage;
@@ -122,8 +122,9 @@ static void share_in_place(Uses *u, Kernel *k, const char *from, const char *to)
     if (!has_operand(k, from) || !has_operand(k, to) || k->adds)
         return;
     Tensor *X = operand_of(k, from)->tensor, *Y = operand_of(k, to)->tensor;
-    if (X->storage != X || Y->storage == X || X->lasts || !is_movable(u, X) || !is_movable(u, Y) || X->rank != Y->rank ||
-        last_use(u, X, k) > k->index || memcmp(X->dim, Y->dim, sizeof *X->dim * (size_t)X->rank) != 0)
+    if (X->storage != X || Y->storage == X || X->lasts || !is_movable(u, X) || !is_movable(u, Y) ||
+        X->rank != Y->rank || last_use(u, X, k) > k->index ||
+        memcmp(X->dim, Y->dim, sizeof *X->dim * (size_t)X->rank) != 0)
         return;
     merge_storage(u, Y, X, 0);
     note_fusion(u->p, "in-place", k, NULL);

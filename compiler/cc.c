@@ -1,7 +1,7 @@
 /* cc.c - runs the C compiler on a generated file.
  *
- * Requires: the .c and its .h in one folder. Establishes: an object, a shared library or a trainer. The runtime's headers
- * and archives lie beside cnnc: <folder of cnnc>/include, libcnn.a, libcnn-double.a.
+ * Requires: the .c and its .h in one folder. Establishes: an object, a shared library or a trainer. The runtime's
+ * headers and archives lie beside cnnc: <folder of cnnc>/include, libcnn.a, libcnn-double.a.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +19,8 @@ extern char **environ;
 
 /* ---- what it is given -------------------------------------------------------------------------------------------- */
 
-/* What the C compiler is given for this target. To gcc `on` is `off`: fast code, which is written in vectors and has the
- * same loops for any number of threads, gets its FMAs from `fast`. Its notes on how vectors wider than a register
+/* What the C compiler is given for this target. To gcc `on` is `off`: fast code, which is written in vectors and has
+ * the same loops for any number of threads, gets its FMAs from `fast`. Its notes on how vectors wider than a register
  * (-DREAL=double) were passed before gcc 4.6 are of no use to anyone, and no pragma keeps them back. */
 static const char *compiler_flags(Arena *arena, const Options *o, const char *cc)
 {

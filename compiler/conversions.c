@@ -1,8 +1,8 @@
 /* conversions.c - where a kernel of fast code wants a tensor in another layout than it has.
  *
- * Requires: a layout for every tensor (layout.c). Establishes: where a kernel wants another one (a textbook kernel among
- * fast ones, the caller's pictures), it works on a twin, and conversion kernels (kernels/convert.c) stand around it. A
- * twin that is still valid is not converted again. Likewise for what the caller sees of prediction's layers.
+ * Requires: a layout for every tensor (layout.c). Establishes: where a kernel wants another one (a textbook kernel
+ * among fast ones, the caller's pictures), it works on a twin, and conversion kernels (kernels/convert.c) stand around
+ * it. A twin that is still valid is not converted again. Likewise for what the caller sees of prediction's layers.
  */
 #include <string.h>
 
@@ -34,7 +34,7 @@ static bool same_memory(const Tensor *t, LayoutKind a, LayoutKind b, int lanes)
     return rows && t->dim[t->rank - 1] % lanes == 0;
 }
 
-/* ---- twins -------------------------------------------------------------------------------------------------------- */
+/* ---- twins ------------------------------------------------------------------------------------------------------- */
 
 /* A tensor's second self in another layout, and which of the tensor's contents it holds. */
 typedef struct { Tensor *of, *twin; int version; } Twin;
@@ -169,7 +169,7 @@ void insert_conversions(Program *p)
         p->kernels.items[i]->index = i;
 }
 
-/* ---- layers that stay ---------------------------------------------------------------------------------------------- */
+/* ---- layers that stay -------------------------------------------------------------------------------------------- */
 
 /* Whether a layer computes what the last one takes: features that networks of other classes are made from. */
 static bool is_feature(const Graph *g, const Layer *l)
@@ -180,8 +180,8 @@ static bool is_feature(const Graph *g, const Layer *l)
     return f == l && f->op;
 }
 
-/* Prediction keeps every layer's output under --keep-layers, else the features: they live to the end, where a plain copy
- * of them is made. */
+/* Prediction keeps every layer's output under --keep-layers, else the features: they live to the end, where a
+ * plain copy of them is made. */
 void keep_layers(Program *p)
 {
     Conversion c = {.p = p};

@@ -12,7 +12,8 @@ const char *header_name(Arena *, const Options *, const char *network);
 /* header NULL: the source stands alone. */
 bool write_output(Arena *, Diag *, const Options *, const char *network, const char *source, const char *header);
 
-/* cc.c: compiles c_file to `result`, as o->kind says; false after an error, and then there may be a useless `result`. */
+/* cc.c: compiles c_file to `result`, as o->kind says; false after an error, and then
+ * there may be a useless `result`. */
 bool run_compiler(Arena *, Diag *, const Options *, const char *c_file, const char *result);
 
 #endif

@@ -152,8 +152,9 @@ void parallel(Emitter *e)
 
 void parallel_over(Emitter *e, int loops)
 {
-    add_node(e, NODE_PRAGMA, loops == 1 ? "#pragma omp for schedule(static)"
-                                        : arena_printf(e->arena, "#pragma omp for collapse(%d) schedule(static)", loops));
+    add_node(e, NODE_PRAGMA,
+             loops == 1 ? "#pragma omp for schedule(static)"
+                        : arena_printf(e->arena, "#pragma omp for collapse(%d) schedule(static)", loops));
 }
 
 void unrolled(Emitter *e, const char *variable, int64_t count)
@@ -183,8 +184,9 @@ void step_between(Emitter *e, const char *variable, const char *from, const char
         loop_between(e, variable, from, to);
         return;
     }
-    add_node(e, NODE_LOOP, arena_printf(e->arena, "for (int %s = %s; %s < %s; %s += %lld)", variable, substitute(e, from),
-                                        variable, substitute(e, to), variable, (long long)step));
+    add_node(e, NODE_LOOP,
+             arena_printf(e->arena, "for (int %s = %s; %s < %s; %s += %lld)", variable, substitute(e, from), variable,
+                          substitute(e, to), variable, (long long)step));
 }
 
 void loop(Emitter *e, const char *variable, int64_t count)
@@ -263,7 +265,8 @@ Emitter *part_body(Emitter *e)
     return body;
 }
 
-const char *shared_part(Emitter *e, const char *name, const char *comment_template, const char *parameters, Emitter *body)
+const char *shared_part(Emitter *e, const char *name, const char *comment_template, const char *parameters,
+                        Emitter *body)
 {
     end(body, 1);
     CommonPart part = {name, substitute(e, comment_template), substitute(e, parameters), emitter_text(body)};

@@ -46,16 +46,16 @@ static Kernel *sole_producer(const Uses *u, const Tensor *t, const Kernel *reade
     if (!in_arena(t) || t->storage != t || t->lasts || count_uses(u, t, false) != 1 || count_uses(u, t, true) != 1)
         return NULL;
     Kernel *producer = last_writer(u, t, reader);
-    if (!producer || !producer->fast || !(producer->fast->fuses & fuse) || !has_operand(producer, result_role(producer)) ||
-        tensor_at(producer, result_role(producer)) != t)
+    if (!producer || !producer->fast || !(producer->fast->fuses & fuse) ||
+        !has_operand(producer, result_role(producer)) || tensor_at(producer, result_role(producer)) != t)
         return NULL;
     return producer;
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* Prediction: the convolution's store scales and shifts as the batch norm behind it would. What it needs for that depends
- * on parameters alone and is computed before anything else. */
+/* Prediction: the convolution's store scales and shifts as the batch norm behind it would. What it needs for that
+ * depends on parameters alone and is computed before anything else. */
 static void fold(Uses *u, Kernel *k)
 {
     Kernel *conv = sole_producer(u, tensor_at(k, "X"), k, FUSE_SCALE);
@@ -73,8 +73,9 @@ static void fold(Uses *u, Kernel *k)
     remove_kernel(u, k, "fold", conv);
 }
 
-/* Training: the convolution leaves the mean and the squares of each plane or piece for the batch norm behind it. What one
- * that works by pieces (Winograd) spends on them is what batch norm spends where it finds X in the cache: measured on Zen 4. */
+/* Training: the convolution leaves the mean and the squares of each plane or piece for the batch norm behind
+ * it. What one that works by pieces (Winograd) spends on them is what batch norm spends where it finds X in
+ * the cache: measured on Zen 4. */
 static void fuse_statistics(Uses *u, Kernel *k)
 {
     Tensor *X = tensor_at(k, "X");
@@ -157,8 +158,9 @@ static void fuse_relu_gradient(Uses *u, Kernel *k)
     Tensor *dY = tensor_at(k, "dY"), *dX = tensor_at(k, "dX");
     Kernel *last = last_writer(u, dY->storage, k);
     if (k->adds || !last || !last->fast || !(last->fast->fuses & FUSE_MASK) || last->fuses || dX->storage != dX ||
-        !has_operand(last, "dX") || tensor_at(last, "dX")->storage != dY->storage || tensor_at(last, "dX")->slice != dY->slice ||
-        tensor_at(last, "dX")->dim[1] != dY->dim[1] || dY->rank != dX->rank || !in_arena(dX))
+        !has_operand(last, "dX") || tensor_at(last, "dX")->storage != dY->storage ||
+        tensor_at(last, "dX")->slice != dY->slice || tensor_at(last, "dX")->dim[1] != dY->dim[1] ||
+        dY->rank != dX->rank || !in_arena(dX))
         return;
     const UseList *list = &u->of[dY->storage->number];
     for (int i = 0; i < list->count; i++) {
@@ -172,15 +174,15 @@ static void fuse_relu_gradient(Uses *u, Kernel *k)
     merge_storage(u, dX, dY->storage, dY->slice);
 }
 
-/* Whoever is the last to write a batch norm's dY leaves the sums that its gradients need, and reads X for it: one tensor
- * more through memory for two less. It gains where these are far from the cache when they are read again, and not behind
- * Winograd, which reads X in tiles: measured on Zen 4. */
+/* Whoever is the last to write a batch norm's dY leaves the sums that its gradients need, and reads X for it: one
+ * tensor more through memory for two less. It gains where these are far from the cache when they are read again, and
+ * not behind Winograd, which reads X in tiles: measured on Zen 4. */
 static void fuse_sums(Uses *u, Kernel *k)
 {
     const Tensor *dY = tensor_at(k, "dY");
     Kernel *last = last_writer(u, dY->storage, k);
-    if (!last || !last->fast || !(last->fast->fuses & FUSE_SUMS) || last->fuses & FUSE_SUMS || !k->fast || dY->rank != 4 ||
-        !has_operand(last, "dX"))
+    if (!last || !last->fast || !(last->fast->fuses & FUSE_SUMS) || last->fuses & FUSE_SUMS || !k->fast ||
+        dY->rank != 4 || !has_operand(last, "dX"))
         return;
     const bool gains = !last->fast->pieces && k->schedule.twice > 2 * (int64_t)u->p->target->l3;
     if (!gains && !(u->p->tuning->fuse & FUSION_SUMS))

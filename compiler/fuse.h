@@ -1,7 +1,7 @@
 /* fuse.h - joins neighbouring kernels of a step program, so that values are used while they are at hand.
  *
- * Requires: kernels chosen by schedule.c. Establishes: kernel->fuses and the operands it names; kernels that were joined
- * to another are gone. Each fusion has a name, by which -fno-fuse=NAME switches it off.
+ * Requires: kernels chosen by schedule.c. Establishes: kernel->fuses and the operands it names; kernels that were
+ * joined to another are gone. Each fusion has a name, by which -fno-fuse=NAME switches it off.
  */
 #ifndef FUSE_H
 #define FUSE_H

@@ -1,10 +1,11 @@
 /* fuse_sgd.c - weights that learn where their gradient is complete (Jiang et al. 2021, "Optimizer Fusion", section 3.2:
  * backward fusion).
  *
- * Requires: the training program, its other kernels joined. Establishes: FUSE_SGD of the kernels that complete a weight's
- * gradient and whose family can do it: with a rule (program_text.c) they update W and V in place of storing dW, whose
- * memory then is never touched. W may change only after its last reader: the kernel moves behind the data gradient of its
- * layer. A forward kernel that is repeated (recompute.c) stands before all backward kernels of its layer.
+ * Requires: the training program, its other kernels joined. Establishes: FUSE_SGD of the kernels that complete a
+ * weight's gradient and whose family can do it: with a rule (program_text.c) they update W and V in place of storing
+ * dW, whose memory then is never touched. W may change only after its last reader: the kernel moves behind the data
+ * gradient of its layer. A forward kernel that is repeated (recompute.c) stands before all backward kernels of its
+ * layer.
  */
 #include <string.h>
 

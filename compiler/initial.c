@@ -29,7 +29,8 @@ static Initial initial_of(const Graph *g, const Parameter *param)
 }
 
 /* One statement that gives the tensor its first values. */
-static void write_initial_value(Emitter *e, const Graph *g, const Unit *u, const Layer *l, const Parameter *param, int index)
+static void write_initial_value(Emitter *e, const Graph *g, const Unit *u, const Layer *l, const Parameter *param,
+                                int index)
 {
     const Initial initial = initial_of(g, param);
     if (!initial.fill)

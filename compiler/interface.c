@@ -78,7 +78,8 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     FOR_TENSORS(g, l, param, index) {
         int64_t physical[MAX_PHYSICAL_RANK];
         int rank = stored_dims(param, u, physical);
-        const char *member = arena_printf(g->arena, "%s%s;", param->symbol, dims_text(g->arena, rank, physical, "[", "]"));
+        const char *member =
+            arena_printf(g->arena, "%s%s;", param->symbol, dims_text(g->arena, rank, physical, "[", "]"));
         raw(e, "    %sreal %-40s /* %d: %s.%s */", u->train->target ? "_Alignas(64) " : "", member, index, l->name,
             param->name);
     }
@@ -168,7 +169,8 @@ static const char *output_place(const Graph *g, const Unit *u, const Layer *l)
     const Tensor *t = p->kept ? p->kept[l->index] : p->activation[l->index];
     if (p->target && !t)
         return "GONE";
-    return t->storage->kind == TENSOR_INPUT ? "SEEN" : arena_printf(g->arena, "%lld", (long long)t->storage->offset / 4);
+    return t->storage->kind == TENSOR_INPUT ? "SEEN"
+                                            : arena_printf(g->arena, "%lld", (long long)t->storage->offset / 4);
 }
 
 static void write_layers(Emitter *e, const Graph *g, const Unit *u)
@@ -211,7 +213,8 @@ static const char *complete_gradients(const Program *p, const Kernel *k)
         count++;
     }
     if (count > MOST) {
-        fprintf(stderr, "cnnc: internal error: kernel %s of %s gives too many gradients\n", k->def->suffix, k->layer->name);
+        fprintf(stderr, "cnnc: internal error: kernel %s of %s gives too many gradients\n", k->def->suffix,
+                k->layer->name);
         abort();
     }
     return arena_printf(p->arena, "%s-1}", text);

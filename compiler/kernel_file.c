@@ -1,8 +1,8 @@
 /* kernel_file.c - `cnnc kernel 'conv(64, 3, pad = 1)'`: one operator's kernels as a program that checks and times them.
  *
- * Requires: two programs of one layer (build_layer_program), textbook and fast. Establishes: one C file that needs nothing
- * but libm and OpenMP: the textbook's functions, the fast ones with the conversions around them, and a main that runs both
- * on the same numbers, prints the largest difference of every result and the time of every fast kernel.
+ * Requires: two programs of one layer (build_layer_program), textbook and fast. Establishes: one C file that needs
+ * nothing but libm and OpenMP: the textbook's functions, the fast ones with the conversions around them, and a main
+ * that runs both on the same numbers, prints the largest difference of every result and the time of every fast kernel.
  */
 #include <string.h>
 
@@ -27,8 +27,9 @@ static void name_all(const Program *p, const char *prefix)
         p->tensors.items[i]->name = arena_printf(p->arena, "%s%s", prefix, plain_name(p->arena, p->tensors.items[i]));
     for (int i = 0; i < p->kernels.count; i++) {
         Kernel *k = p->kernels.items[i];
-        const char *name = k->def == &convert_layout ? "convert"
-                                                     : arena_printf(p->arena, "%s_%s", k->layer->op->keyword, k->def->suffix);
+        const char *name = k->def == &convert_layout
+                               ? "convert"
+                               : arena_printf(p->arena, "%s_%s", k->layer->op->keyword, k->def->suffix);
         k->function = arena_printf(p->arena, "%s%s", prefix, name);
         for (int j = 0, ordinal = 2; j < i; j++)
             if (strcmp(p->kernels.items[j]->function, k->function) == 0)
@@ -105,7 +106,8 @@ static void write_comparisons(Emitter *e, const Program *textbook, const Program
         const Tensor *t = fast->tensors.items[i], *same = textbook_tensor(textbook, t);
         if (!t->outside || !same || !is_written(fast, t))
             continue;
-        raw(e, "    wrong += differs(\"%s\", %s, %s, %lld);", t->name, same->name, t->name, (long long)physical_count(t));
+        raw(e, "    wrong += differs(\"%s\", %s, %s, %lld);", t->name, same->name, t->name,
+            (long long)physical_count(t));
     }
 }
 
@@ -174,7 +176,8 @@ static const char main_helpers[] =
     "        most = error > most || error != error ? error : most;\n"
     "    }\n"
     "    const double relative = most / fmax(largest, 1e-30), allowed = sizeof(real) == 4 ? 1e-4 : 1e-9;\n"
-    "    printf(\"%-28s error %.1e of the largest value%s\\n\", name, relative, relative <= allowed ? \"\" : \"   WRONG\");\n"
+    "    printf(\"%-28s error %.1e of the largest value%s\\n\", name, relative, "
+    "relative <= allowed ? \"\" : \"   WRONG\");\n"
     "    return !(relative <= allowed);\n"
     "}\n"
     "\n"
@@ -238,7 +241,8 @@ char *emit_kernel_file(Arena *arena, const Graph *g, const Program *textbook, co
         comment_text(arena, command));
     raw(e, " *\n *   %s on %dx%s -> %dx%s, for %s", layer_operator(arena, l), g->batch,
         shape_text(arena, &l->input[0]->output), g->batch, shape_text(arena, &l->output), fast->target->name);
-    raw(e, " *\n * Every pass as the textbook has it and as -O2 does; main checks one against the other and times the latter.");
+    raw(e, " *\n * Every pass as the textbook has it and as -O2 does; "
+        "main checks one against the other and times the latter.");
     raw(e, " * Build: clang-19 %s %s %s -lm -o kernel", common_flags, fast->target->flags,
         comment_text(arena, base_name(file)));
     raw(e, " */\n%s", head_text);

@@ -1,7 +1,7 @@
 /* kernel_text.c - a kernel of the step programs as a C function: comment, signature, body.
  *
- * Requires: programs placed by memory.c. Establishes: a function for every kernel. At -O0 a function belongs to one layer,
- * and this file puts them in order; at -O2 shared_kernels.c does, where several kernels may have one.
+ * Requires: programs placed by memory.c. Establishes: a function for every kernel. At -O0 a function belongs to one
+ * layer, and this file puts them in order; at -O2 shared_kernels.c does, where several kernels may have one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +148,8 @@ void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, const c
     Arena *arena = p->arena;
     const Layer *l = k->layer;
     const char *title = !l->op ? "loss" : arena_printf(arena, "%s: %s", l->name, layer_operator(arena, l));
-    const char *place = arena_printf(arena, "%s:%d", comment_text(arena, base_name(l->graph->source->path)), line_of(l));
+    const char *place =
+        arena_printf(arena, "%s:%d", comment_text(arena, base_name(l->graph->source->path)), line_of(l));
     if (k->def->flat)
         raw(e, "/* one optimiser step for one tensor");
     else

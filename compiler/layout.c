@@ -3,8 +3,8 @@
  * Requires: kernels chosen by schedule.c and joined by fuse.c. Establishes: a layout for every tensor, and, through
  * conversions.c, kernels that convert where one wants another layout than its tensor has.
  *
- * Blocks of channels inside a picture, nChw16c, are those of oneDNN (Georganas et al. 2018, "Anatomy of high-performance
- * deep learning convolutions on SIMD architectures", section II-B).
+ * Blocks of channels inside a picture, nChw16c, are those of oneDNN (Georganas et al. 2018, "Anatomy of
+ * high-performance deep learning convolutions on SIMD architectures", section II-B).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,8 @@ int64_t parameter_count(const Parameter *param, const Target *target)
     const int64_t one = 1;
     int rank = param->rank ? param->rank : 1;
     int64_t dims[MAX_PHYSICAL_RANK], count = 1;
-    for (int i = laid_dims(rank, param->rank ? param->dim : &one, parameter_layout(rank, target), dims) - 1; i >= 0; i--)
+    for (int i = laid_dims(rank, param->rank ? param->dim : &one, parameter_layout(rank, target), dims) - 1; i >= 0;
+         i--)
         count *= dims[i];
     return count;
 }
@@ -92,7 +93,8 @@ int64_t slice_count(const Tensor *t)
     const int rank = physical_dims(t, dims);
     if (t->rank != 4 || t->storage->rank != 4 || t->dim[1] == t->storage->dim[1])
         return physical_count(t);
-    return rank == 5 ? (t->dim[1] + dims[4] - 1) / dims[4] * dims[2] * dims[3] * dims[4] : t->dim[1] * dims[2] * dims[3];
+    return rank == 5 ? (t->dim[1] + dims[4] - 1) / dims[4] * dims[2] * dims[3] * dims[4]
+                     : t->dim[1] * dims[2] * dims[3];
 }
 
 /* ---- what lies where --------------------------------------------------------------------------------------------- */

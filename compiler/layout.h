@@ -1,13 +1,14 @@
 /* layout.h - how a tensor lies in memory.
  *
- * Textbook code keeps every tensor as PyTorch does. Fast code puts L neighbouring channels (L: floats in a vector of the
- * target) side by side, so that one vector holds one pixel of L channels, and surrounds pictures with a physical border
- * of zeros, so that a convolution needs no tests at the edges:
+ * Textbook code keeps every tensor as PyTorch does. Fast code puts L neighbouring channels (L: floats in a vector of
+ * the target) side by side, so that one vector holds one pixel of L channels, and surrounds pictures with a physical
+ * border of zeros, so that a convolution needs no tests at the edges:
  *
  *   LAYOUT_PLAIN     any sizes               as they are: N x C x H x W, N x C, K x C x R x S
  *   LAYOUT_BLOCKED   N x C x H x W       ->  N x ceil(C/L) x (top + H + bottom) x (left + W + right) x L
  *   LAYOUT_ROWS      C or N x C          ->  ceil(C/L)*L or N x ceil(C/L)*L
- *   LAYOUT_FILTERS   K x C x R x S       ->  ceil(K/L) x ceil(C/l) x R x S x l x L,  l = min(C, L): input channels inside
+ *   LAYOUT_FILTERS   K x C x R x S       ->  ceil(K/L) x ceil(C/l) x R x S x l x L,  l = min(C, L): input channels
+ * inside
  *
  * Lanes beyond the last channel and borders hold zeros: whoever writes a tensor writes these too, and whoever reads it
  * may rely on them. Nothing of this is visible outside: NAME_get and NAME_set speak PyTorch's layout.
@@ -58,10 +59,10 @@ int64_t parameter_count(const struct Parameter *, const struct Target *);      /
 void    choose_layouts(struct Program *);
 
 /* Its parts: what layout.c and conversions.c share. */
-const struct Tensor *laid_as(const struct Tensor *);    /* the tensor whose layout it has: of a view of pictures the storage */
-LayoutKind usual_layout(const struct Tensor *);         /* which fast kernels give it; of parameters in every program  */
+const struct Tensor *laid_as(const struct Tensor *);    /* whose layout it has: of a view of pictures the storage */
+LayoutKind usual_layout(const struct Tensor *);         /* which fast kernels give it; of parameters in every program */
 void    widen_border(Border *, Border need);
 void    insert_conversions(struct Program *);
-void    keep_layers(struct Program *);                  /* prediction: plain copies of layers' outputs, which last      */
+void    keep_layers(struct Program *);                  /* prediction: plain copies of layers' outputs, which last    */
 
 #endif

@@ -119,8 +119,9 @@ static bool compile_kernel(Arena *arena, Diag *diag, const Options *o)
     for (int i = 0; i < textbook->kernels.count; i++)
         random |= textbook->kernels.items[i]->def->random;
     if (graph->layers.count != 2 || textbook->kernels.count == 0 || random) {
-        error_plain(diag, "'%s' is not one operator with kernels of its own\nfor example 'conv(64, 3, pad = 1)'; dropout and "
-                    "flatten have none that could be timed alone", o->input);
+        error_plain(diag, "'%s' is not one operator with kernels of its own\n"
+                    "for example 'conv(64, 3, pad = 1)'; dropout and flatten have none that could be timed alone",
+                    o->input);
         return false;
     }
     fast = build_layer_program(graph, graph->output, &o->tuning);

@@ -1,9 +1,9 @@
 /* memory.c - lifetimes -> arena offsets, known before a line is written.
  *
  * Requires: a complete program. Establishes: first and last kernel of every arena tensor, an offset for each such that
- * tensors alive at the same time never overlap, and the arena's size. Placement is greedy, each tensor at the lowest gap
- * that fits: by size (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5.2)
- * and, where that takes more than is alive at once, in two orders more, of which the best is kept.
+ * tensors alive at the same time never overlap, and the arena's size. Placement is greedy, each tensor at the lowest
+ * gap that fits: by size (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section
+ * 5.2) and, where that takes more than is alive at once, in two orders more, of which the best is kept.
  *
  * Sizes and offsets are those of the float build. One element of any type takes at most the room of one `real`, and
  * offsets are multiples of 64 bytes, so the double build uses the same plan with every offset doubled.

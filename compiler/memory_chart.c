@@ -1,7 +1,7 @@
 /* memory_chart.c - `cnnc show --memory`: the memory plan as a chart over the step.
  *
- * Requires: a placed program. A column is a run of kernels, a row a tensor of the arena, largest first; the top row is how
- * full the arena is at its fullest moment within each column.
+ * Requires: a placed program. A column is a run of kernels, a row a tensor of the arena, largest first; the top row is
+ * how full the arena is at its fullest moment within each column.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +43,8 @@ static void draw_fill(FILE *out, const Program *p)
     fprintf(out, "  %-32s %10s  |%s|\n", "tenths of the arena", "MiB", row);
 }
 
-/* From the kernel that writes it to the last that uses it; '|' where the backward pass begins, where nothing covers it. */
+/* From the kernel that writes it to the last that uses it; '|' where the backward pass
+ * begins, where nothing covers it. */
 static void draw_tensor(FILE *out, const Program *p, const Tensor *t)
 {
     char row[COLUMNS + 1];

@@ -161,17 +161,19 @@ static const char *const library[] = {
 static const char *const file_scope[] = {
     "ARENA", "BACK", "BACKWARD", "GRADIENTS", "KERNELS", "RULE", "RUN", "SEEN", "TENSORS", "adam", "adam_update", "at",
     "early", "facts", "flow", "gradients_kernels", "inside", "layer_table", "loss", "loss_backward", "loss_forward",
-    "mark_idle", "merge_ranks", "net", "predict_kernels", "real", "rmsprop", "rmsprop_update", "seed", "sgd", "sgd_update",
-    "share_loss", "sum_ranks", "tell", "tensor_offset", "tensor_place", "tensor_table", "tensors", "wanted",
+    "mark_idle", "merge_ranks", "net", "predict_kernels", "real", "rmsprop", "rmsprop_update", "seed", "sgd",
+    "sgd_update", "share_loss", "sum_ranks", "tell", "tensor_offset", "tensor_place", "tensor_table", "tensors",
+    "wanted",
 };
 
 /* Local variables, parameters and index letters (unit.c, textbook.c, ops/): a layer's pointer would hide them. */
 static const char *const locals[] = {
     "P", "S", "V", "W", "X", "Y", "arena", "b", "best", "c", "count", "dW", "dX", "dY", "db", "dbeta", "dgamma", "e",
-    "exchange", "expected", "first", "frozen", "g", "grad", "h", "i", "ic", "ih", "in", "input", "iw", "j", "k", "kernels", "labels",
-    "layer", "logits", "lr", "m", "max", "mean", "min", "momentum", "n", "network", "node", "offset", "order", "out",
-    "output", "p", "part", "parts", "pictures", "q", "r", "row", "rule", "s", "scale", "second", "shape", "shift", "size",
-    "step", "sum", "t", "target", "total", "u", "update", "v", "value", "var", "w", "watch", "x", "y", "z",
+    "exchange", "expected", "first", "frozen", "g", "grad", "h", "i", "ic", "ih", "in", "input", "iw", "j", "k",
+    "kernels", "labels", "layer", "logits", "lr", "m", "max", "mean", "min", "momentum", "n", "network", "node",
+    "offset", "order", "out", "output", "p", "part", "parts", "pictures", "q", "r", "row", "rule", "s", "scale",
+    "second", "shape", "shift", "size", "step", "sum", "t", "target", "total", "u", "update", "v", "value", "var", "w",
+    "watch", "x", "y", "z",
 };
 
 #define COUNT(array) ((int)(sizeof (array) / sizeof *(array)))

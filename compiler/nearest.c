@@ -35,7 +35,8 @@ static int edit_distance(const char *a, int m, const char *b, int n)
     return above[n];
 }
 
-/* One edit for each three letters, at least one, and never all of them: "a" is not taken for "b", nor "add" for "lrn". */
+/* One edit for each three letters, at least one, and never all of them: "a" is not taken
+ * for "b", nor "add" for "lrn". */
 const char *nearest_name(const char *name, const char *const *candidates, int count)
 {
     size_t length = strlen(name);

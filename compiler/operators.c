@@ -1,7 +1,7 @@
 /* operators.c - the operators of compile-time expressions: arithmetic, shifts, comparisons, and, or, not.
  *
- * Requires: an expression with one or two sides. Establishes: its value, or VALUE_NONE after one error. Every operation on
- * integers is checked; int / int divides as C does, an integer and a real give a real.
+ * Requires: an expression with one or two sides. Establishes: its value, or VALUE_NONE after one error. Every operation
+ * on integers is checked; int / int divides as C does, an integer and a real give a real.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -23,8 +23,8 @@ enum { KEY_INPUT = 256, KEY_BATCH, KEY_TARGET, KEY_CC, KEY_DUMP, KEY_SHARED, KEY
 
 static const struct argp_option option_table[] = {
     {0, 0, 0, 0, "Output", 1},
-    {"output", 'o', "FILE", 0, "x.c: write C, and x.h beside it; x: compile and link a trainer; -: C to standard output "
-                               "(default: the network file's name with .c)", 0},
+    {"output", 'o', "FILE", 0, "x.c: write C, and x.h beside it; x: compile and link a trainer; -: C to standard "
+                               "output (default: the network file's name with .c)", 0},
     {0, 'c', 0, 0, "Compile to an object file (default name.o), with its header beside it", 0},
     {"shared", KEY_SHARED, 0, 0, "Compile to a shared library (default libname.so), with its header beside it", 0},
     {0, 'f', "syntax-only", 0, "Check the network and write nothing", 0},
@@ -33,7 +33,8 @@ static const struct argp_option option_table[] = {
     {0, 'D', "NAME=VALUE", 0, "Give a parameter of the network a value, e.g. -D classes=100", 0},
     {"input", KEY_INPUT, "CxHxW", 0, "Size of one picture, e.g. 1x96x96, or a number of features", 0},
     {"batch", KEY_BATCH, "N", 0, "Pictures a step (default: the train block's, or 32)", 0},
-    {"smallest-input", KEY_SMALLEST, 0, 0, "With show: print only the smallest square picture that the network takes", 0},
+    {"smallest-input", KEY_SMALLEST, 0, 0,
+     "With show: print only the smallest square picture that the network takes", 0},
     {"memory", KEY_MEMORY, 0, 0, "With show: draw the memory plan of training and prediction over the step", 0},
     {0, 0, 0, 0, "Code", 3},
     {0, 'O', "LEVEL", 0, "0: textbook loops, made to be read; 2 (default): fast, blocked layouts and fused kernels", 0},
@@ -41,12 +42,14 @@ static const struct argp_option option_table[] = {
     {0, 'f', "no-fuse[=NAME]", 0, "-O2: join no kernels, or not by this fusion; --dump=fuse lists them", 0},
     {0, 'f', "fuse=NAME", 0, "-O2: join kernels by this fusion even where the cost model sees no gain", 0},
     {0, 'f', "no-winograd", 0, "-O2: convolve as the definition says", 0},
-    {"schedule", KEY_SCHEDULE, "RULE", 0, "-O2: choose an algorithm, e.g. conv1.forward=direct, or *.forward=direct", 0},
-    {"memory-limit", KEY_LIMIT, "SIZE", 0, "-O2: compute activations again rather than keep them until tensors of a training "
-                                           "step fit, e.g. 300M", 0},
+    {"schedule", KEY_SCHEDULE, "RULE", 0,
+     "-O2: choose an algorithm, e.g. conv1.forward=direct, or *.forward=direct", 0},
+    {"memory-limit", KEY_LIMIT, "SIZE", 0, "-O2: compute activations again rather than keep them until tensors of a "
+                                           "training step fit, e.g. 300M", 0},
     {"keep-layers", KEY_KEEP, 0, 0, "-O2: prediction keeps every layer's output (predict --dump)", 0},
     {"double", KEY_DOUBLE, 0, 0, "Compute in double precision (trainers: an entry-wise gradcheck)", 0},
-    {"with", KEY_WITH, "NAME,...", 0, "Compile into the trainer: jpeg, png (picture files), mpi (several processes)", 0},
+    {"with", KEY_WITH, "NAME,...", 0,
+     "Compile into the trainer: jpeg, png (picture files), mpi (several processes)", 0},
     {"cc", KEY_CC, "PROGRAM", 0, "C compiler (default: the first of clang-19, clang, gcc that is installed)", 0},
     {0, 'v', 0, 0, "Print the commands that are run", 0},
     {0},
@@ -55,8 +58,8 @@ static const struct argp_option option_table[] = {
 static const char description[] =
     "Compiles a network description to C specialised to its shapes, and to a trainer.\v"
     "cnnc show FILE.net prints the table of layers; cnnc explain [OPERATOR] prints what an operator computes;\n"
-    "cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 writes one operator's fast kernels with a main that checks them\n"
-    "against the textbook and times them.\n"
+    "cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 writes one operator's fast kernels with a main that "
+    "checks them\nagainst the textbook and times them.\n"
     "Exit status: 0, or 1 after an error, which is printed with its place and its mend.";
 
 typedef struct { Arena *arena; Options *options; const char *output; int words; } Parsing;
@@ -216,7 +219,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case KEY_KEEP: o->tuning.keep_layers = true; summarise(p, "--keep-layers", ""); break;
     case KEY_TARGET:
         if (!(o->target = find_target(text)))
-            argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3, aarch64 and generic", text);
+            argp_error(state, "--target: there is no '%s'; there are native, x86-64-v4, x86-64-v3, aarch64 and generic",
+                       text);
         break;
     case KEY_SMALLEST: o->smallest_input = true; break;
     case KEY_DOUBLE: o->double_precision = true; break;
@@ -262,7 +266,8 @@ static bool check_kernel(const Options *o)
                         : NULL;
     if (mistake)
         fprintf(stderr, "cnnc: error: %s\n"
-                        "  = help: cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 --batch 16 -o conv.c\n", mistake);
+                        "  = help: cnnc kernel 'conv(64, 3, pad = 1)' --input 64x56x56 --batch 16 -o conv.c\n",
+                mistake);
     else if (o->dump != DUMP_NOTHING && o->dump != DUMP_STEP && o->dump != DUMP_SCHEDULE)
         fprintf(stderr, "cnnc: error: kernel has no such stage\n  = help: --dump=step and --dump=schedule print its\n");
     else
@@ -272,8 +277,8 @@ static bool check_kernel(const Options *o)
 
 bool parse_options(Arena *arena, int argc, char **argv, Options *o)
 {
-    static const struct argp argp = {option_table, parse_option, "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW",
-                                     description, 0, 0, 0};
+    static const char uses[] = "FILE.net\nshow FILE.net\nexplain [OPERATOR]\nkernel STATEMENT --input=CxHxW";
+    static const struct argp argp = {option_table, parse_option, uses, description, 0, 0, 0};
     *o = (Options){.level = 2, .target = find_target("native"), .summary = ""};
     Parsing p = {arena, o, NULL, 0};
     argp_err_exit_status = 1;

@@ -222,9 +222,9 @@ statement:
                                                 }
   | construct
   | label ':' construct                         {
-                                                    error_at(p->diag, @label, NULL, "a label names an operator, a block "
-                                                             "or a group\nput the statement in braces: %s: { ... }",
-                                                             $label.name);
+                                                    error_at(p->diag, @label, NULL, "a label names an operator, a "
+                                                             "block or a group\nput the statement in braces: "
+                                                             "%s: { ... }", $label.name);
                                                     $$ = $construct;
                                                 }
   | TRAIN '{' settings '}'                      { add_train(p, $TRAIN, @TRAIN, $settings); $$ = NULL; }
@@ -247,7 +247,10 @@ label:
   ;
 
 construct:
-    REPEAT expr body                            { TRY($$ = make_repeat(p, @$, (NameList){0}, $expr, NULL, NULL, $body)); }
+    REPEAT expr body                            {
+                                                    TRY($$ = make_repeat(p, @$, (NameList){0}, $expr, NULL, NULL,
+                                                                         $body));
+                                                }
   | REPEAT names IN expr body                   { TRY($$ = make_repeat(p, @$, $names, $expr, NULL, NULL, $body)); }
   | REPEAT names IN expr[from] RANGE expr[to] body
                                                 { TRY($$ = make_repeat(p, @$, $names, NULL, $from, $to, $body)); }
@@ -341,8 +344,16 @@ expr:
   | YES                                         { TRY($$ = make_leaf(p, @$, EXPR_BOOL)); $$->integer = 1; }
   | NO                                          { TRY($$ = make_leaf(p, @$, EXPR_BOOL)); }
   | NAME                                        { TRY($$ = make_leaf(p, @$, EXPR_NAME)); $$->text = $NAME; }
-  | IN '.' NAME                                 { TRY($$ = make_leaf(p, @$, EXPR_FIELD)); $$->text = "in"; $$->field = $NAME; }
-  | NAME[tensor] '.' NAME[field]                { TRY($$ = make_leaf(p, @$, EXPR_FIELD)); $$->text = $tensor; $$->field = $field; }
+  | IN '.' NAME                                 {
+                                                    TRY($$ = make_leaf(p, @$, EXPR_FIELD));
+                                                    $$->text = "in";
+                                                    $$->field = $NAME;
+                                                }
+  | NAME[tensor] '.' NAME[field]                {
+                                                    TRY($$ = make_leaf(p, @$, EXPR_FIELD));
+                                                    $$->text = $tensor;
+                                                    $$->field = $field;
+                                                }
   | NAME '(' args ')'                           { TRY($$ = make_call(p, @$, $NAME, $args)); }
   | '(' exprs ')'                               {
                                                     if ($exprs.count == 1)
@@ -381,7 +392,8 @@ expr:
 
 #include "syntax_error.h"
 
-/* Bison's stack is full: chains such as - - - 1 or a ? b : c ? d : ... that are known to be too deep only at their end. */
+/* Bison's stack is full: chains such as - - - 1 or a ? b : c ? d : ... that are known to be
+ * too deep only at their end. */
 static void yyerror(Span *span, Parser *p, const char *message)
 {
     (void)message;
@@ -408,7 +420,8 @@ Tree *parse(Arena *arena, Diag *diag, const Source *source)
 Expr *parse_expression(Arena *arena, const char *text)
 {
     Diag diag = {.muted = true};
-    Parser p = {.arena = arena, .diag = &diag, .stray = -1, .start = EXPRESSION, .placeless = true, .tree = NEW(arena, Tree)};
+    Parser p = {.arena = arena, .diag = &diag, .stray = -1, .start = EXPRESSION, .placeless = true,
+                .tree = NEW(arena, Tree)};
     p.source = source_from_text(arena, "", text);
     scanner_open(&p);
     int status = yyparse(&p);

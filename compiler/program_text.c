@@ -1,8 +1,8 @@
 /* program_text.c - each step program as one C function: where its tensors lie, and the calls of its kernels in order.
  *
- * Requires: programs placed by memory.c, and functions named by shared_kernels.c. Establishes: NAME_predict, NAME_gradients,
- * NAME_update and NAME_step. At -O2 neighbouring fast kernels are called in one parallel region; textbook kernels, which fork their
- * own, stand between regions.
+ * Requires: programs placed by memory.c, and functions named by shared_kernels.c. Establishes: NAME_predict,
+ * NAME_gradients, NAME_update and NAME_step. At -O2 neighbouring fast kernels are called in one parallel region;
+ * textbook kernels, which fork their own, stand between regions.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,8 @@ static bool is_declared(const Program *p, int i)
     if (t->storage == t)
         return false;
     for (int k = 0; k < i; k++)
-        if (p->tensors.items[k]->storage == t->storage && p->tensors.items[k]->name == t->name && has_place(p->tensors.items[k]))
+        if (p->tensors.items[k]->storage == t->storage && p->tensors.items[k]->name == t->name &&
+            has_place(p->tensors.items[k]))
             return true;
     return false;
 }
@@ -108,7 +109,8 @@ static void write_logits(Emitter *e, const Program *p)
         return;
     }
     raw(e, "        for (int n = 0; n < %lld; n++)", (long long)batch);
-    raw(e, "            memcpy(logits + %lld * n, (const real *)%s + %lld * n, sizeof(real) * %lld);", (long long)classes,
+    raw(e, "            memcpy(logits + %lld * n, (const real *)%s + %lld * n, sizeof(real) * %lld);",
+        (long long)classes,
         output->name, (long long)(physical_count(output) / batch), (long long)classes);
 }
 
@@ -179,8 +181,10 @@ static void write_update(Emitter *e, const Graph *g, const Program *train)
     raw(e, "%s        const cnn_rule rule = cnn_rule_of(u, net->step, i);", margin);
     raw(e, "%s        const int learns = tensor_table[i].trainable && !net->frozen[i]%s;", margin,
         early ? " && !(net->learning && early[i])" : "");
-    raw(e, "%s        const size_t count = learns ? %s : 0;", margin, fast ? "tensor_place[i].room" : "tensor_table[i].count");
-    raw(e, "%s        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), *S = at(&net->second, i);",
+    raw(e, "%s        const size_t count = learns ? %s : 0;", margin,
+        fast ? "tensor_place[i].room" : "tensor_table[i].count");
+    raw(e, "%s        real *dW = at(&net->grad, i), *W = at(&net->value, i), *V = at(&net->first, i), "
+        "*S = at(&net->second, i);",
         margin);
     raw(e, "%s        if (u->optimizer == CNN_SGD)", margin);
     raw(e, "%s            sgd_update(count, dW, W, V, &rule);", margin);

@@ -1,11 +1,12 @@
 /* recompute.c - activation checkpointing (recompute.h).
  *
  * A forward kernel is run once more, before the first backward kernel that reads its result; in between the result need
- * not be kept. What it reads is alive then: a layer's input is kept for its own backward kernels, which run later still.
- * Where that input is itself computed again, it is so earlier, for its first reader is now the repeated kernel.
+ * not be kept. What it reads is alive then: a layer's input is kept for its own backward kernels, which run later
+ * still. Where that input is itself computed again, it is so earlier, for its first reader is now the repeated kernel.
  *
- * Which ones: at the moment when most bytes are alive, of the activations that wait there without being used, those that
- * cost least to compute again (element-wise ones and batch norms before products), the largest first; until it fits.
+ * Which ones: at the moment when most bytes are alive, of the activations that wait there without
+ * being used, those that cost least to compute again (element-wise ones and batch norms before
+ * products), the largest first; until it fits.
  */
 #include "recompute.h"
 
@@ -26,7 +27,8 @@ static bool is_batchnorm(const Kernel *k)
     return k->layer->op == &op_batchnorm;
 }
 
-/* Nothing else than its result and scratch may be written: a second run leaves no trace. Batch norms are only applied. */
+/* Nothing else than its result and scratch may be written: a second run leaves no trace.
+ * Batch norms are only applied. */
 static bool is_repeatable(const Program *p, const Kernel *k)
 {
     const Tensor *Y = result_of(k);

@@ -73,7 +73,8 @@ static Token read_token(Parser *p)
     if (!p->stopped)
         t.kind = scan_token(&t.value, &t.span, p->scanner);
     if (!p->stopped && ++p->tokens > MAX_TOKENS)
-        stop(p, t.span, "the file has more than %d words and signs\nrepeat and block say the same in fewer", MAX_TOKENS);
+        stop(p, t.span, "the file has more than %d words and signs\nrepeat and block say the same in fewer",
+             MAX_TOKENS);
     if (p->diag->errors > MAX_SYNTAX_ERRORS)
         p->stopped = true;
     switch (t.kind) {

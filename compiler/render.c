@@ -1,7 +1,7 @@
 /* render.c - the form of generated C: indentation and braces.
  *
- * Requires: nodes that nest. Establishes: text in one style. Statements come as a flat list of opening, plain and closing
- * nodes, because a brace can only be left out once the number of statements inside is known.
+ * Requires: nodes that nest. Establishes: text in one style. Statements come as a flat list of opening, plain and
+ * closing nodes, because a brace can only be left out once the number of statements inside is known.
  */
 #include <stdlib.h>
 

@@ -191,7 +191,8 @@ void dump_schedule(FILE *out, const Program *p)
     fprintf(out, "%s for %s\n", names[p->mode], p->target->name);
     for (int i = 0; i < p->kernels.count; i++) {
         const Kernel *k = p->kernels.items[i];
-        fprintf(out, "  %3d %-28s %-16s %s%s%s\n", i, k->layer->name, k->def->suffix, k->fast ? k->fast->name : "textbook",
-                k->schedule.text ? ": " : "", k->schedule.text ? k->schedule.text : "");
+        fprintf(out, "  %3d %-28s %-16s %s%s%s\n", i, k->layer->name, k->def->suffix,
+                k->fast ? k->fast->name : "textbook", k->schedule.text ? ": " : "",
+                k->schedule.text ? k->schedule.text : "");
     }
 }

@@ -1,7 +1,7 @@
 /* shared_kernels.c - the kernels of fast code: those that would have the same function share one.
  *
- * Requires: programs placed by memory.c. Establishes: a function for every kernel of the three programs, and its name in
- * kernel->function. Kernels whose functions would be the same text, comment aside, have one; and so have those that
+ * Requires: programs placed by memory.c. Establishes: a function for every kernel of the three programs, and its name
+ * in kernel->function. Kernels whose functions would be the same text, comment aside, have one; and so have those that
  * differ in the number of channels or, where loops over pixels need not know it, in the pictures' size: these are then
  * arguments (similar.h), whose values are in kernel->sizes.
  */
@@ -70,7 +70,8 @@ static bool same_pictures(const Kernel *a, const Kernel *b)
 {
     for (int i = 0; i < a->operand_count; i++) {
         const Tensor *s = a->operand[i].tensor, *t = b->operand[i].tensor;
-        if (s->rank == 4 && s->storage->layout.kind == LAYOUT_BLOCKED && (s->dim[2] != t->dim[2] || s->dim[3] != t->dim[3]))
+        if (s->rank == 4 && s->storage->layout.kind == LAYOUT_BLOCKED &&
+            (s->dim[2] != t->dim[2] || s->dim[3] != t->dim[3]))
             return false;
     }
     return true;

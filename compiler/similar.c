@@ -134,7 +134,8 @@ static const char *size_name(Arena *arena, const char *text, const char *place)
     return memcmp(place - 2, "/ ", 2) == 0 || memcmp(place - 6, "splat(", 6) == 0 ? "values" : "size";
 }
 
-int name_sizes(Arena *arena, const char *text, const Sizes *members, int count, const char **names, int *position, int most)
+int name_sizes(Arena *arena, const char *text, const Sizes *members, int count, const char **names, int *position,
+               int most)
 {
     int found = 0;
     for (int i = 0; i < members[0].count; i++) {

@@ -13,9 +13,9 @@ const char *without_sizes(Arena *, const char *text, Sizes *);
 /* The text with names[i] in place of size i; NULL: it stays. */
 const char *with_sizes(Arena *, const char *text, const char *const *names);
 
-/* Of `count` functions of one text without sizes, `text` that of the first: names[i] for each size that is not the same in all; sizes that are
- * equal in each function have one name. position[]: the first size of each name. Returns the number of names; -1: more
- * than `most`. */
+/* Of `count` functions of one text without sizes, `text` that of the first: names[i] for each size that is not the same
+ * in all; sizes that are equal in each function have one name. position[]: the first size of each name. Returns the
+ * number of names; -1: more than `most`. */
 int name_sizes(Arena *, const char *text, const Sizes *members, int count, const char **names, int *position, int most);
 
 #endif

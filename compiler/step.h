@@ -98,11 +98,11 @@ enum {
     FUSE_ADD   = 2,             /* v += A[n][c][i][j]: the other branch of a residual block                      */
     FUSE_RELU  = 4,             /* v = max(v, 0)                                                                 */
     FUSE_MASK  = 8,             /* v = M[n][c][i][j] > 0 ? v : 0: gradient of the ReLU whose output M is         */
-    FUSE_STATS = 16,            /* after a plane or piece: its mean and squares about it, for a batch norm behind  */
-    FUSE_SUMS  = 64,            /* after a plane or piece of a gradient: its sum, and that of its products with X - mean, for
-                                 * the batch norm whose dY it is                                                 */
+    FUSE_STATS = 16,            /* after a plane or piece: its mean and squares about it, for a batch norm behind */
+    FUSE_SUMS  = 64,            /* after a plane or piece of a gradient: its sum, and that of its products with
+                                 * X - mean, for the batch norm whose dY it is                                   */
     FUSE_GATE  = 32,            /* batch norm's gradients, on load: dY counts only where a ReLU behind let Y pass */
-    FUSE_SGD   = 128,           /* a complete gradient of W: with a rule, W and V learn and dW is not stored (fuse_sgd.c) */
+    FUSE_SGD   = 128,           /* a complete gradient of W: with a rule, W and V learn in place of dW (fuse_sgd.c) */
 };
 
 struct Kernel {
@@ -226,13 +226,13 @@ void     end(Emitter *, int levels);
 char    *substitute(Emitter *, const char *format);     /* a template with the names bound now                      */
 void     append_body(Emitter *, const Emitter *body);   /* appends all that `body` collected                        */
 void     raw(Emitter *, const char *format, ...) __attribute__((format(printf, 2, 3)));     /* one line as it is */
-void     comment(Emitter *, const char *format);                /* a comment line: comment(e, "pad 0: no bounds test") */
+void     comment(Emitter *, const char *format);                /* a comment line: comment(e, "pad 0: no test") */
 char    *emitter_text(Emitter *);                       /* everything so far                                        */
 
 /* Parts of functions that several kernels have in common, written once before all kernels. */
 typedef struct { const char *name, *comment, *parameters, *body; } CommonPart;
 typedef LIST(CommonPart) CommonParts;
-void     share_parts(Emitter *, CommonParts *);            /* where the emitter's kernels put theirs                   */
+void     share_parts(Emitter *, CommonParts *);            /* where the emitter's kernels put theirs                  */
 
 /* Opens loops over every element of a tensor of the layer's output shape (n, k, i, j or n, k) and binds
  * $at to its indices: "[n][k][i][j]" or "[n][k]". Close with end(e, $depth): returns the number of loops. */

@@ -143,7 +143,8 @@ static const char *help_for_statement(const Parser *p, const Expected *e)
         return "when follows shortcut: residual { ... } shortcut when (condition) { ... }";
     case '+':
     case '-':
-        return p->enclosing.kind == '{' && can_be(e, "':'") ? "branches are added by residual { ... } or add(name)" : NULL;
+        return p->enclosing.kind == '{' && can_be(e, "':'") ? "branches are added by residual { ... } or add(name)"
+                                                            : NULL;
     case NAME:
         return can_be(e, "':'") && on_line_of_previous(p) ? "a label is followed by ':', a statement by ';'" : NULL;
     default:

@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Contraction is `on`, not `fast`: a product and a sum of one expression become one FMA wherever they stand. Under `fast`
- * the vector body of a loop and its scalar remainder are contracted differently, and which pictures fall into the
- * remainder depends on the number of threads. */
+/* Contraction is `on`, not `fast`: a product and a sum of one expression become one FMA wherever they stand. Under
+ * `fast` the vector body of a loop and its scalar remainder are contracted differently, and which pictures fall into
+ * the remainder depends on the number of threads. */
 const char common_flags[] = "-O3 -ffp-contract=on -fopenmp";
 
 enum { KB = 1 << 10, MB = 1 << 20 };

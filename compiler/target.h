@@ -8,7 +8,7 @@ typedef struct Target {
     const char *flags;          /* for the C compiler, beside common_flags                      */
     int         lanes;          /* floats in a vector register                                  */
     int         registers;      /* vector registers                                             */
-    int         l1, l2, l3;     /* bytes of data cache: first and second of a core, last of all: what schedules count on */
+    int         l1, l2, l3;     /* bytes of data cache: first and second of a core, last of all                   */
 } Target;
 
 extern const char common_flags[];       /* for every target: fused multiply-add allowed, no -ffast-math */

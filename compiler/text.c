@@ -19,7 +19,8 @@ const char *dims_text(Arena *arena, int rank, const int64_t *dims, const char *b
 {
     const char *text = "";
     for (int d = 0; d < rank; d++)
-        text = arena_printf(arena, "%s%s%lld%s", text, before, (long long)dims[d], d + 1 < rank || *before ? after : "");
+        text =
+            arena_printf(arena, "%s%s%lld%s", text, before, (long long)dims[d], d + 1 < rank || *before ? after : "");
     return text;
 }
 
@@ -73,7 +74,7 @@ const char *kernel_function(Arena *arena, const Program *p, const Kernel *k)
     return k->function ? k->function : kernel_name(arena, p, k);
 }
 
-/* ---- parameters and buffers, numbered through the network --------------------------------------------------------- */
+/* ---- parameters and buffers, numbered through the network -------------------------------------------------------- */
 
 int tensor_count(const Graph *g)
 {

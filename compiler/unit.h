@@ -14,7 +14,7 @@ const char *tensor_shape(Arena *, const Tensor *);              /* "256x6x28x28"
 const char *four_sizes(const Graph *, const Shape *);           /* "256, 6, 28, 28": batch first, ones behind a row */
 const char *layer_operator(Arena *, const Layer *);             /* "conv 6, 5x5, pad 2"                             */
 const char *kernel_name(Arena *, const Program *, const Kernel *);      /* of the kernel, in tables and profiles     */
-const char *kernel_function(Arena *, const Program *, const Kernel *);  /* of its C function: at -O2 perhaps another's */
+const char *kernel_function(Arena *, const Program *, const Kernel *);  /* of its C function: at -O2 often another's */
 const char *first_line(Arena *, const Graph *, const Unit *, char suffix, const char *what);
                                         /* opens a comment: file and what it is, the command that wrote it          */
 

@@ -19,11 +19,11 @@ Uses   *find_uses(Program *);
 bool    is_removed(const Kernel *);
 bool    is_kernel_of(const Kernel *, const Op *, const char *suffix);           /* false for a removed one */
 void    note_fusion(Program *, const char *what, const Kernel *, const Kernel *into);        /* for --dump=fuse */
-void    remove_kernel(Uses *, Kernel *, const char *why, const Kernel *into);   /* noted for --dump=fuse; into may be NULL */
+void    remove_kernel(Uses *, Kernel *, const char *why, const Kernel *into);   /* noted likewise; into may be NULL */
 
 /* The last kernel that writes `storage` before `before` (NULL: at all); NULL: none. */
 Kernel *last_writer(const Uses *, const Tensor *storage, const Kernel *before);
-int     count_uses(const Uses *, const Tensor *storage, bool writes);           /* kernels that write, or only read, it */
+int     count_uses(const Uses *, const Tensor *storage, bool writes);           /* kernels that write or only read it */
 /* Index of the last kernel that uses the storage, and of the first behind kernel `after` that writes it; -1: none. */
 int     last_use(const Uses *, const Tensor *storage, const Kernel *except);
 int     first_write(const Uses *, const Tensor *storage, const Kernel *after);

@@ -32,8 +32,8 @@ typedef struct {
 
 typedef enum { CNN_SGD, CNN_ADAM, CNN_ADAMW, CNN_RMSPROP } cnn_optimizer;
 
-/* One step of an optimiser, computed as torch.optim does. Of each tensor W and its gradient dW, V and S are the first and
- * second moment, 0 at the beginning, and t is the number of this step, from 1:
+/* One step of an optimiser, computed as torch.optim does. Of each tensor W and its gradient dW, V and S are the first
+ * and second moment, 0 at the beginning, and t is the number of this step, from 1:
  *   SGD      (Sutskever et al. 2013, section 2)
  *            g = dW + weight_decay * W;  V = momentum * V + g;  W -= lr * (nesterov ? g + momentum * V : V)
  *   Adam     (Kingma and Ba 2015, algorithm 1)
@@ -71,10 +71,11 @@ typedef enum { CNN_VALUES, CNN_GRADIENTS, CNN_FIRST, CNN_SECOND } cnn_part;
 
 /* ---- targets ----------------------------------------------------------------------------------------------------- */
 
-/* What the loss compares a picture's probabilities p with, beyond its label: label smoothing (Szegedy et al. 2016, section
- * 7) and mixup (Zhang et al. 2018). With K classes and s = smoothing,
- *   q[k] = (1 - s) * (share * (k == label) + (1 - share) * (k == other)) + s / K;   loss = -mean over pictures sum_k q log p
- * other[n] is a second label of picture n, share[n] in [0, 1] the share of its first one; NULL, both: the label alone. */
+/* What the loss compares a picture's probabilities p with, beyond its label: label smoothing (Szegedy et al. 2016,
+ * section 7) and mixup (Zhang et al. 2018). With K classes and s = smoothing,
+ *   q[k] = (1 - s) * (share * (k == label) + (1 - share) * (k == other)) + s / K;   loss = -mean over pictures sum_k q
+ * log p other[n] is a second label of picture n, share[n] in [0, 1] the share of its first one; NULL, both: the label
+ * alone. */
 typedef struct { float smoothing; const int32_t *other; const float *share; } cnn_target;
 
 /* A layer of the network, for `info` and for looking at what predict computed. */
@@ -91,10 +92,10 @@ typedef struct {
 
 typedef enum { CNN_FORWARD, CNN_LOSS, CNN_BACKWARD } cnn_pass;
 
-/* A kernel of NAME_predict or NAME_gradients. What it computed can be looked at in the arena while a watch that waits is
- * called after it: `times` pieces of `count` reals, `pitch` reals apart, of which the first lies `offset` reals from the
- * arena's start (several pieces: some channels of a concatenation, a piece a picture). They are in the code's own layout,
- * zeros included. count 0: it computed no reals, or only gradients of parameters. */
+/* A kernel of NAME_predict or NAME_gradients. What it computed can be looked at in the arena while a watch that waits
+ * is called after it: `times` pieces of `count` reals, `pitch` reals apart, of which the first lies `offset` reals from
+ * the arena's start (several pieces: some channels of a concatenation, a piece a picture). They are in the code's own
+ * layout, zeros included. count 0: it computed no reals, or only gradients of parameters. */
 typedef struct {
     const char *name;           /* "conv1_grad_weight"                                          */
     double      macs;           /* multiply-adds for the whole batch; 0: none worth counting    */
@@ -111,12 +112,13 @@ typedef struct { void (*after)(void *context, int kernel); void *context; int wa
 
 /* ---- several processes ------------------------------------------------------------------------------------------- */
 
-/* What one of several processes (ranks) that train replicas of a network together must know of the others while a step runs:
- * NAME_exchange, in code of cnnc --with=mpi. All ranks call NAME_gradients at the same time; the functions are called in one
- * order, by the thread that called it. Both NULL: batch norms are over each rank's own pictures. */
+/* What one of several processes (ranks) that train replicas of a network together must know of the others while a step
+ * runs: NAME_exchange, in code of cnnc --with=mpi. All ranks call NAME_gradients at the same time; the functions are
+ * called in one order, by the thread that called it. Both NULL: batch norms are over each rank's own pictures. */
 typedef struct {
-    int   rank, ranks;          /* this one's number, from 0: masks of dropout are those of its pictures in the batch of all */
-    /* mean[c] and squares[c], sums of squares about it, over `members` values a channel become those over all ranks' values */
+    int   rank, ranks;          /* this one's number, from 0: dropout's masks are those of its part of the whole batch */
+    /* mean[c] and squares[c], sums of squares about it, over `members` values a channel become
+     * those over all ranks' values */
     void (*merge)(void *context, cnn_real *mean, cnn_real *squares, int count, double members);
     void (*sum)(void *context, cnn_real *values, int count);            /* values become their sums over all ranks */
     void *context;

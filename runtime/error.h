@@ -17,8 +17,8 @@ void cnn_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));   
 void cnn_note(const char *format, ...) __attribute__((format(printf, 1, 2)));      /* "  ...": a row of a table that
                                                                                       follows an error or warning */
 
-/* For one of several processes that do the same and would all report the same (ranks.h): from cnn_error_keep on, what goes
- * to stderr is kept in memory. cnn_error_print_kept prints what was kept since the last call, headed by `who`
+/* For one of several processes that do the same and would all report the same (ranks.h): from cnn_error_keep on, what
+ * goes to stderr is kept in memory. cnn_error_print_kept prints what was kept since the last call, headed by `who`
  * ("rank 2: "), and cnn_error_drop_kept forgets it. Without cnn_error_keep nothing happens. */
 void cnn_error_keep(void);
 void cnn_error_print_kept(const char *who);

@@ -50,8 +50,8 @@ const cnn_facts fake_facts = {
     .predict = predict_kernels, .predict_count = 2,
     .gradients = gradients_kernels, .gradients_count = 5,
     .arena_bytes = sizeof(fake), .parameter_bytes = (H * D + H + K * H + K) * sizeof(cnn_real),
-    .defaults = (const char *const[]){"data=synthetic", "epochs=3", "lr=0.01", "momentum=0.9", "weight_decay=1e-4", "seed=7",
-                                      NULL},
+    .defaults = (const char *const[]){"data=synthetic", "epochs=3", "lr=0.01", "momentum=0.9", "weight_decay=1e-4",
+                                      "seed=7", NULL},
 };
 
 static int broken(const char *how)
@@ -249,7 +249,8 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
 }
 
 /* One element, by the formulas of cnn.h. */
-static void update_element(cnn_optimizer optimizer, const cnn_rule *r, cnn_real dW, cnn_real *W, cnn_real *V, cnn_real *S)
+static void update_element(cnn_optimizer optimizer, const cnn_rule *r, cnn_real dW, cnn_real *W, cnn_real *V,
+                           cnn_real *S)
 {
     cnn_real g = dW + r->weight_decay * *W;
     if (optimizer == CNN_SGD) {
@@ -271,7 +272,8 @@ void fake_update(fake *net, const cnn_update *u)
     for (int i = 0; i < TENSORS; i++) {
         cnn_rule rule = cnn_rule_of(u, net->step, i);
         for (size_t j = 0; tensors[i].trainable && !net->frozen[i] && j < tensors[i].count; j++)
-            update_element(u->optimizer, &rule, net->grad[i][j], &net->value[i][j], &net->first[i][j], &net->second[i][j]);
+            update_element(u->optimizer, &rule, net->grad[i][j], &net->value[i][j], &net->first[i][j],
+                           &net->second[i][j]);
     }
     net->step++;
 }

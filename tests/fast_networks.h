@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 
-typedef enum { FAST_CONV, FAST_STRIDED, FAST_GROUPED, FAST_POINTWISE, FAST_WIDE, FAST_POOL, FAST_NORM, FAST_GRAPH, FAST_FLAT,
-               FAST_KINDS } FastKind;
+typedef enum {
+    FAST_CONV, FAST_STRIDED, FAST_GROUPED, FAST_POINTWISE, FAST_WIDE, FAST_POOL, FAST_NORM, FAST_GRAPH, FAST_FLAT,
+    FAST_KINDS
+} FastKind;
 
 extern const char *const fast_kind_name[FAST_KINDS];
 

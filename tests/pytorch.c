@@ -8,7 +8,7 @@
 
 enum { STEPS = 3 };
 
-/* ---- the reference's lines ------------------------------------------------------------------------------------------- */
+/* ---- the reference's lines --------------------------------------------------------------------------------------- */
 
 typedef struct { char section[32], tensor[128], shape[64]; double sum, norm; size_t stride; const char *values; } Line;
 
@@ -32,8 +32,8 @@ static void expect_near(Comparison *c, const Line *l, const char *what, double a
     double error = fabs(actual - expected) / scale;
     c->worst = error > c->worst ? error : c->worst;
     c->compared++;
-    cr_expect(error <= c->tolerance, "%s, %s %s: %s is %.12g, PyTorch has %.12g (error %.2g of %.2g)", c->name, l->section,
-              l->tensor, what, actual, expected, error, scale);
+    cr_expect(error <= c->tolerance, "%s, %s %s: %s is %.12g, PyTorch has %.12g (error %.2g of %.2g)", c->name,
+              l->section, l->tensor, what, actual, expected, error, scale);
 }
 
 /* Every stride-th value, the sum of all and their norm. */
@@ -55,7 +55,8 @@ static void expect_tensor(Comparison *c, const Line *l, const double *values, si
     at = l->values;
     for (size_t i = 0; i < count; i += l->stride) {
         double expected = strtod(at, &after);
-        cr_assert(after != at && (count == 1 || *at != '\n'), "%s.ref ends early: %s %s", c->name, l->section, l->tensor);
+        cr_assert(after != at && (count == 1 || *at != '\n'), "%s.ref ends early: %s %s", c->name, l->section,
+                  l->tensor);
         at = after;
         expect_near(c, l, "a value", values[i], expected, largest);
     }
@@ -77,7 +78,7 @@ static void expect_gotten(Comparison *c, const Line *l, void (*get)(const void *
     cr_expect(0, "%s has no tensor %s", c->name, tensor);
 }
 
-/* ---- one network ---------------------------------------------------------------------------------------------------------- */
+/* ---- one network ------------------------------------------------------------------------------------------------- */
 
 void expect_state_dict(Comparison *c, const char *reference)
 {

@@ -1,4 +1,5 @@
-/* pytorch.h - follows a reference file that tests/golden/make.py or tests/random/run.py made with PyTorch, and compares.
+/* pytorch.h - follows a reference file that tests/golden/make.py or tests/random/run.py
+ * made with PyTorch, and compares.
  *
  * The lines of such a file and the values that go in are described at the head of make.py. An error is measured against
  * the largest value of its tensor that the file holds, or the root of their mean square where that is more, or against

@@ -125,8 +125,8 @@ void expect_golden(const char *golden_path, const char *actual)
     cr_assert(file >= 0, "no temporary file for %s", golden_path);
     close(file);
     write_whole(name, actual, strlen(actual));
-    Outcome o = run_command("diff -u --label '%s' --label actual '%s' '%s'", golden_path, golden ? golden_path : "/dev/null",
-                            name);
+    Outcome o = run_command("diff -u --label '%s' --label actual '%s' '%s'", golden_path,
+                            golden ? golden_path : "/dev/null", name);
     unlink(name);
     cr_expect(0, "%s %s (UPDATE_GOLDENS=1 rewrites it)\n%s", golden_path, golden ? "differs" : "is missing", o.out);
     outcome_free(&o);

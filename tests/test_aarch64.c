@@ -1,5 +1,5 @@
-/* test_aarch64.c - code for another processor: --target aarch64 through clang's cross compilation, run by qemu-aarch64 and
- * compared with the textbook, which runs here.
+/* test_aarch64.c - code for another processor: --target aarch64 through clang's cross compilation, run by qemu-aarch64
+ * and compared with the textbook, which runs here.
  *
  * `make test` installs what this needs: the C library for arm64, ld.lld-19 and qemu-aarch64. A test that misses one is
  * skipped and says so. The programs are linked without OpenMP, of which there is no arm64 library here: one thread.
@@ -13,8 +13,9 @@
 #include "support.h"
 #include "target.h"
 
-static const char cross[] = "clang-19 -std=gnu11 --target=aarch64-linux-gnu -fuse-ld=lld -static -O1 -ffp-contract=on -Wall "
-                            "-Wextra -Werror";
+static const char cross[] =
+    "clang-19 -std=gnu11 --target=aarch64-linux-gnu -fuse-ld=lld -static -O1 -ffp-contract=on -Wall "
+    "-Wextra -Werror";
 
 /* Skips the test, with the reason, where a tool is missing. */
 static void need(const char *condition, const char *what)
@@ -38,8 +39,9 @@ static void need_emulator(void)
 
 static void run_or_fail(const char *folder, const char *command)
 {
-    Outcome o = run_command("cnnc=$(realpath %s/cnnc) && include=$(realpath %s/include) && runtime=$PWD/runtime && cd %s && %s",
-                            BUILD, BUILD, folder, command);
+    Outcome o =
+        run_command("cnnc=$(realpath %s/cnnc) && include=$(realpath %s/include) && runtime=$PWD/runtime && cd %s && %s",
+                    BUILD, BUILD, folder, command);
     cr_assert(o.status == 0 && *o.err == 0, "%s: status %d\n%.3000s", command, o.status, o.err);
     outcome_free(&o);
 }
@@ -51,7 +53,8 @@ Test(aarch64, object_files)
 {
     need_compiler();
     char *folder = scratch_folder("aarch64_object"), path[700];
-    static const char text[] = "network tiny { input(3, 6, 6); conv(5, 3, pad = 1); relu; maxpool(2); flatten; linear(4); }";
+    static const char text[] =
+        "network tiny { input(3, 6, 6); conv(5, 3, pad = 1); relu; maxpool(2); flatten; linear(4); }";
     snprintf(path, sizeof path, "%s/tiny.net", folder);
     write_whole(path, text, sizeof text - 1);
     run_or_fail(folder, "$cnnc --target aarch64 -c tiny.net");
@@ -70,12 +73,13 @@ static void run_kernel(const char *name, const char *statement, const char *inpu
 {
     need_emulator();
     char *folder = scratch_folder(name), command[1000];
-    snprintf(command, sizeof command, "$cnnc kernel '%s' --input %s --batch 3 --target aarch64 -o k.c && %s k.c -lm -o k",
-             statement, input, cross);
+    snprintf(command, sizeof command,
+             "$cnnc kernel '%s' --input %s --batch 3 --target aarch64 -o k.c && %s k.c -lm -o k", statement, input,
+             cross);
     run_or_fail(folder, command);
     Outcome o = run_command("qemu-aarch64 %s/k 0", folder);
-    cr_expect(o.status == 0 && *o.err == 0 && strstr(o.out, " error ") && !strstr(o.out, "WRONG"), "%s: status %d\n%s%s",
-              statement, o.status, o.out, o.err);
+    cr_expect(o.status == 0 && *o.err == 0 && strstr(o.out, " error ") && !strstr(o.out, "WRONG"),
+              "%s: status %d\n%s%s", statement, o.status, o.out, o.err);
     outcome_free(&o);
     free(folder);
 }
@@ -93,9 +97,11 @@ static const char net_text[] =
     "network fast {\n"
     "    input(3, 10, 8);\n"
     "    conv(12, 3, pad = 1); relu;\n"
-    "    residual { conv(12, 3, pad = 1, bias = no); batchnorm; relu; conv(12, 3, pad = 1, bias = no); batchnorm; } relu;\n"
+    "    residual { conv(12, 3, pad = 1, bias = no); batchnorm; relu; conv(12, 3, pad = 1, bias = no); batchnorm; }\n"
+    "    relu;\n"
     "    concat { { conv(8, 3, pad = 1); relu; } { conv(5, 1); silu; } {} }\n"
-    "    maxpool(2); batchnorm; tanh; conv(25, 3, groups = 25, pad = 1); avgpool(2); dropout(0.3); flatten; linear(5);\n"
+    "    maxpool(2); batchnorm; tanh; conv(25, 3, groups = 25, pad = 1); avgpool(2); dropout(0.3);\n"
+    "    flatten; linear(5);\n"
     "    train { batch = 3; }\n"
     "}\n";
 
@@ -156,10 +162,12 @@ Test(aarch64, a_network_in_double)
     write_whole(path, net_text, sizeof net_text - 1);
     snprintf(path, sizeof path, "%s/main.c", folder);
     write_whole(path, main_text, sizeof main_text - 1);
-    run_or_fail(folder, "mkdir slow && $cnnc -O0 fast.net -o slow/fast.c && clang-19 -std=gnu11 -DREAL=double -O1 -fopenmp "
-                        "-I$include -Islow main.c slow/fast.c $include/../libcnn-double.a -lm -o slow/fast");
-    snprintf(command, sizeof command, "$cnnc --target aarch64 fast.net && %s -D_GNU_SOURCE -DREAL=double -Wno-unknown-pragmas "
-             "-I$include -I$runtime main.c fast.c $runtime/random.c $runtime/layout.c $runtime/update.c -lm -o fast", cross);
+    run_or_fail(folder,
+                "mkdir slow && $cnnc -O0 fast.net -o slow/fast.c && clang-19 -std=gnu11 -DREAL=double -O1 -fopenmp "
+                "-I$include -Islow main.c slow/fast.c $include/../libcnn-double.a -lm -o slow/fast");
+    snprintf(command, sizeof command,
+             "$cnnc --target aarch64 fast.net && %s -D_GNU_SOURCE -DREAL=double -Wno-unknown-pragmas -I$include "
+             "-I$runtime main.c fast.c $runtime/random.c $runtime/layout.c $runtime/update.c -lm -o fast", cross);
     run_or_fail(folder, command);
     Outcome here = run_command("%s/slow/fast", folder), there = run_command("qemu-aarch64 %s/fast", folder);
     cr_assert(here.status == 0 && there.status == 0, "status %d and %d\n%s", here.status, there.status, there.err);

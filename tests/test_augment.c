@@ -158,7 +158,8 @@ static void expect_uniform(const char *what, const int *counts, int bins)
         mean += (double)counts[i] / bins;
     for (int i = 0; i < bins; i++)
         chi += (counts[i] - mean) * (counts[i] - mean) / mean;
-    cr_expect_lt(fabs(chi - (bins - 1)), 5 * sqrt(2.0 * (bins - 1)), "%s: chi squared is %g of %d bins", what, chi, bins);
+    cr_expect_lt(fabs(chi - (bins - 1)), 5 * sqrt(2.0 * (bins - 1)), "%s: chi squared is %g of %d bins", what, chi,
+                 bins);
 }
 
 static void count_share(int *counts, int bins, double share)
@@ -293,7 +294,8 @@ Test(augment, draws_depend_on_seed_epoch_and_picture_alone)
     const cnn_changes others[] = {changes(&all, 2, 2, 3), changes(&all, 1, 3, 3), changes(&all, 1, 2, 4),
                                   changes(&all, 1, 2, 3 + ((size_t)1 << 32)), changes(&all, 1 + (1ull << 40), 2, 3)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        cr_assert(others[i].share != c.share && others[i].brightness != c.brightness && others[i].contrast != c.contrast,
+        cr_assert(others[i].share != c.share && others[i].brightness != c.brightness &&
+                      others[i].contrast != c.contrast,
                   "%zu", i);
 
     for (size_t i = 0; i < 50; i++) {

@@ -12,7 +12,7 @@
 
 #include "support.h"
 
-/* ---- a folder, and what a command did in it -------------------------------------------------------------------------------- */
+/* ---- a folder, and what a command did in it ---------------------------------------------------------------------- */
 
 static char *work_folder(const char *test)
 {
@@ -28,15 +28,15 @@ static char *work_folder(const char *test)
 /* Runs a line in the folder; $cnnc is the compiler. */
 static Outcome run_in(const char *folder, const char *line)
 {
-    return run_command("cnnc=$(realpath %s/cnnc) && export TMPDIR=$(realpath %s/tmp) && cd %s && %s", BUILD, folder, folder,
-                       line);
+    return run_command("cnnc=$(realpath %s/cnnc) && export TMPDIR=$(realpath %s/tmp) && cd %s && %s", BUILD, folder,
+                       folder, line);
 }
 
 /* The folder's files but net.net, "tmp" as "tmp/..." where something was left in it; sorted, one blank between. */
 static void expect_files(const char *folder, const char *line, const char *files)
 {
-    Outcome o = run_command("cd %s && find . -mindepth 1 ! -path ./net.net ! -path ./tmp | sed 's|^./||' | LC_ALL=C sort | "
-                            "tr '\\n' ' ' | sed 's/ $//'", folder);
+    Outcome o = run_command("cd %s && find . -mindepth 1 ! -path ./net.net ! -path ./tmp | sed 's|^./||' | "
+                            "LC_ALL=C sort | tr '\\n' ' ' | sed 's/ $//'", folder);
     cr_expect(strcmp(o.out, files) == 0, "%s: the folder holds '%s' instead of '%s'", line, o.out, files);
     outcome_free(&o);
 }
@@ -77,7 +77,7 @@ static void expect_text(const char *text, const char *piece)
         outcome_free(&good_);                                                                                          \
     } while (0)
 
-/* ---- outputs ------------------------------------------------------------------------------------------------------------------- */
+/* ---- outputs ----------------------------------------------------------------------------------------------------- */
 
 Test(cnnc, c_and_header)
 {
@@ -138,7 +138,8 @@ Test(cnnc, show_and_explain)
 {
     Outcome o = run_command("%s/cnnc show dsl-examples/lenet.net", BUILD);
     cr_expect(o.status == 0 && *o.err == 0);
-    for (const char *const *piece = (const char *const[]){"61,706", "6x28x28", "16x5x5", "x400", "x120", "x84", "x10", NULL};
+    for (const char *const *piece =
+             (const char *const[]){"61,706", "6x28x28", "16x5x5", "x400", "x120", "x84", "x10", NULL};
          *piece; piece++)
         expect_text(o.out, *piece);
     outcome_free(&o);
@@ -156,7 +157,8 @@ Test(cnnc, help_and_version)
 {
     Outcome o = expect_good("help", "$cnnc --help", "");
     for (const char *const *flag = (const char *const[]){"--batch", "--target", "--shared", "-D NAME=VALUE", "--cc",
-                                                         "--dump", "--double", "show FILE.net", "explain", NULL}; *flag; flag++)
+                                                         "--dump", "--double", "show FILE.net", "explain", NULL};
+         *flag; flag++)
         expect_text(o.out, *flag);
     outcome_free(&o);
     o = expect_good("version", "$cnnc --version", "");
@@ -174,7 +176,7 @@ Test(cnnc, overrides_reach_the_code)
     outcome_free(&o);
 }
 
-/* ---- mistakes -------------------------------------------------------------------------------------------------------------------- */
+/* ---- mistakes ---------------------------------------------------------------------------------------------------- */
 
 Test(cnnc, what_is_read)
 {
@@ -193,8 +195,8 @@ Test(cnnc, values_of_options)
         {"--target alpha", "there is no 'alpha'; there are native, x86-64-v4, x86-64-v3, aarch64 and generic"},
         {"--input 3x", "'3x'"}, {"--input 3x28", "'3x28' is not CxHxW"}, {"--input 1x2x3x4", "too many sizes"},
         {"--input 1x0x3", "'1x0x3'"}, {"--input 1x28x28z", "'1x28x28z'"}, {"--input -5", "'-5'"},
-        {"--batch 0", "'0'"}, {"--batch -1", "'-1'"}, {"--batch 4y", "'4y'"}, {"--batch 99999999999999999999", "--batch"},
-        {"--batch 16777217", "from 1 to 16777216"},
+        {"--batch 0", "'0'"}, {"--batch -1", "'-1'"}, {"--batch 4y", "'4y'"},
+        {"--batch 99999999999999999999", "--batch"}, {"--batch 16777217", "from 1 to 16777216"},
         {"-D classes", "write NAME=VALUE"}, {"-D =3", "write NAME=VALUE"}, {"-D classes=", "write NAME=VALUE"},
         {"-D clases=3", "no parameter 'clases'"}, {"-D 'classes=(('", "classes"},
         {"--memory-limit 0", "'0' is not a size"}, {"--memory-limit 3Q", "'3Q' is not a size"},
@@ -233,22 +235,24 @@ Test(cnnc, places_that_cannot_be_written)
 Test(cnnc, a_memory_limit_is_kept_or_refused)
 {
     GOOD("limit", "$cnnc --memory-limit 100M net.net", "net.c net.h");
-    expect_bad("limit_small", "echo old > x.c; $cnnc --memory-limit 2K net.net -o x.c; s=$?; grep -q old x.c && exit $s",
+    expect_bad("limit_small",
+               "echo old > x.c; $cnnc --memory-limit 2K net.net -o x.c; s=$?; grep -q old x.c && exit $s",
                "cnnc: error: a training step does not fit 0.002 MiB: 0.0", "x.c");
-    expect_bad("limit_object", "$cnnc --memory-limit 2K -c net.net", "give a larger --memory-limit, or a smaller --batch",
-               "");
+    expect_bad("limit_object", "$cnnc --memory-limit 2K -c net.net",
+               "give a larger --memory-limit, or a smaller --batch", "");
     Outcome o = expect_good("limit_dump", "$cnnc --memory-limit 100M net.net -o -", "");
     expect_text(o.out, "cnnc -O2 --memory-limit 100M net.net");
     outcome_free(&o);
 }
 
-/* A device is written to where it is, never replaced by a file; a pipe stands for it here, so that no test touches /dev. */
+/* A device is written to where it is, never replaced by a file; a pipe stands for it here,
+ * so that no test touches /dev. */
 Test(cnnc, what_is_no_file_keeps_its_place)
 {
-    GOOD("pipe_c", "mkfifo pipe.c; (timeout 60 cat pipe.c > seen) & $cnnc net.net -o pipe.c; s=$?; wait; test -p pipe.c && "
-         "grep -q perceptron_gradients seen && exit $s", "pipe.c seen");
-    GOOD("pipe_object", "mkfifo pipe; (timeout 60 cat pipe > seen) & $cnnc -c net.net -o pipe; s=$?; wait; test -p pipe && "
-         "test -s seen && exit $s", "pipe seen");
+    GOOD("pipe_c", "mkfifo pipe.c; (timeout 60 cat pipe.c > seen) & $cnnc net.net -o pipe.c; s=$?; wait; "
+         "test -p pipe.c && grep -q perceptron_gradients seen && exit $s", "pipe.c seen");
+    GOOD("pipe_object", "mkfifo pipe; (timeout 60 cat pipe > seen) & $cnnc -c net.net -o pipe; s=$?; wait; "
+         "test -p pipe && test -s seen && exit $s", "pipe seen");
 }
 
 Test(cnnc, a_full_disk_is_an_error)

@@ -136,7 +136,8 @@ Test(dataset, colour_pictures_keep_their_channels_and_do_not_become_grey)
     for (int k = 0; k < 72; k++)
         cr_assert_eq(x[k], (cnn_real)(72 + k) / 255);
     cnn_dataset_close(d);
-    refuse(folder, 1, GREY, 10, "its pictures are 3x4x6, the network takes 1x4x6\n  help: compile the network with cnnc "
+    refuse(folder, 1, GREY, 10,
+           "its pictures are 3x4x6, the network takes 1x4x6\n  help: compile the network with cnnc "
            "--input 3x4x6");
     free(folder);
 }
@@ -176,7 +177,8 @@ Test(dataset, refuses_folders_that_do_not_fit)
     write_idx(folder, "train-labels-idx1-ubyte", 1, (int[]){4}, 0, 256, 0);
     refuse(folder, 1, GREY, 10, "holds 5 entries, but there are 4 labels");
     write_idx(folder, "train-labels-idx1-ubyte", 1, (int[]){5}, 7, 256, 0);
-    refuse(folder, 1, GREY, 10, "label 10 of picture 3 is beyond the network's 10 classes\n  help: the network needs at "
+    refuse(folder, 1, GREY, 10,
+           "label 10 of picture 3 is beyond the network's 10 classes\n  help: the network needs at "
            "least 11 outputs");
     refuse(folder, 1, GREY, 1, "label 7 of picture 0 is beyond the network's 1 classes");
     write_idx(folder, "train-labels-idx1-ubyte", 3, (int[]){5, 1, 1}, 0, 256, 0);
@@ -246,7 +248,8 @@ Test(dataset, unknown_data_is_told_what_is_known)
     const char *text = capture_end(&c);
     cr_assert(!d[0] && !d[1]);
     cr_assert_eq(occurrences(text, "error: "), 2, "%s", text);
-    cr_assert(strstr(text, "there is no data in it that is known") && strstr(text, "notes.txt: not data that is known"));
+    cr_assert(strstr(text, "there is no data in it that is known") &&
+              strstr(text, "notes.txt: not data that is known"));
     cr_assert_eq(occurrences(text, "  the four IDX files"), 2, "%s", text);
     cr_assert_eq(occurrences(text, "  the binary version of CIFAR-100"), 2, "%s", text);
     free(folder);

@@ -34,7 +34,7 @@ static Span find(const Said *s, const char *part)
     return (Span){begin, begin + (int)strlen(part)};
 }
 
-/* ---- format -------------------------------------------------------------------------------------------------------- */
+/* ---- format ------------------------------------------------------------------------------------------------------ */
 
 Test(diag, caret_help_and_notes)
 {
@@ -125,7 +125,7 @@ Test(diag, colour_only_when_asked)
     finish(s, "\33[1mx.net:1:1: \33[1;31merror:\33[0m \33[1mred\33[0m\n    1 | relu\n      | \33[1;31m^~~~\33[0m\n");
 }
 
-/* ---- what reaches the terminal --------------------------------------------------------------------------------------- */
+/* ---- what reaches the terminal ----------------------------------------------------------------------------------- */
 
 Test(diag, tabs_and_wide_characters_keep_the_caret_in_place)
 {
@@ -134,7 +134,8 @@ Test(diag, tabs_and_wide_characters_keep_the_caret_in_place)
     finish(s, "x.net:1:5: error: tabs\n    1 |         ab      cd;\n      |                 ^~\n");
     s = begin("\xe5\x8d\xb7 \xc3\xa9 e\xcc\x81 x");
     error_at(&s->diag, find(s, "x"), NULL, "wide, narrow, combining");
-    finish(s, "x.net:1:8: error: wide, narrow, combining\n    1 | \xe5\x8d\xb7 \xc3\xa9 e\xcc\x81 x\n      |        ^\n");
+    finish(s,
+           "x.net:1:8: error: wide, narrow, combining\n    1 | \xe5\x8d\xb7 \xc3\xa9 e\xcc\x81 x\n      |        ^\n");
 }
 
 Test(diag, nothing_controls_the_terminal)
@@ -209,7 +210,7 @@ Test(diag, the_clipped_line_shows_the_place)
     free(text);
 }
 
-/* ---- what is kept back ------------------------------------------------------------------------------------------------- */
+/* ---- what is kept back ------------------------------------------------------------------------------------------- */
 
 Test(diag, the_limit)
 {
@@ -258,12 +259,13 @@ Test(diag, muted_errors_count)
     finish(s, "cnnc: error: e\n");
 }
 
-/* ---- nearest names ------------------------------------------------------------------------------------------------------ */
+/* ---- nearest names ----------------------------------------------------------------------------------------------- */
 
 Test(nearest, what_was_meant)
 {
-    static const char *const ops[] = {"conv", "relu", "relu6", "maxpool", "avgpool", "batchnorm", "add", "lrn", "linear",
-                                      "global_avgpool", "adaptive_avgpool", "flatten", "softmax", "tanh", "silu"};
+    static const char *const ops[] = {"conv", "relu", "relu6", "maxpool", "avgpool", "batchnorm", "add", "lrn",
+                                      "linear", "global_avgpool", "adaptive_avgpool", "flatten", "softmax", "tanh",
+                                      "silu"};
     static const char *const pairs[][2] = {
         {"rellu", "relu"}, {"rleu", "relu"}, {"ReLU", "relu"}, {"relu7", "relu"}, {"max_pool", "maxpool"},
         {"avergpool", "avgpool"}, {"batch_norm", "batchnorm"}, {"batchnorm2d", "batchnorm"}, {"conv2d", "conv"},

@@ -239,8 +239,8 @@ Test(expand, train_settings)
     const Train *t = &net.graph->train;
     cr_assert(t->batch == 64 && net.graph->batch == 64);
     cr_assert_str_eq(t->init, "xavier");
-    const char *options[] = {"data=cifar10", "epochs=3", "lr=0.5", "momentum=0.9", "weight_decay=0.0001", "nesterov=yes",
-                             "optimizer=sgd", "seed=42"};
+    const char *options[] = {"data=cifar10", "epochs=3", "lr=0.5", "momentum=0.9", "weight_decay=0.0001",
+                             "nesterov=yes", "optimizer=sgd", "seed=42"};
     cr_assert_eq(t->options.count, 8);
     for (int i = 0; i < 8; i++)
         cr_assert_str_eq(t->options.items[i], options[i]);

@@ -98,7 +98,8 @@ static void expect_same_state(const Loaded *net, const Loaded *stepped, const ch
         double *a[] = {fetch(net, net->get, i), fetch_moment(net, 1, i)};
         double *b[] = {fetch(stepped, net->get, i), fetch_moment(stepped, 1, i)};
         for (int part = 0; part < 2; part++) {
-            cr_expect(memcmp(a[part], b[part], sizeof **a * net->tensor(i).count) == 0, "%s: after steps in one call the %s of "
+            cr_expect(memcmp(a[part], b[part], sizeof **a * net->tensor(i).count) == 0,
+                      "%s: after steps in one call the %s of "
                       "%s differs", library, part ? "momentum" : "value", net->tensor(i).name);
             free(a[part]);
             free(b[part]);
@@ -312,7 +313,7 @@ ParameterizedTest(Case *c, fast, equals_the_textbook)
     free(text);
 }
 
-/* ---- pictures in the lanes (few_channels.c): batches of 64 and more, few channels ---------------------------------- */
+/* ---- pictures in the lanes (few_channels.c): batches of 64 and more, few channels -------------------------------- */
 
 Test(fast, pictures_in_the_lanes)
 {
@@ -329,7 +330,7 @@ Test(fast, pictures_in_the_lanes)
         compare_text("fast_few_v3", plain, "", find_target("x86-64-v3"), NULL, true);
 }
 
-/* ---- fusions that are done only where they gain ------------------------------------------------------------------- */
+/* ---- fusions that are done only where they gain ------------------------------------------------------------------ */
 
 static const char *const every_target[] = {"x86-64-v4", "x86-64-v3", "generic"};
 
@@ -337,8 +338,8 @@ static const char *const every_target[] = {"x86-64-v4", "x86-64-v3", "generic"};
 Test(fast, statistics_by_pieces)
 {
     static const char text[] =
-        "network fast { input(3, 13, 18); conv(33, 3, pad = 1); batchnorm; silu; conv(20, 3, pad = 1, bias = no); batchnorm;"
-        " silu; conv(16, 5, pad = 2); batchnorm; silu; avgpool(2); conv(160, 3, pad = 1); batchnorm; tanh;"
+        "network fast { input(3, 13, 18); conv(33, 3, pad = 1); batchnorm; silu; conv(20, 3, pad = 1, bias = no);"
+        " batchnorm; silu; conv(16, 5, pad = 2); batchnorm; silu; avgpool(2); conv(160, 3, pad = 1); batchnorm; tanh;"
         " conv(48, 3, pad = 1); batchnorm; silu; flatten; linear(4); train { batch = 15; } }";
     for (size_t i = 0; i < sizeof every_target / sizeof *every_target; i++) {
         char name[60];
@@ -349,21 +350,24 @@ Test(fast, statistics_by_pieces)
 }
 
 /* Behind each family that can leave the sums: Winograd of 3x3 and 5x5 and direct convolutions (of several parts too),
- * depthwise ones, pooling, element-wise layers and additions; with the ReLU's gate and without, on slices of a concatenation. */
+ * depthwise ones, pooling, element-wise layers and additions; with the ReLU's gate and without,
+ * on slices of a concatenation. */
 Test(fast, sums_of_gradients)
 {
     static const char text[] =
         "network fast { input(3, 19, 14); conv(20, 3, pad = 1); batchnorm; maxpool(3, stride = 2, pad = 1);"
         " conv(33, 3, pad = 1); batchnorm; conv(33, 3, pad = 1, groups = 33); batchnorm; silu; conv(40, 5, pad = 2);"
-        " batchnorm; conv(17, 5, pad = 2); concat { { batchnorm; conv(16, 3, pad = 1); batchnorm; } { conv(20, 1); batchnorm; } }"
-        " batchnorm; conv(24, 3, stride = 2, pad = 1); residual { batchnorm; conv(24, 1); batchnorm; } tanh; avgpool(2);"
-        " flatten; linear(4); train { batch = 16; } }";
+        " batchnorm; conv(17, 5, pad = 2);"
+        " concat { { batchnorm; conv(16, 3, pad = 1); batchnorm; } { conv(20, 1); batchnorm; } }"
+        " batchnorm; conv(24, 3, stride = 2, pad = 1); residual { batchnorm; conv(24, 1); batchnorm; } tanh;"
+        " avgpool(2); flatten; linear(4); train { batch = 16; } }";
     static const char gated[] =
         "network fast { input(3, 19, 14); conv(20, 3, pad = 1); batchnorm; relu; maxpool(3, stride = 2, pad = 1);"
-        " conv(33, 3, pad = 1); batchnorm; relu; conv(33, 3, pad = 1, groups = 33); batchnorm; relu; conv(40, 5, pad = 2);"
+        " conv(33, 3, pad = 1); batchnorm; relu; conv(33, 3, pad = 1, groups = 33); batchnorm; relu;"
+        " conv(40, 5, pad = 2);"
         " batchnorm; relu; conv(17, 5, pad = 2); residual { batchnorm; relu; conv(17, 3, pad = 1); batchnorm; } relu;"
-        " conv(24, 3, stride = 2, pad = 1); batchnorm; relu; conv(24, 1); batchnorm; relu; avgpool(2); flatten; linear(4);"
-        " train { batch = 16; } }";
+        " conv(24, 3, stride = 2, pad = 1); batchnorm; relu; conv(24, 1); batchnorm; relu; avgpool(2);"
+        " flatten; linear(4); train { batch = 16; } }";
     for (size_t i = 0; i < sizeof every_target / sizeof *every_target; i++) {
         char name[60];
         snprintf(name, sizeof name, "fast_sums_%s", every_target[i]);
@@ -406,12 +410,13 @@ Test(fast, a_memory_limit_changes_no_value)
 {
     static const char text[] =
         "network fast { input(3, 12, 10); conv(20, 3, pad = 1); relu;"
-        " residual { conv(20, 3, pad = 1, bias = no); batchnorm; relu; conv(20, 3, pad = 1, bias = no); batchnorm; } relu;"
-        " concat { { conv(16, 3, pad = 1); relu; } { conv(7, 1); batchnorm; silu; } {} } maxpool(2);"
+        " residual { conv(20, 3, pad = 1, bias = no); batchnorm; relu; conv(20, 3, pad = 1, bias = no); batchnorm; }"
+        " relu; concat { { conv(16, 3, pad = 1); relu; } { conv(7, 1); batchnorm; silu; } {} } maxpool(2);"
         " residual { batchnorm; relu; conv(43, 3, pad = 1); } lrn(5); avgpool(2); dropout(0.5); flatten; linear(5);"
         " train { batch = 16; } }";
     if (can_run(find_target("x86-64-v4")))
-        compare_text("fast_limit", text, "--memory-limit 3M -ffuse=statistics -ffuse=bn-sums", find_target("x86-64-v4"), "clang-19", false);
+        compare_text("fast_limit", text, "--memory-limit 3M -ffuse=statistics -ffuse=bn-sums", find_target("x86-64-v4"),
+                     "clang-19", false);
     compare_text("fast_limit_unfused", text, "-fno-fuse --memory-limit 2.2M", find_target("generic"), NULL, false);
 }
 

@@ -1,5 +1,6 @@
-/* test_generated.c - the generated code as a whole: what it looks like, that it compiles anywhere without a warning, that
- * it is the same every time, and that its interface does what the header says, on any number of threads and target.
+/* test_generated.c - the generated code as a whole: what it looks like, that it compiles anywhere
+ * without a warning, that it is the same every time, and that its interface does what the header says,
+ * on any number of threads and target.
  *
  * tests/golden/generated/ holds complete outputs; UPDATE_GOLDENS=1 rewrites them. Its diffs are meant to be read.
  */
@@ -29,7 +30,7 @@ static char *expect_file(const char *folder, const char *name)
     return text;
 }
 
-/* ---- goldens ----------------------------------------------------------------------------------------------------------------- */
+/* ---- goldens ----------------------------------------------------------------------------------------------------- */
 
 static void expect_generated(const char *file, const char *flags, const char *name)
 {
@@ -52,7 +53,7 @@ Test(generated, golden_residual)   { expect_generated("tests/golden/residual.net
 Test(generated, golden_branches)   { expect_generated("tests/golden/branches.net", "", "branches"); }
 Test(generated, golden_perceptron) { expect_generated("tests/golden/perceptron.net", "", "perceptron"); }
 
-/* ---- compilers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- compilers --------------------------------------------------------------------------------------------------- */
 
 static bool have(const char *program)
 {
@@ -70,7 +71,8 @@ static void expect_no_warnings(const char *folder, const char *name, const char 
         for (size_t m = 0; m < 3; m++)
             if (have(compilers[c]))
                 EXPECT_RUN(0, "%s -std=c11 -Wall -Wextra -Werror -fopenmp %s %s -I%s/include -c %s/%s.c -o %s/%s.o",
-                           compilers[c], *modes[m] ? "-fsyntax-only" : level, modes[m], BUILD, folder, name, folder, name);
+                           compilers[c], *modes[m] ? "-fsyntax-only" : level, modes[m], BUILD, folder, name, folder,
+                           name);
 }
 
 Test(generated, small_networks_compile_without_a_warning)
@@ -90,8 +92,8 @@ Test(generated, every_example_compiles_without_a_warning, .timeout = 300)
         EXPECT_RUN(0, "%s/cnnc -O0 --batch 2 %s -o %s/x.c", BUILD, any_network_file(i), folder);
         for (const char *const *cc = (const char *const[]){"clang-19", "gcc", NULL}; *cc; cc++)
             if (have(*cc))
-                EXPECT_RUN(0, "%s -std=c11 -Wall -Wextra -Werror -fopenmp -fsyntax-only -I%s/include %s/x.c", *cc, BUILD,
-                           folder);
+                EXPECT_RUN(0, "%s -std=c11 -Wall -Wextra -Werror -fopenmp -fsyntax-only -I%s/include %s/x.c", *cc,
+                           BUILD, folder);
     }
     free(folder);
 }
@@ -102,19 +104,22 @@ Test(generated, headers_are_good_c_plus_plus_and_stand_alone)
     for (int i = 0; network_file(i); i++) {
         EXPECT_RUN(0, "%s/cnnc -O0 %s -o %s/x.c", BUILD, network_file(i), folder);
         EXPECT_RUN(0, "printf '#include \"x.h\"\\n#include \"x.h\"\\nint x;\\n' > %s/y.c", folder);
-        EXPECT_RUN(0, "clang-19 -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I%s/include %s/y.c", BUILD, folder);
+        EXPECT_RUN(0, "clang-19 -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I%s/include %s/y.c", BUILD,
+                   folder);
         if (have("g++"))
-            EXPECT_RUN(0, "g++ -x c++ -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I%s/include %s/y.c", BUILD, folder);
+            EXPECT_RUN(0, "g++ -x c++ -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I%s/include %s/y.c", BUILD,
+                       folder);
     }
     free(folder);
 }
 
-/* ---- the same every time ---------------------------------------------------------------------------------------------------------- */
+/* ---- the same every time ----------------------------------------------------------------------------------------- */
 
 Test(generated, output_depends_on_nothing_but_the_input)
 {
     char *folder = scratch_folder("generated_twice"), today[3][32];
-    EXPECT_RUN(0, "cd %s && mkdir a b b/deep && cp $OLDPWD/tests/golden/branches.net a && cp a/branches.net b/deep", folder);
+    EXPECT_RUN(0, "cd %s && mkdir a b b/deep && cp $OLDPWD/tests/golden/branches.net a && cp a/branches.net b/deep",
+               folder);
     EXPECT_RUN(0, "%s/cnnc -O0 -D classes=7 %s/a/branches.net -o %s/a/x.c", BUILD, folder, folder);
     EXPECT_RUN(0, "cnnc=$(realpath %s/cnnc) && cd %s/b/deep && HOME=/nowhere LANG=C TZ=UTC+5 $cnnc "
                   "-O0 -D classes=7 $PWD/../deep/branches.net -o ../x.c", BUILD, folder);
@@ -125,7 +130,8 @@ Test(generated, output_depends_on_nothing_but_the_input)
     strcpy(today[2], "__DATE__");
     for (const char *const *file = (const char *const[]){"a/x.c", "a/x.h", NULL}; *file; file++) {
         char *text = expect_file(folder, *file);
-        cr_expect(strstr(text, "cnnc -O0 -D classes=7 branches.net -o x.c") != NULL, "%s does not say how it was made", *file);
+        cr_expect(strstr(text, "cnnc -O0 -D classes=7 branches.net -o x.c") != NULL, "%s does not say how it was made",
+                  *file);
         cr_expect(strstr(text, "scratch") == NULL && strstr(text, "/work") == NULL, "%s names a folder", *file);
         for (int i = 0; i < 3; i++)
             cr_expect(strstr(text, today[i]) == NULL, "%s contains the date: %s", *file, today[i]);
@@ -134,7 +140,7 @@ Test(generated, output_depends_on_nothing_but_the_input)
     free(folder);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* Appends every identifier of a C text to `names` (each between blanks, once). */
 static void collect_identifiers(const char *text, char *names, size_t room)
@@ -159,7 +165,8 @@ static void collect_identifiers(const char *text, char *names, size_t room)
  * names. */
 Test(generated, no_label_clashes_with_generated_code)
 {
-    static const char language[] = " block network repeat in concat residual shortcut when if else as from train yes no ";
+    static const char language[] =
+        " block network repeat in concat residual shortcut when if else as from train yes no ";
     char *folder = scratch_folder("generated_names"), word[100], path[700];
     size_t room = 1 << 16;
     char *names = calloc(room, 1), *network = NULL, *copy;
@@ -193,7 +200,8 @@ Test(generated, no_label_clashes_with_generated_code)
     EXPECT_RUN(0, "%s/cnnc -O0 %s -o %s/x.c", BUILD, path, folder);
     expect_no_warnings(folder, "x", "-fsyntax-only");
     char *text = expect_file(folder, "x.c");
-    cr_expect(strstr(text, "{\"net.weight\", 2, {2, 2}, 4, 1, 0}") || strstr(text, "{\"net.weight\", 1,"), "net.weight");
+    cr_expect(strstr(text, "{\"net.weight\", 2, {2, 2}, 4, 1, 0}") || strstr(text, "{\"net.weight\", 1,"),
+              "net.weight");
     free(text);
     free(network);
     free(names);
@@ -201,7 +209,7 @@ Test(generated, no_label_clashes_with_generated_code)
     free(folder);
 }
 
-/* ---- the interface as a program uses it ------------------------------------------------------------------------------------------- */
+/* ---- the interface as a program uses it -------------------------------------------------------------------------- */
 
 Test(generated, a_program_uses_the_interface_on_any_number_of_threads)
 {
@@ -212,7 +220,8 @@ Test(generated, a_program_uses_the_interface_on_any_number_of_threads)
         if (!have(compilers[c]))
             continue;
         /* Neither zlib nor jansson: of the library only random numbers are needed. */
-        EXPECT_RUN(0, "%s/cnnc --cc=%s -c tests/golden/residual.net -o %s/residual.o && %s -std=c11 -Wall -Wextra -Werror "
+        EXPECT_RUN(0,
+                   "%s/cnnc --cc=%s -c tests/golden/residual.net -o %s/residual.o && %s -std=c11 -Wall -Wextra -Werror "
                    "-fopenmp -I%s -I%s/include tests/golden/use_interface.c %s/residual.o %s/libcnn.a -lm -o %s/use",
                    BUILD, compilers[c], folder, compilers[c], folder, BUILD, folder, BUILD, folder);
         Outcome one = run_command("OMP_NUM_THREADS=1 %s/use", folder);
@@ -273,12 +282,27 @@ static void expect_same_on_all_threads(const char *file, const char *name)
     free(folder);
 }
 
-Test(generated, windows_have_the_same_bits_on_all_threads)  { expect_same_on_all_threads("tests/golden/windows.net", "windows"); }
-Test(generated, norms_have_the_same_bits_on_all_threads)    { expect_same_on_all_threads("tests/golden/normal.net", "normal"); }
-Test(generated, graphs_have_the_same_bits_on_all_threads)   { expect_same_on_all_threads("tests/golden/graph.net", "graph"); }
-Test(generated, branches_have_the_same_bits_on_all_threads) { expect_same_on_all_threads("tests/golden/branches.net", "branches"); }
+Test(generated, windows_have_the_same_bits_on_all_threads)
+{
+    expect_same_on_all_threads("tests/golden/windows.net", "windows");
+}
 
-/* ---- targets -------------------------------------------------------------------------------------------------------------------------- */
+Test(generated, norms_have_the_same_bits_on_all_threads)
+{
+    expect_same_on_all_threads("tests/golden/normal.net", "normal");
+}
+
+Test(generated, graphs_have_the_same_bits_on_all_threads)
+{
+    expect_same_on_all_threads("tests/golden/graph.net", "graph");
+}
+
+Test(generated, branches_have_the_same_bits_on_all_threads)
+{
+    expect_same_on_all_threads("tests/golden/branches.net", "branches");
+}
+
+/* ---- targets ----------------------------------------------------------------------------------------------------- */
 
 static bool can_run(const char *target)
 {
@@ -302,7 +326,8 @@ static double *step_values(const char *library, const char *name, size_t *total)
     *total = 1;
     for (int i = 0; i < net.tensors(); i++)
         *total += net.tensor(i).count;
-    double *x = reference_pictures(&net, 0), *logits = calloc(outputs, sizeof *logits), *all = calloc(*total, sizeof *all);
+    double *x = reference_pictures(&net, 0), *logits = calloc(outputs, sizeof *logits),
+           *all = calloc(*total, sizeof *all);
     int32_t *labels = reference_labels(&net, 0);
     all[at++] = run_gradients(&net, x, labels, logits);
     for (int i = 0; i < net.tensors(); at += net.tensor(i++).count) {
@@ -319,8 +344,8 @@ static double *step_values(const char *library, const char *name, size_t *total)
 
 Test(generated, every_target_and_compiler_computes_the_same)
 {
-    static const char *const ways[] = {"--target generic", "--target x86-64-v3", "--target x86-64-v4", "--target native",
-                                       "--target generic --cc=gcc"};
+    static const char *const ways[] = {"--target generic", "--target x86-64-v3", "--target x86-64-v4",
+                                       "--target native", "--target generic --cc=gcc"};
     char *folder = scratch_folder("generated_targets"), library[700];
     double *expected = NULL;
     size_t count = 0;
@@ -331,8 +356,8 @@ Test(generated, every_target_and_compiler_computes_the_same)
         compile_library("tests/golden/graph.net", ways[w], library);
         double *values = step_values(library, "graph", &count);
         for (size_t i = 0; expected && i < count; i++)
-            cr_expect(fabs(values[i] - expected[i]) <= 2e-5 * (1 + fabs(expected[i])), "%s: value %zu is %.9g, not %.9g",
-                      ways[w], i, values[i], expected[i]);
+            cr_expect(fabs(values[i] - expected[i]) <= 2e-5 * (1 + fabs(expected[i])),
+                      "%s: value %zu is %.9g, not %.9g", ways[w], i, values[i], expected[i]);
         if (expected)
             free(values);
         else

@@ -95,17 +95,20 @@ Test(keep, features_are_written_for_all_pictures, .timeout = 300)
     static const char *const layers[] = {"7", "8"};     /* global_avgpool, and flatten, which is a view of it */
     char *folder = scratch_folder("features"), line[900], path[700];
     snprintf(path, sizeof path, "%s/net.net", folder);
-    const char net[] = "network features {\n    input(1, 8, 8);\n    conv(20, 3, pad = 1); batchnorm; relu; maxpool(2);\n"
-                       "    conv(24, 3, pad = 1); batchnorm; relu; global_avgpool; flatten; linear(10);\n"
-                       "    train { batch = 4; }\n}\n";
+    const char net[] =
+        "network features {\n    input(1, 8, 8);\n    conv(20, 3, pad = 1); batchnorm; relu; maxpool(2);\n"
+        "    conv(24, 3, pad = 1); batchnorm; relu; global_avgpool; flatten; linear(10);\n"
+        "    train { batch = 4; }\n}\n";
     write_whole(path, net, sizeof net - 1);
-    run_or_fail(folder, "printf '#!/bin/sh\\nexec clang-19 \"$@\" -O0\\n' > cc.sh && chmod +x cc.sh && "
-                        "$cnnc --cc=./cc.sh -O0 --double net.net -o slow && $cnnc --cc=./cc.sh --double net.net -o fast && "
-                        "./slow train --data synthetic --epochs 0 --out run");
+    run_or_fail(folder,
+                "printf '#!/bin/sh\\nexec clang-19 \"$@\" -O0\\n' > cc.sh && chmod +x cc.sh && "
+                "$cnnc --cc=./cc.sh -O0 --double net.net -o slow && $cnnc --cc=./cc.sh --double net.net -o fast && "
+                "./slow train --data synthetic --epochs 0 --out run");
     for (int l = 0; l < 2; l++) {
-        snprintf(line, sizeof line, "for p in slow fast; do mkdir -p $p.dump kept.dump && ./$p predict --data synthetic "
-                 "--weights run/last.safetensors --limit-batches 3 --layer %1$s --out $p.dump/%1$s.npy > $p.txt || exit 1; done "
-                 "&& cmp slow.txt fast.txt && mv fast.dump/%1$s.npy kept.dump", layers[l]);
+        snprintf(line, sizeof line,
+                 "for p in slow fast; do mkdir -p $p.dump kept.dump && ./$p predict --data synthetic --weights "
+                 "run/last.safetensors --limit-batches 3 --layer %1$s --out $p.dump/%1$s.npy > $p.txt || exit 1; "
+                 "done && cmp slow.txt fast.txt && mv fast.dump/%1$s.npy kept.dump", layers[l]);
         run_or_fail(folder, line);
         snprintf(path, sizeof path, "%s.npy", layers[l]);
         expect_same_array(folder, path);
@@ -118,7 +121,8 @@ Test(keep, features_are_written_for_all_pictures, .timeout = 300)
         {"--layer 7 --out nowhere/x.npy", "nowhere/x.npy: cannot be saved", 1},
         {"--layer 8", "--layer needs a file for what it computes: --out FILE.npy", 2}};
     for (int i = 0; i < 4; i++) {
-        snprintf(line, sizeof line, "./fast predict --data synthetic --weights run/last.safetensors --limit-batches 1 %s",
+        snprintf(line, sizeof line,
+                 "./fast predict --data synthetic --weights run/last.safetensors --limit-batches 1 %s",
                  wrong[i].options);
         Outcome o = in_folder(folder, line);
         cr_expect(o.status == wrong[i].status && strstr(o.err, wrong[i].message), "%s: status %d\n%s", wrong[i].options,

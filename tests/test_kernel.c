@@ -122,7 +122,8 @@ Test(kernel, mistakes_get_one_message)
     };
     char *folder = scratch_folder("kernel_mistakes");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Outcome o = run_command("cnnc=$(realpath %s/cnnc) && cd %s && $cnnc kernel %s -o k.c", BUILD, folder, cases[i][0]);
+        Outcome o =
+            run_command("cnnc=$(realpath %s/cnnc) && cd %s && $cnnc kernel %s -o k.c", BUILD, folder, cases[i][0]);
         cr_expect(o.status == 1 && *o.out == 0, "kernel %s: status %d\n%s", cases[i][0], o.status, o.out);
         cr_expect(strstr(o.err, cases[i][1]), "kernel %s: '%s' is missing in\n%s", cases[i][0], cases[i][1], o.err);
         cr_expect(count_of(o.err, "error: ") <= 1 && count_of(o.err, "\n") <= 5, "kernel %s:\n%s", cases[i][0],

@@ -1,6 +1,6 @@
-/* test_layouts.c - the layouts of fast code, checked again by other means: room for the borders that kernels want, views
- * inside their storage; and that nothing of all this is visible outside: what set puts in, get gives back, bit by bit.
- * Where tensors lie, test_memory.c checks.
+/* test_layouts.c - the layouts of fast code, checked again by other means: room for the borders that kernels want,
+ * views inside their storage; and that nothing of all this is visible outside: what set puts in, get gives back, bit by
+ * bit. Where tensors lie, test_memory.c checks.
  *
  * What borders the kernels want is worked out here from the kernels' operands; nothing of layout.c is trusted but what
  * it established.
@@ -73,8 +73,8 @@ Test(layouts, get_gives_back_what_set_took)
 {
     static const char text[] =
         "network laid { input(5, 9, 7); conv(17, (3, 2), pad = 1); relu; conv(34, 1, groups = 17, bias = no);"
-        " batchnorm; conv(33, 3); relu; conv(66, 3, groups = 33, pad = 1); maxpool(2); flatten; linear(19); relu; linear(3);"
-        " train { batch = 3; } }";
+        " batchnorm; conv(33, 3); relu; conv(66, 3, groups = 33, pad = 1); maxpool(2); flatten; linear(19); relu;"
+        " linear(3); train { batch = 3; } }";
     char *folder = scratch_folder("layouts"), path[700], library[700], flags[64];
     snprintf(path, sizeof path, "%s/laid.net", folder);
     write_whole(path, text, sizeof text - 1);

@@ -57,8 +57,9 @@ Test(lexer, strings)
     expect_expression("\"gr\xc3\xbc\xc3\x9f\"", "\"gr\xc3\xbc\xc3\x9f\"");
     expect_messages("network n { x(\"a\\n\\\xc3\xa9\"); }",
                     "1:17: error: unknown escape in a string\n1:19: error: unknown escape in a string\n");
-    expect_messages("network n { x(\"a\tb\x1b\"); }",
-                    "1:17: error: control character 0x09 in a string\n1:19: error: control character 0x1b in a string\n");
+    expect_messages(
+        "network n { x(\"a\tb\x1b\"); }",
+        "1:17: error: control character 0x09 in a string\n1:19: error: control character 0x1b in a string\n");
     expect_messages("network n {\n    x('a');\n}\n", "2:7: error: strings are written in double quotes: \"text\"\n");
 }
 

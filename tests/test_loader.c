@@ -132,8 +132,8 @@ Test(loader, mixes_opposite_pictures)
                     float  share = (float)(picture % 8) / 8;
                     cr_assert(got->labels[n] == (int32_t)picture && got->other[n] == (int32_t)other);
                     cr_assert_eq(got->share[n], share);
-                    cr_assert_float_eq(got->x[n * PIXELS], (cnn_real)(share * (float)picture + (1 - share) * (float)other),
-                                       1e-5);
+                    cr_assert_float_eq(got->x[n * PIXELS],
+                                       (cnn_real)(share * (float)picture + (1 - share) * (float)other), 1e-5);
                 }
             }
             cnn_loader_close(l);
@@ -159,8 +159,8 @@ Test(loader, reports_the_first_bad_picture)
             cr_assert_null(cnn_loader_next(l));
             cnn_loader_report(l);
             const char *text = capture_end(&c);
-            cr_assert(strstr(text, "error: picture 34: fails\n  help: look at it\n") && strchr(text, '\n')[1] == ' ', "%s",
-                      text);
+            cr_assert(strstr(text, "error: picture 34: fails\n  help: look at it\n") && strchr(text, '\n')[1] == ' ',
+                      "%s", text);
             cr_assert_null(strstr(text, "37"), "%s", text);
             cnn_loader_close(l);
         }
@@ -179,7 +179,8 @@ Test(loader, pictures_that_are_left_out_are_black_or_replaced)
                 const cnn_batch *batch = cnn_loader_next(l);
                 cr_assert(batch && batch->count == 25);
                 for (int n = 0; n < 25; n++) {
-                    size_t picture = (size_t)(25 * b + n), good = picture == 3 || picture == 4 ? 5 : picture == 49 ? 0 : picture;
+                    size_t picture = (size_t)(25 * b + n);
+                    size_t good = picture == 3 || picture == 4 ? 5 : picture == 49 ? 0 : picture;
                     if (replaces || good == picture)
                         expect_picture(batch, n, good, 0);
                     else

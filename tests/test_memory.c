@@ -15,7 +15,7 @@
 
 enum { ALIGNMENT = 64 };
 
-/* ---- the plan ------------------------------------------------------------------------------------------------------------ */
+/* ---- the plan ---------------------------------------------------------------------------------------------------- */
 
 typedef struct { const Tensor *tensor; int first, last; int64_t bytes; } Life;
 typedef struct { Life *items; int count; } Lives;
@@ -102,7 +102,8 @@ static void check_plan(const Program *p, double waste)
         for (int j = 0; j < i; j++) {
             const Life *b = &lives.items[j];
             bool together = a->first <= b->last && b->first <= a->last;
-            bool apart = a->tensor->offset + a->bytes <= b->tensor->offset || b->tensor->offset + b->bytes <= a->tensor->offset;
+            bool apart =
+                a->tensor->offset + a->bytes <= b->tensor->offset || b->tensor->offset + b->bytes <= a->tensor->offset;
             cr_expect(!together || apart, "%s: %s (kernels %d to %d) and %s (%d to %d) share memory", p->graph->name,
                       a->tensor->name, a->first, a->last, b->tensor->name, b->first, b->last);
         }
@@ -195,21 +196,24 @@ Test(memory, deep_residual_chain)
 
 Test(memory, dense_concat_of_growing_tensors)
 {
-    check_text("network net1 { input(3, 9, 7); conv(5, 3, pad = 1);"
-               " repeat 10 { concat { {} { batchnorm; relu; conv(3, 3, pad = 1); } } } global_avgpool; flatten; linear(4); }");
+    check_text(
+        "network net1 { input(3, 9, 7); conv(5, 3, pad = 1);"
+        " repeat 10 { concat { {} { batchnorm; relu; conv(3, 3, pad = 1); } } } global_avgpool; flatten; linear(4); }");
 }
 
 Test(memory, skips_that_live_long)
 {
-    check_text("network net1 { input(2, 16, 16); a: conv(4, 3, pad = 1); as one; maxpool(2); b: conv(6, 3, pad = 1); as two;"
-               " avgpool(2); as three; from one; c: conv(8, 3, pad = 1); avgpool(4); concat(three);"
-               " dropout(0.5); lrn(5); global_avgpool; flatten; linear(4); }");
+    check_text(
+        "network net1 { input(2, 16, 16); a: conv(4, 3, pad = 1); as one; maxpool(2); b: conv(6, 3, pad = 1); as two;"
+        " avgpool(2); as three; from one; c: conv(8, 3, pad = 1); avgpool(4); concat(three);"
+        " dropout(0.5); lrn(5); global_avgpool; flatten; linear(4); }");
 }
 
 Test(memory, features_of_odd_sizes)
 {
-    check_text("network net1 { input(1); linear(3); tanh; linear(17); batchnorm; dropout(0.1); linear(1); sigmoid; linear(2);"
-               " train { batch = 3; } }");
+    check_text(
+        "network net1 { input(1); linear(3); tanh; linear(17); batchnorm; dropout(0.1); linear(1); sigmoid; linear(2);"
+        " train { batch = 3; } }");
 }
 
 Test(memory, reuse_makes_lenets_arena_smaller_than_the_sum_of_its_tensors)
@@ -225,7 +229,7 @@ Test(memory, reuse_makes_lenets_arena_smaller_than_the_sum_of_its_tensors)
     arena_free(arena);
 }
 
-/* ---- poison ---------------------------------------------------------------------------------------------------------------- */
+/* ---- poison ------------------------------------------------------------------------------------------------------ */
 
 /* The generated C with one function more, as a shared library. */
 static void compile_poisoned(const char *file, const char *folder, const char *name, const char *library)

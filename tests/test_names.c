@@ -122,8 +122,8 @@ Test(names, d2l_vgg_nests_like_sequential)
 Test(names, torchvision_vgg)
 {
     expect_state("network vgg11(classes = 10) { input(3, 32, 32); features: { repeat c in [4, 8] { conv(c, 3, "
-                 "pad = 1); relu; maxpool(2); } } flatten; classifier: { linear(16); relu; dropout(0.5); linear(16); relu; "
-                 "dropout(0.5); linear(classes); } }",
+                 "pad = 1); relu; maxpool(2); } } flatten; classifier: { linear(16); relu; dropout(0.5); linear(16); "
+                 "relu; dropout(0.5); linear(classes); } }",
                  "features.0.weight features.0.bias features.3.weight features.3.bias classifier.0.weight "
                  "classifier.0.bias classifier.3.weight classifier.3.bias classifier.6.weight classifier.6.bias");
 }
@@ -254,8 +254,9 @@ Test(names, awkward_labels_compile)
         fprintf(f, "    %s: batchnorm;\n    dropped%zu: dropout(0.1);\n", labels[i], i);
     fputs("    linear(3);\n    train { batch = 2; }\n}\n", f);
     fclose(f);
-    Outcome o = run_command("%s/cnnc -O0 '%s' -o '%s/awkward.c' && for cc in clang-19 gcc; do $cc -std=gnu11 -Wall -Wextra "
-                            "-Werror -Iruntime -fsyntax-only '%s/awkward.c' || exit 1; done", BUILD, path, folder, folder);
+    Outcome o = run_command("%s/cnnc -O0 '%s' -o '%s/awkward.c' && for cc in clang-19 gcc; do "
+                            "$cc -std=gnu11 -Wall -Wextra -Werror -Iruntime -fsyntax-only '%s/awkward.c' || exit 1; "
+                            "done", BUILD, path, folder, folder);
     cr_assert_eq(o.status, 0, "%s", o.err);
     outcome_free(&o);
     free(folder);

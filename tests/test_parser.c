@@ -87,7 +87,7 @@ Test(parser, values)
     expect_expression("a = 1, b = 2", "a = 1, b = 2");
 }
 
-/* ---- places -------------------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------------------------------ */
 
 static void expect_span(const char *text, Span span, const char *part)
 {
@@ -97,7 +97,8 @@ static void expect_span(const char *text, Span span, const char *part)
 
 Test(parser, every_node_has_its_place)
 {
-    const char *text = "network net(p = 1) { l[2]: conv(6 + 1, pad = same); repeat i in 1..4 { as x; } train { a = 1; } }";
+    const char *text =
+        "network net(p = 1) { l[2]: conv(6 + 1, pad = same); repeat i in 1..4 { as x; } train { a = 1; } }";
     Arena *arena = arena_new();
     Diag diag = {0};
     Tree *tree = parse(arena, &diag, source_from_text(arena, "x.net", text));
@@ -135,7 +136,7 @@ Test(parser, an_expression_alone)
     arena_free(arena);
 }
 
-/* ---- mistakes ------------------------------------------------------------------------------------------------------ */
+/* ---- mistakes ---------------------------------------------------------------------------------------------------- */
 
 /* All cases, each with the messages that it gets. */
 static char *answer_cases(const char *cases)
@@ -168,7 +169,7 @@ Test(parser, mistakes)
     free(answers);
 }
 
-/* ---- texts made to hurt --------------------------------------------------------------------------------------------- */
+/* ---- texts made to hurt ------------------------------------------------------------------------------------------ */
 
 /* Sanitizers cost time and memory that the promise does not count. */
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,11 +1,12 @@
-/* test_random_networks.c - thirty random networks against PyTorch: logits in both modes, loss, gradients, parameters and
- * running statistics over three training steps (tests/random/NAME.net and NAME.ref, made by run.py there; hundreds of
- * fresh ones are compared by `make test-long`), the textbook and fast code for each target in turn. Their C must compile
- * without a warning, by clang and by gcc.
+/* test_random_networks.c - thirty random networks against PyTorch: logits in both modes, loss, gradients, parameters
+ * and running statistics over three training steps (tests/random/NAME.net and NAME.ref, made by run.py there; hundreds
+ * of fresh ones are compared by `make test-long`), the textbook and fast code for each target in turn. Their C must
+ * compile without a warning, by clang and by gcc.
  *
- * The float build must agree to 3e-5 with PyTorch in double precision, as in test_pytorch.c: both sides compute the same
- * formulas, in other orders of summing, and some hundred roundings of 6e-8 separate them (measured: at most 1.0e-5). The
- * networks are those where rounding decides nothing: no value lies next to a relu's kink or a max-pool's second best.
+ * The float build must agree to 3e-5 with PyTorch in double precision, as in test_pytorch.c: both sides
+ * compute the same formulas, in other orders of summing, and some hundred roundings of 6e-8 separate them
+ * (measured: at most 1.0e-5). The networks are those where rounding decides nothing: no value lies next to a
+ * relu's kink or a max-pool's second best.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

@@ -13,9 +13,10 @@ static const char *const kinds[] = {"constant", "step", "multistep", "cosine", "
 static void set(cnn_schedule *s, const char *key, const char *value)
 {
     const struct { const char *key; double *real; long *integer; } fields[] = {
-        {"epochs", NULL, &s->epochs}, {"steps", NULL, &s->steps}, {"lr", &s->lr, NULL}, {"momentum", &s->momentum, NULL},
-        {"warmup", &s->warmup, NULL}, {"warmup_from", &s->warmup_from, NULL}, {"gamma", &s->gamma, NULL},
-        {"least", &s->least, NULL}, {"every", NULL, &s->every}, {"pct_start", &s->pct_start, NULL},
+        {"epochs", NULL, &s->epochs}, {"steps", NULL, &s->steps}, {"lr", &s->lr, NULL},
+        {"momentum", &s->momentum, NULL}, {"warmup", &s->warmup, NULL}, {"warmup_from", &s->warmup_from, NULL},
+        {"gamma", &s->gamma, NULL}, {"least", &s->least, NULL}, {"every", NULL, &s->every},
+        {"pct_start", &s->pct_start, NULL},
         {"div_factor", &s->div_factor, NULL}, {"final_div_factor", &s->final_div_factor, NULL},
         {"base_momentum", &s->base_momentum, NULL}, {"max_momentum", &s->max_momentum, NULL}};
     if (strcmp(key, "milestones") == 0) {
@@ -95,15 +96,16 @@ Test(rate, the_shortest_runs_have_finite_rates)
     for (int kind = CNN_CONSTANT; kind <= CNN_ONECYCLE; kind++)
         for (long epochs = 0; epochs <= 3; epochs++)
             for (int warm = 0; warm <= 4; warm++) {
-                cnn_schedule s = {.kind = (cnn_schedule_kind)kind, .lr = 0.1, .momentum = 0.9, .epochs = epochs, .steps = 1,
-                                  .warmup = warm, .warmup_from = 0.01, .gamma = 0.1, .every = 1, .milestones = {1},
-                                  .milestone_count = 1, .pct_start = 0.3, .div_factor = 25, .final_div_factor = 1e4,
-                                  .base_momentum = 0.85, .max_momentum = 0.95, .cycle_momentum = 1};
+                cnn_schedule s = {.kind = (cnn_schedule_kind)kind, .lr = 0.1, .momentum = 0.9, .epochs = epochs,
+                                  .steps = 1, .warmup = warm, .warmup_from = 0.01, .gamma = 0.1, .every = 1,
+                                  .milestones = {1}, .milestone_count = 1, .pct_start = 0.3, .div_factor = 25,
+                                  .final_div_factor = 1e4, .base_momentum = 0.85, .max_momentum = 0.95,
+                                  .cycle_momentum = 1};
                 for (uint64_t step = 0; step < 4; step++) {
                     cnn_rate rate = cnn_schedule_at(&s, step);
                     cr_expect(rate.lr > 0 && rate.lr <= 0.1 && rate.momentum >= 0.85 && rate.momentum <= 0.95,
-                              "%s, %ld epochs, warm-up %d, step %d: %g %g", kinds[kind], epochs, warm, (int)step, rate.lr,
-                              rate.momentum);
+                              "%s, %ld epochs, warm-up %d, step %d: %g %g", kinds[kind], epochs, warm, (int)step,
+                              rate.lr, rate.momentum);
                 }
             }
 }

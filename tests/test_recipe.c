@@ -1,5 +1,5 @@
-/* test_recipe.c - how a generated trainer trains: every optimiser, schedule and extra against PyTorch (tests/reference/recipe.py),
- * resumed at every step, and by any number of threads.
+/* test_recipe.c - how a generated trainer trains: every optimiser, schedule and extra against PyTorch
+ * (tests/reference/recipe.py), resumed at every step, and by any number of threads.
  */
 #include "fake_program.h"
 #include "programs.h"
@@ -22,8 +22,8 @@ static void build_trainers(void)
     Outcome o = run_command(
         "mkdir -p %1$s && flock %1$s/lock sh -c 'for kind in float double; do"
         "  test %1$s/$kind -nt %2$s/cnnc && test %1$s/$kind -nt %2$s/libcnn.a ||"
-        "  { flag=; test $kind = float || flag=--double; %2$s/cnnc $flag tests/reference/recipe.net -o %1$s/$kind.new &&"
-        "    mv %1$s/$kind.new %1$s/$kind; } || exit 1; done'", TRAINERS, BUILD);
+        "  { flag=; test $kind = float || flag=--double; %2$s/cnnc $flag tests/reference/recipe.net -o %1$s/$kind.new"
+        "    && mv %1$s/$kind.new %1$s/$kind; } || exit 1; done'", TRAINERS, BUILD);
     cr_assert(o.status == 0, "the trainers cannot be compiled:\n%s", o.err);
     outcome_free(&o);
 }
@@ -34,7 +34,7 @@ TestSuite(recipe, .init = build_trainers);
     Outcome o = run_command(__VA_ARGS__);                                                                              \
     cr_assert(o.status == (expected), "status %d, not %d\n%s%s", o.status, (expected), o.out, o.err)
 
-/* ---- data and weights of a formula --------------------------------------------------------------------------------- */
+/* ---- data and weights of a formula ------------------------------------------------------------------------------- */
 
 enum { FEATURES = 8, CLASSES = 3, TENSORS = 4, LARGEST = 32 };
 
@@ -67,7 +67,8 @@ static void write_inputs(const char *folder)
     snprintf(path, sizeof path, "%s/init.safetensors", folder);
     cr_assert(cnn_safetensors_write(path, items, TENSORS, NULL, 0));
     for (int count = 8; count <= 24; count += 16) {
-        cnn_tensor x = {"x", 2, {count, FEATURES}, (size_t)count * FEATURES, 0, 0}, y = {"y", 1, {count}, (size_t)count, 0, 1};
+        cnn_tensor x = {"x", 2, {count, FEATURES}, (size_t)count * FEATURES, 0, 0},
+                   y = {"y", 1, {count}, (size_t)count, 0, 1};
         const cnn_stored data[] = {{"train_", x, unit, NULL, &x, 1000}, {"train_", y, label, NULL, &y, 0},
                                    {"test_", x, unit, NULL, &x, 1000}, {"test_", y, label, NULL, &y, 0}};
         snprintf(path, sizeof path, "%s/%d.safetensors", folder, count);
@@ -102,8 +103,8 @@ static void load(const char *path, double weights[TENSORS][LARGEST])
     free(bytes);
 }
 
-/* A folder in memory where there is one: runs sync their files to the disk, which takes its time. The caller frees it after
- * remove_folder. */
+/* A folder in memory where there is one: runs sync their files to the disk, which takes its time. The caller
+ * frees it after remove_folder. */
 static char *memory_folder(void)
 {
     Outcome o = run_command("mktemp -d -p /dev/shm cnnc.XXXXXX 2> /dev/null || mktemp -d");
@@ -120,7 +121,7 @@ static void remove_folder(char *folder)
     free(folder);
 }
 
-/* ---- against PyTorch ----------------------------------------------------------------------------------------------- */
+/* ---- against PyTorch --------------------------------------------------------------------------------------------- */
 
 /* The largest distance from the next four lines of the reference. */
 static double distance(FILE *reference, double weights[TENSORS][LARGEST])
@@ -166,12 +167,13 @@ static void compare(const char *kind, double tolerance)
 Test(recipe, double_equals_pytorch) { compare("double", 1e-11); }
 Test(recipe, float_equals_pytorch) { compare("float", 5e-5); }
 
-/* ---- resuming, and threads ----------------------------------------------------------------------------------------- */
+/* ---- resuming, and threads --------------------------------------------------------------------------------------- */
 
-#define EVERYTHING "--label-smoothing 0.1 --clip-norm 0.5 --ema 0.9 --accumulate 3 --decay-biases=no --lr-scale '*.bias=2'"
+#define EVERYTHING                                                                                                     \
+    "--label-smoothing 0.1 --clip-norm 0.5 --ema 0.9 --accumulate 3 --decay-biases=no --lr-scale '*.bias=2'"
 
-/* Seven batches of an epoch make three steps, so that a run stops within steps too. The trainer is tests/fake_network.c, which
- * has dropout, and buffers, and stops when it is told to. */
+/* Seven batches of an epoch make three steps, so that a run stops within steps too. The trainer is
+ * tests/fake_network.c, which has dropout, and buffers, and stops when it is told to. */
 Test(recipe, goes_on_bit_for_bit_from_every_batch, .init = build_fake)
 {
     static const char *const recipes[] = {
@@ -184,9 +186,11 @@ Test(recipe, goes_on_bit_for_bit_from_every_batch, .init = build_fake)
     for (int r = 0; r < 4; r++) {
         RUN(o, 0, "cd %2$s && t() { %3$s" FAKE " train --epochs 3 --limit-batches 7 " EVERYTHING " %1$s \"$@\"; };"
             "t --out whole > /dev/null || exit 1; for k in $(seq 1 20); do rm -rf part;"
-            " FAKE_SIGNAL=$k,2 t --out part > /dev/null 2>&1; test $? = 130 || { echo \"batch $k did not stop\"; exit 1; };"
+            " FAKE_SIGNAL=$k,2 t --out part > /dev/null 2>&1; test $? = 130 ||"
+            " { echo \"batch $k did not stop\"; exit 1; };"
             " %3$s" FAKE " train --resume --out part > /dev/null 2>&1 || { echo \"batch $k does not go on\"; exit 1; };"
-            " cmp whole/last.safetensors part/last.safetensors || { echo \"batch $k differs\"; exit 1; }; done", recipes[r],
+            " cmp whole/last.safetensors part/last.safetensors || { echo \"batch $k differs\"; exit 1; }; done",
+            recipes[r],
             folder, root);
         outcome_free(&o);
     }
@@ -195,7 +199,8 @@ Test(recipe, goes_on_bit_for_bit_from_every_batch, .init = build_fake)
 
 static const char noisy[] =
     "network noisy {\n    input(1, 8, 8);\n    conv(8, 3, pad = 1);\n    batchnorm;\n    relu;\n    maxpool(2);\n"
-    "    flatten;\n    dropout(0.25);\n    linear(10);\n    train { batch = 16; optimizer = adamw; schedule = cosine; }\n}\n";
+    "    flatten;\n    dropout(0.25);\n    linear(10);\n"
+    "    train { batch = 16; optimizer = adamw; schedule = cosine; }\n}\n";
 
 /* 34 steps an epoch, of 100 batches taken by threes: 204 in all. */
 Test(recipe, threads_do_not_matter)
@@ -206,12 +211,13 @@ Test(recipe, threads_do_not_matter)
     RUN(compiled, 0, "%1$s/cnnc %2$s/noisy.net -o %2$s/noisy", BUILD, folder);
     outcome_free(&compiled);
     RUN(o, 0, "cd %s && for n in 1 2 3 4 8; do ./noisy train --epochs 6 --limit-batches 100 " EVERYTHING
-        " --threads $n --out $n > /dev/null || exit 1; cmp 1/last.safetensors $n/last.safetensors || exit 1; done", folder);
+        " --threads $n --out $n > /dev/null || exit 1; cmp 1/last.safetensors $n/last.safetensors || exit 1; done",
+        folder);
     outcome_free(&o);
     remove_folder(folder);
 }
 
-/* ---- the command line ---------------------------------------------------------------------------------------------- */
+/* ---- the command line -------------------------------------------------------------------------------------------- */
 
 /* Refused, with a message that names the options. */
 Test(recipe, options_that_do_not_go_together)
@@ -252,12 +258,13 @@ Test(recipe, another_optimizer_has_its_own_defaults, .init = build_fake)
         char lr[128], decay[128];
         snprintf(lr, sizeof lr, "0.01 for rmsprop (default: %s)", cases[i].lr);
         snprintf(decay, sizeof decay, "0.01 where nothing else is said (default: %s)", cases[i].decay);
-        cr_expect(strstr(o.out, lr) && strstr(o.out, decay), "%s: not '%s' and '%s' in\n%s", cases[i].options, lr, decay, o.out);
+        cr_expect(strstr(o.out, lr) && strstr(o.out, decay), "%s: not '%s' and '%s' in\n%s", cases[i].options, lr,
+                  decay, o.out);
         outcome_free(&o);
     }
 }
 
-/* ---- find-lr ------------------------------------------------------------------------------------------------------- */
+/* ---- find-lr ----------------------------------------------------------------------------------------------------- */
 
 Test(recipe, find_lr_prints_suggests_and_draws, .init = build_fake)
 {
@@ -287,13 +294,15 @@ Test(recipe, find_lr_prints_suggests_and_draws, .init = build_fake)
     free(folder);
 }
 
-/* ---- fine-tuning, and train { } ------------------------------------------------------------------------------------ */
+/* ---- fine-tuning, and train { } ---------------------------------------------------------------------------------- */
 
 static const char tuned[] =
-    "network tuned(classes = 10) {\n    input(1, 8, 8);\n    conv(8, 3, pad = 1);\n    relu;\n    global_avgpool;\n    flatten;\n"
+    "network tuned(classes = 10) {\n    input(1, 8, 8);\n    conv(8, 3, pad = 1);\n    relu;\n    global_avgpool;\n"
+    "    flatten;\n"
     "    fc: linear(classes);\n    train {\n        batch = 8;\n        optimizer = rmsprop(lr = 0.02, alpha = 0.8);\n"
-    "        schedule = multistep(milestones = (1, 2), gamma = 0.5);\n        warmup = 0.5;\n        label_smoothing = 0.1;\n"
-    "        clip_norm = 2;\n        ema = 0.5;\n        accumulate = 2;\n        decay_biases = no;\n"
+    "        schedule = multistep(milestones = (1, 2), gamma = 0.5);\n        warmup = 0.5;\n"
+    "        label_smoothing = 0.1;\n        clip_norm = 2;\n        ema = 0.5;\n"
+    "        accumulate = 2;\n        decay_biases = no;\n"
     "        lr_scale = \"fc.*=10, 0.*=0\";\n    }\n}\n";
 
 /* Weights of ten classes begin a network of three: the last layer is new and learns, the others have the rate 0. */
@@ -302,7 +311,8 @@ Test(recipe, train_block_and_fine_tuning)
     char *folder = memory_folder(), path[600];
     snprintf(path, sizeof path, "%s/tuned.net", folder);
     write_whole(path, tuned, sizeof tuned - 1);
-    RUN(compiled, 0, "%1$s/cnnc %2$s/tuned.net -o %2$s/ten && %1$s/cnnc -D classes=3 %2$s/tuned.net -o %2$s/three", BUILD, folder);
+    RUN(compiled, 0, "%1$s/cnnc %2$s/tuned.net -o %2$s/ten && %1$s/cnnc -D classes=3 %2$s/tuned.net -o %2$s/three",
+        BUILD, folder);
     outcome_free(&compiled);
     RUN(help, 0, "%s/ten train --help | tr -s ' \\n' ' '", folder);
     static const char *const defaults[] = {
@@ -313,13 +323,15 @@ Test(recipe, train_block_and_fine_tuning)
         cr_expect(strstr(help.out, defaults[i]), "'%s' is missing in:\n%s", defaults[i], help.out);
     outcome_free(&help);
     RUN(o, 0, "cd %s && ./ten train --epochs 1 --limit-batches 4 --out a > /dev/null && ./three train --epochs 3"
-        " --limit-batches 5 --init a/last.safetensors --skip 'fc.*' --out b 2>&1 && cut -d, -f2,9 b/metrics.csv", folder);
-    /* three steps an epoch; warmed up after 2 of 9; gamma after one and two epochs from there: the last rates of epochs */
+        " --limit-batches 5 --init a/last.safetensors --skip 'fc.*' --out b 2>&1 && "
+        "cut -d, -f2,9 b/metrics.csv", folder);
+    /* three steps an epoch; warmed up after 2 of 9; gamma after one and two epochs from there:
+     * the last rates of epochs */
     cr_expect(strstr(o.out, "\n3,0.02\n6,0.01\n9,0.005\n"), "%s", o.out);
     outcome_free(&o);
     RUN(same, 0, "cd %s && ./three train --epochs 0 --init a/last.safetensors --skip 'fc.*' --out c && for f in b c; do"
-        " ./three predict --weights $f/last.safetensors --limit-batches 1 --layer 2 --out $f.npy > $f.txt || exit 1; done &&"
-        " cmp b.npy c.npy && ! cmp -s b.txt c.txt", folder);
+        " ./three predict --weights $f/last.safetensors --limit-batches 1 --layer 2 --out $f.npy > $f.txt ||"
+        " exit 1; done && cmp b.npy c.npy && ! cmp -s b.txt c.txt", folder);
     outcome_free(&same);                /* features as at the beginning, other classes */
     remove_folder(folder);
 }

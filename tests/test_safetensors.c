@@ -253,7 +253,8 @@ Test(safetensors, what_is_allowed_is_left_as_it_was)
     items[1].tensor.name = "conv2.bias";
     cnn_safetensors *f = cnn_safetensors_open(save_example("allowed"));
     cr_assert_eq(cnn_safetensors_load(f, items, 4, CNN_ALLOW_MISSING | CNN_ALLOW_UNEXPECTED | CNN_ALLOW_SHAPE), 2);
-    cr_assert(net.values[0][0] == 55 && net.values[1][0] == 55 && net.values[2][1] == 10 && net.values[3][0] == 1234567);
+    cr_assert(net.values[0][0] == 55 && net.values[1][0] == 55 && net.values[2][1] == 10 &&
+              net.values[3][0] == 1234567);
     items_of(&net, items);
     items[3].tensor.name = "bn2.num_batches_tracked";   /* integers may be missing: old files lack them */
     cr_assert_eq(cnn_safetensors_load(f, items, 4, CNN_ALLOW_UNEXPECTED), 3);
@@ -314,7 +315,8 @@ Test(safetensors, refuses_headers_that_are_not_json)
     refuse("{\"a\":" T("F32", "[1e400]", "0", "4") "}", 4, "its header is not JSON");
     refuse("{\"a\":" T("F32", "[99999999999999999999]", "0", "4") "}", 4, "its header is not JSON");
     refuse("{\"a\":" T("F32", "[1]", "0", "4") ",\"a\":" T("F32", "[1]", "4", "8") "}", 8, "the same key twice");
-    refuse("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "the same key twice");
+    refuse("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+           "the same key twice");
 }
 
 Test(safetensors, refuses_members_that_are_no_tensors)
@@ -353,7 +355,8 @@ Test(safetensors, refuses_bytes_that_do_not_add_up)
     refuse("{\"a\":" T("F32", "[1]", "4", "8") "}", 8, "a hole of 4 bytes before tensor 'a'");
     refuse("{\"a\":" T("F32", "[1]", "0", "4") ",\"b\":" T("F32", "[1]", "8", "12") "}", 12,
            "a hole of 4 bytes before tensor 'b'");
-    refuse("{\"a\":" T("F32", "[2]", "0", "8") ",\"b\":" T("F32", "[1]", "4", "8") "}", 8, "tensors 'a' and 'b' overlap");
+    refuse("{\"a\":" T("F32", "[2]", "0", "8") ",\"b\":" T("F32", "[1]", "4", "8") "}", 8,
+           "tensors 'a' and 'b' overlap");
     refuse("{\"a\":" T("F32", "[1]", "0", "4") ",\"b\":" T("F32", "[1]", "0", "4") "}", 4, "' overlap");
 }
 

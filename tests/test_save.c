@@ -1,7 +1,7 @@
 /* test_save.c - saving weights when things go wrong: at every moment the path holds the old file or the new one, whole.
  *
- * The suite replaces write, fsync, rename, close and open of this program by ones that can fail, write only one byte, or
- * kill the process at the n-th call; while nothing is asked for, they just make the system call.
+ * The suite replaces write, fsync, rename, close and open of this program by ones that can fail, write only one byte,
+ * or kill the process at the n-th call; while nothing is asked for, they just make the system call.
  */
 #define _GNU_SOURCE
 #include "capture.h"

@@ -114,7 +114,8 @@ Test(schedule, a_rule_that_speaks_of_nothing_is_an_error)
         {"c1.forward=lanes", "no algorithm 'lanes' for it"},
         {"fc.forward=winograd", "no algorithm 'winograd' for it\n  = help: there are lanes, dot and textbook"},
         {"'*.forward=depthwise'", "'depthwise' fits the sizes of no layer"},
-        {"c1.forwards=direct", "'forwards' is no pass of c1\n  = help: there are forward, grad_weight, grad_input, sgd_update, "},
+        {"c1.forwards=direct",
+         "'forwards' is no pass of c1\n  = help: there are forward, grad_weight, grad_input, sgd_update, "},
         {"'*.folding=direct'", "'folding' is no pass of any layer"},
         {"c11.forward=direct", "no layer 'c11' that computes\n  = help: did you mean 'c1'?"},
         {"nothing.like.it=direct", "no layer 'nothing.like' that computes\n  = help: --dump=schedule lists"},
@@ -180,12 +181,15 @@ Test(schedule, a_fusion_can_be_asked_for)
     static const char joined[] = "statistics     n1.forward_train into c1.forward\n";
     Outcome small = run_flags("--dump=fuse", 0), asked = run_flags("--dump=fuse -ffuse=statistics", 0);
     Outcome sums = run_flags("--dump=fuse -ffuse=bn-sums", 0), huge = run_flags("--dump=fuse --batch 600", 0);
-    cr_expect(strstr(sums.out, "bn-sums        n1.grad into c2.grad_input\n") && !strstr(small.out, "bn-sums"), "%s", sums.out);
-    cr_expect(lines_of(sums.out, "bn-sums") == 2 && lines_of(huge.out, "bn-sums") == 1 && !strstr(huge.out, "n1.grad into"),
+    cr_expect(strstr(sums.out, "bn-sums        n1.grad into c2.grad_input\n") && !strstr(small.out, "bn-sums"), "%s",
+              sums.out);
+    cr_expect(lines_of(sums.out, "bn-sums") == 2 && lines_of(huge.out, "bn-sums") == 1 &&
+                  !strstr(huge.out, "n1.grad into"),
               "%s\n%s", sums.out, huge.out);
     outcome_free(&sums);
     outcome_free(&huge);
-    Outcome large = run_flags("--dump=fuse --batch 400", 0), off = run_flags("--dump=fuse --batch 400 -fno-fuse=statistics", 0);
+    Outcome large = run_flags("--dump=fuse --batch 400", 0),
+            off = run_flags("--dump=fuse --batch 400 -fno-fuse=statistics", 0);
     cr_expect(!strstr(small.out, joined) && strstr(asked.out, joined) && strstr(large.out, joined), "%s", large.out);
     cr_expect(!strstr(off.out, joined), "%s", off.out);
     outcome_free(&small);

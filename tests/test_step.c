@@ -1,7 +1,8 @@
 /* test_step.c - facts about step programs: every tensor is written before it is read, every gradient is complete before
  * it is used, none is computed that nobody needs, and views cost nothing.
  *
- * The general properties are checked on every example and on the networks of tests/golden/; the particular ones on a few lines each.
+ * The general properties are checked on every example and on the networks of tests/golden/; the
+ * particular ones on a few lines each.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 static const Kernel *find_kernel(const Program *p, const char *layer, const char *suffix)
 {
     for (int i = 0; i < p->kernels.count; i++)
-        if (strcmp(p->kernels.items[i]->layer->name, layer) == 0 && strcmp(p->kernels.items[i]->def->suffix, suffix) == 0)
+        if (strcmp(p->kernels.items[i]->layer->name, layer) == 0 &&
+            strcmp(p->kernels.items[i]->def->suffix, suffix) == 0)
             return p->kernels.items[i];
     cr_assert(0, "there is no kernel %s of layer %s", suffix, layer);
     return NULL;
@@ -28,7 +30,7 @@ static void for_every_network(ProgramMode mode, void (*check)(const Program *))
     }
 }
 
-/* ---- order --------------------------------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------------------------------- */
 
 static int position(const Program *p, const Tensor *t)
 {
@@ -79,8 +81,8 @@ static void check_gradients_complete(const Program *p)
             if (k->operand[o].access == OPERAND_READ)
                 *first = *first ? *first : i + 1;
             else
-                cr_expect(*first == 0, "%s: %s_%s adds to %s after kernel %d has read it", p->graph->name, k->layer->name,
-                          k->def->suffix, t->name, *first - 1);
+                cr_expect(*first == 0, "%s: %s_%s adds to %s after kernel %d has read it", p->graph->name,
+                          k->layer->name, k->def->suffix, t->name, *first - 1);
         }
     }
     free(read_at);
@@ -140,7 +142,7 @@ static void check_gradients_used(const Program *p)
 
 Test(step, no_gradient_is_computed_that_nobody_reads) { for_every_network(PROGRAM_TRAIN, check_gradients_used); }
 
-/* ---- needless gradients ---------------------------------------------------------------------------------------------------- */
+/* ---- needless gradients ------------------------------------------------------------------------------------------ */
 
 Test(step, the_first_convolution_has_no_gradient_by_the_pictures)
 {
@@ -158,7 +160,8 @@ Test(step, nothing_goes_back_beyond_the_first_layer_that_learns)
     Arena *arena = arena_new();
     Program *p = placed_program(graph_from_text(arena,
         "network net1 { input(2, 8, 8); tanh; maxpool(2); lrn(3); flatten; fc: linear(3); }"), PROGRAM_TRAIN);
-    cr_expect(p->kernels.count - p->backward_from == 3, "loss, bias, weight: %d kernels", p->kernels.count - p->backward_from);
+    cr_expect(p->kernels.count - p->backward_from == 3, "loss, bias, weight: %d kernels",
+              p->kernels.count - p->backward_from);
     for (int i = 0; i < p->graph->layers.count - 1; i++)
         cr_expect(p->gradient[i] == NULL, "layer %s has a gradient", p->graph->layers.items[i]->name);
     arena_free(arena);
@@ -186,7 +189,7 @@ Test(step, a_frontend_without_parameters_costs_nothing_in_a_residual)
     arena_free(arena);
 }
 
-/* ---- several users ------------------------------------------------------------------------------------------------------------ */
+/* ---- several users ----------------------------------------------------------------------------------------------- */
 
 Test(step, gradients_of_a_tensor_used_three_times_are_summed)
 {
@@ -220,7 +223,7 @@ Test(step, adding_a_tensor_to_itself_counts_it_twice)
     arena_free(arena);
 }
 
-/* ---- views --------------------------------------------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------------------------------- */
 
 Test(step, flatten_is_a_view_both_ways)
 {
@@ -244,8 +247,8 @@ Test(step, flatten_of_a_tensor_with_other_users_copies_its_gradient)
 {
     Arena *arena = arena_new();
     Program *p = placed_program(graph_from_text(arena,
-        "network net1 { input(2, 2, 2); c: conv(2, 1); as t; flatten; a: linear(3); as left; from t; flatten; b: linear(3);"
-        " add(left); }"), PROGRAM_TRAIN);
+        "network net1 { input(2, 2, 2); c: conv(2, 1); as t; flatten; a: linear(3); as left; from t; flatten;"
+        " b: linear(3); add(left); }"), PROGRAM_TRAIN);
     cr_expect(count_kernels(p, NULL, "flatten", NULL) == 2, "one writes, one adds: %d",
               count_kernels(p, NULL, "flatten", NULL));
     check_written_before_read(p);
@@ -265,7 +268,7 @@ Test(step, dropout_is_a_view_in_prediction_and_where_nothing_drops)
     arena_free(arena);
 }
 
-/* ---- modes ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- modes ------------------------------------------------------------------------------------------------------- */
 
 Test(step, prediction_knows_neither_labels_nor_gradients)
 {

@@ -1,4 +1,5 @@
-/* test_watch.c - watching the kernels of generated code, and the table that says what they are (reference/watching.c). */
+/* test_watch.c - watching the kernels of generated code, and the table that says what they
+ * are (reference/watching.c). */
 #include "support.h"
 
 #include <criterion/criterion.h>
@@ -37,16 +38,16 @@ ParameterizedTest(Case *c, watch, kernels)
     Outcome o = run_command(BUILD "/cnnc %s %s -o %s", c->flags, c->network, path);
     cr_assert(o.status == 0, "%s", o.err);
     outcome_free(&o);
-    o = run_command("clang-19 -O1 $(sed -n 's/.*Compile with: clang \\(.*\\) -c .*/\\1/p' %s) -DCNN_MAIN -Iruntime -I%s %s "
-                    "tests/reference/watching.c " BUILD "/libcnn.a -lm -o %s/net", path, folder, path, folder);
+    o = run_command("clang-19 -O1 $(sed -n 's/.*Compile with: clang \\(.*\\) -c .*/\\1/p' %s) -DCNN_MAIN -Iruntime "
+                    "-I%s %s tests/reference/watching.c " BUILD "/libcnn.a -lm -o %s/net", path, folder, path, folder);
     cr_assert(o.status == 0, "%s", o.err);
     outcome_free(&o);
     char expected[128];
     snprintf(expected, sizeof expected, "%s\ngood\n", c->where);
     for (int threads = 1; threads <= 3; threads += 2) {
         o = run_command("OMP_NUM_THREADS=%d timeout 60 %s/net %s", threads, folder, c->broken);
-        cr_expect(o.status == 0 && strcmp(o.out, expected) == 0, "%s %s, %d threads: status %d\n%s%s", c->network, c->flags,
-                  threads, o.status, o.out, o.err);
+        cr_expect(o.status == 0 && strcmp(o.out, expected) == 0, "%s %s, %d threads: status %d\n%s%s", c->network,
+                  c->flags, threads, o.status, o.out, o.err);
         outcome_free(&o);
     }
     free(folder);

@@ -153,8 +153,8 @@ Test(zoo, shapes_of_the_head_comment)
 
 enum { MOST_SECONDS = 20, MOST_MEGABYTES = 4 };
 
-/* cnnc -O2 twice gives the same bytes, without a word, in time (a tenth of a second, but machines are busy), and no more
- * of them than a C compiler can take: layers of one shape share their functions. */
+/* cnnc -O2 twice gives the same bytes, without a word, in time (a tenth of a second, but machines are busy), and no
+ * more of them than a C compiler can take: layers of one shape share their functions. */
 static void is_written_the_same_twice(Arena *arena, const char *path)
 {
     char *text[2];
@@ -193,7 +193,8 @@ Test(zoo, equal_shapes_share_one_function)
     for (int i = 0; i < 2; i++) {
         char text[300];
         snprintf(path, sizeof path, "%s/net%d.net", folder, i);
-        int length = snprintf(text, sizeof text, "network same { input(3, 8, 8); conv(16, 3, pad = 1); relu; repeat %d {"
+        int length = snprintf(text, sizeof text,
+                              "network same { input(3, 8, 8); conv(16, 3, pad = 1); relu; repeat %d {"
                               " conv(16, 3, pad = 1); batchnorm; relu; } flatten; linear(10); }", i ? 10 : 2);
         write_whole(path, text, (size_t)length);
         Outcome o = run_command(BUILD "/cnnc --target x86-64-v4 %s -o -", path);

@@ -13,10 +13,9 @@
  * Requires: X in vectors of L channels (pictures or rows). Establishes: Y likewise, border and spare lanes zero; mean
  * and inverse_deviation, zero in spare lanes; running statistics.
  *
- * Statistics are taken a plane (an image's block of channels) at a time, or by convolutions a piece of the batch at a time,
- * and merged in a fixed order by the formula of
- * Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1b. So they depend neither
- * on the number of threads nor on the groups.
+ * Statistics are taken a plane (an image's block of channels) at a time, or by convolutions a piece of the batch at a
+ * time, and merged in a fixed order by the formula of Chan, Golub and LeVeque 1983, "Algorithms for computing the
+ * sample variance", equation 2.1b. So they depend neither on the number of threads nor on the groups.
  */
 #include "batchnorm.h"
 
@@ -142,8 +141,8 @@ Tensor *leave_partial(Kernel *k, int64_t pieces)
     return partial;
 }
 
-/* Mean and squares about it of the channel's values, from those of its planes, which are equal in size, or of its pieces,
- * which say how many pixels they have: squares = sum of squares_n + pixels_n * (mean_n - mean)^2. */
+/* Mean and squares about it of the channel's values, from those of its planes, which are equal in size, or of its
+ * pieces, which say how many pixels they have: squares = sum of squares_n + pixels_n * (mean_n - mean)^2. */
 static void merge_statistics(Emitter *e, const Kernel *k)
 {
     const int64_t *dim = operand_of(k, "partial")->tensor->dim;
@@ -154,7 +153,8 @@ static void merge_statistics(Emitter *e, const Kernel *k)
     const bool counted = dim[2] == 3;
     line(e, "wide m = {0}, squares = {0};");
     loop(e, "n", dim[0]);
-        line(e, counted ? "m += widen(load($partial[2])) * widen(load($partial[0]));" : "m += widen(load($partial[0]));");
+        line(e, counted ? "m += widen(load($partial[2])) * widen(load($partial[0]));"
+                        : "m += widen(load($partial[0]));");
     end(e, 1);
     line(e, counted ? "m /= $M.0;" : "m /= $images.0;");
     let(e, "pixels", "%s", substitute(e, counted ? "widen(load($partial[2]))" : "$plane.0"));

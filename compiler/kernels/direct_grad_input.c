@@ -90,7 +90,8 @@ static int64_t bytes_until_used(const Program *p, const Kernel *kernel, const Te
     return bytes;
 }
 
-/* Where most of dX is zeros, storing it takes as long as computing it: the caches are spared what would not stay there. */
+/* Where most of dX is zeros, storing it takes as long as computing it: the caches are
+ * spared what would not stay there. */
 static bool is_bound_by_stores(const Program *p, const Kernel *kernel, const Direct *d)
 {
     const Tensor *dX = operand_of(kernel, "dX")->tensor;
@@ -186,5 +187,6 @@ const FastKernel direct_grad_input = {
 };
 /* Few images and channels: threads share the rows of a plane. */
 const FastKernel direct_rows_grad_input = {
-    .name = "direct-rows", .fuses = FUSE_ADD | FUSE_MASK, .fits = fits, .plan = plan_rows, .border = border, .body = body,
+    .name = "direct-rows", .fuses = FUSE_ADD | FUSE_MASK, .fits = fits, .plan = plan_rows, .border = border,
+    .body = body,
 };

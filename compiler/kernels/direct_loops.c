@@ -2,8 +2,8 @@
  * data gradient (direct_grad_input.c).
  *
  * Requires: schedule.more, a Direct that says which input pixel and which filter tap meet at an output pixel.
- * Establishes: register tiles (direct_tile.c) cover every output pixel once. Where a picture is no multiple of the tile,
- * a smaller tile works on what is left, so that no product is computed in vain.
+ * Establishes: register tiles (direct_tile.c) cover every output pixel once. Where a picture is no multiple of the
+ * tile, a smaller tile works on what is left, so that no product is computed in vain.
  */
 #include "../unit.h"
 #include "direct.h"

@@ -112,7 +112,8 @@ static void loop_lanes(Emitter *e, const Direct *d, const char *block)
 }
 
 /* "W[kb + 1][cb][r][s][c]" */
-static const char *filter_text(Emitter *e, const DirectPlace *p, int v, const char *in_block, const char *r, const char *s)
+static const char *filter_text(Emitter *e, const DirectPlace *p, int v, const char *in_block, const char *r,
+                               const char *s)
 {
     const DirectNames *names = p->d->names;
     const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
@@ -138,8 +139,8 @@ static const char *group_block(Emitter *e, const DirectPlace *p, const char *in_
     return strcmp(in_block, "0") == 0 ? first : arena_printf(emitter_arena(e), "%s + %s", first, in_block);
 }
 
-/* With one tap, each pixel that is read serves few products: those of the tile below are asked for meanwhile. Binds $below
- * to its first row. */
+/* With one tap, each pixel that is read serves few products: those of the tile below are asked for meanwhile.
+ * Binds $below to its first row. */
 static bool let_below(Emitter *e, const DirectPlace *p)
 {
     const Axis *row = &p->part->axis[0], *column = &p->part->axis[1];
@@ -206,7 +207,8 @@ static void add_products(Emitter *e, const DirectPlace *p)
 static const char *out_index(Emitter *e, const DirectPlace *p, const Part *part, int a, const char *in_tile)
 {
     const Axis *axis = &part->axis[a];
-    return index_text(e, (Term[]){{a == 0 ? p->i : p->j, axis->out_step}, {in_tile, axis->out_step}}, 2, axis->out_first);
+    return index_text(e, (Term[]){{a == 0 ? p->i : p->j, axis->out_step}, {in_tile, axis->out_step}}, 2,
+                      axis->out_first);
 }
 
 /* Asks for what storing the tile's pixels will touch. */

@@ -194,4 +194,5 @@ static void body(Emitter *e, const Kernel *k)
     add_chunks(e, k, &p);
 }
 
-const FastKernel few_grad_weight = {.name = "few", .fuses = FUSE_SGD, .fits = fits, .plan = plan, .layout = few_layout, .body = body};
+const FastKernel few_grad_weight = {
+    .name = "few", .fuses = FUSE_SGD, .fits = fits, .plan = plan, .layout = few_layout, .body = body};

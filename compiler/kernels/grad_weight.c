@@ -147,7 +147,8 @@ static void store_sum(Emitter *e, const Kernel *k, const GradWeightPlan *plan)
     }
     line(e, "real *w = $dW[$filter][$cb][$r][$s][$c];");
     if (learns_at_last(k, plan))
-        line(e, "learn(w, W[$filter][$cb][$r][$s][$c], velocity[$filter][$cb][$r][$s][$c], first ? $sum : load(w) + $sum, last);");
+        line(e, "learn(w, W[$filter][$cb][$r][$s][$c], velocity[$filter][$cb][$r][$s][$c], "
+                "first ? $sum : load(w) + $sum, last);");
     else
         line(e, plan->pixel_blocks > 1 ? "store(w, first ? $sum : load(w) + $sum);" : "store(w, $sum);");
 }

@@ -2,8 +2,8 @@
  *
  * A family computes one or more kernels of the step program (a convolution's forward pass, say) for a range of shapes.
  * It is chosen by schedule.c, which asks the KernelDef's candidates in order; the first whose `fits` says yes plans the
- * kernel. To add one: write a file here, declare its FastKernel below, and name it in the KernelDef's list of candidates
- * (ops/). tests/test_fast.c compares every family with the textbook.
+ * kernel. To add one: write a file here, declare its FastKernel below, and name it in the KernelDef's list of
+ * candidates (ops/). tests/test_fast.c compares every family with the textbook.
  *
  * The code that a family writes
  * - works on the layouts of layout.h. Arrays are declared with their physical sizes: real X[16][4][58][58][16].
@@ -31,12 +31,13 @@ struct FastKernel {
     void      (*plan)(Program *, Kernel *);
     /* Zeros around the picture that the operand must have, beyond what its layout has anyway. NULL: none. */
     Border    (*border)(const Kernel *, const Operand *);
-    /* The layout it wants of an operand where it is not the usual one (blocked pictures, rows, filters). NULL: usual. */
+    /* The layout it wants of an operand where it is not the usual one (blocked pictures,
+     * rows, filters). NULL: usual. */
     LayoutKind (*layout)(const Kernel *, const Operand *);
-    bool        any_picture;                    /* its loops are as fast where the pictures' size is an argument       */
+    bool        any_picture;                    /* its loops are as fast where the pictures' size is an argument      */
     bool        in_place;                       /* element by element: Y may lie where X does, dX where dY does       */
-    /* FUSE_STATS, FUSE_SUMS: in how many pieces of a batch they come, statistics with the number of pixels. NULL: an image
-     * is a piece. */
+    /* FUSE_STATS, FUSE_SUMS: in how many pieces of a batch they come, statistics with the number of
+     * pixels. NULL: an image is a piece. */
     int64_t   (*pieces)(const Kernel *);
     /* Writes the function's body. */
     void      (*body)(Emitter *, const Kernel *);
@@ -74,29 +75,30 @@ extern const FastKernel direct_grad_weight, direct_grad_bias;          /* grad_w
 
 /* ---- what families ask of a layer (defined beside its attributes, in ops/) --------------------------------------- */
 
-bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands        */
+bool           conv_window(const Layer *, Window *);            /* of a convolution; true for a layer that stands     */
 int64_t        conv_groups(const Layer *);
-/* $M values a channel; $all of the ranks that normalise together (`ranks` must be declared where the graph exchanges) and
- * $others, one less; $eps, $momentum */
+/* $M values a channel; $all of the ranks that normalise together (`ranks` must be declared where the graph exchanges)
+ * and $others, one less; $eps, $momentum */
 void           let_batchnorm(Emitter *, const Kernel *);
-bool           maxpool_window(const Layer *, Window *);         /* true for a layer that stands                          */
+bool           maxpool_window(const Layer *, Window *);         /* true for a layer that stands                       */
 bool           avgpool_window(const Layer *, Window *);
-bool           avgpool_counts_pad(const Layer *);               /* in the divisor                                        */
-void           dropout_constants(Emitter *, const Kernel *);    /* binds $p and $stream                                  */
+bool           avgpool_counts_pad(const Layer *);               /* in the divisor                                     */
+void           dropout_constants(Emitter *, const Kernel *);    /* binds $p and $stream                               */
 
-void           dropout_images(Emitter *, const Kernel *);       /* binds $image, the number of image n in the batch      */
+void           dropout_images(Emitter *, const Kernel *);       /* binds $image, the number of image n in the batch   */
 
 /* For recompute.c: the batch norm's result once more, from X and the statistics of the forward pass. */
 extern const KernelDef batchnorm_apply;
 /* For fuse.c. Prediction: adds the kernel that computes fold_scale and fold_shift (operands 4 and 5, or 5 and 6 with a
  * bias) of a FUSE_SCALE, which stands for the batch norm and for the convolution's bias (NULL: it has none). */
 Kernel        *fold_batchnorm(Program *, const Layer *batchnorm, Tensor *bias);
-/* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of its own dY.
- * The ReLU must be the batch norm's only user, with nothing added between them; it is done for every kernel that reads dY. */
+/* Training: the batch norm's gradient kernel k (FUSE_GATE) reads the gradient of the ReLU's output in place of
+ * its own dY. The ReLU must be the batch norm's only user, with nothing added between them; it is done for
+ * every kernel that reads dY. */
 void           gate_batchnorm(Program *, Kernel *k, Tensor *relu_gradient);
-/* Training: another kernel writes what the batch norm's kernel k would gather of each plane, or of `pieces` of the batch
- * (not 0), and k only reads it: the convolution before the statistics (FUSE_STATS), or dY's kernel the sums of the gradients
- * (FUSE_SUMS). Returns k's operand "partial", for that kernel to write under that role. */
+/* Training: another kernel writes what the batch norm's kernel k would gather of each plane, or of `pieces` of the
+ * batch (not 0), and k only reads it: the convolution before the statistics (FUSE_STATS), or dY's kernel the sums of
+ * the gradients (FUSE_SUMS). Returns k's operand "partial", for that kernel to write under that role. */
 Tensor        *leave_partial(Kernel *k, int64_t pieces);
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
@@ -132,7 +134,8 @@ void           open_tiles(Emitter *, const char *variable, const Tiles *);
 /* Has the operand a border in memory? */
 bool           has_border(const Kernel *, const char *role);
 
-/* Into how many pieces to cut `rows` rows of each of `planes` planes for `wanted` pieces of work; at least 4 rows each. */
+/* Into how many pieces to cut `rows` rows of each of `planes` planes for `wanted` pieces of
+ * work; at least 4 rows each. */
 int64_t        pieces_of(int64_t rows, int64_t planes, int64_t wanted);
 
 /* "i * 2", or "i" for 1. "i + r * 2 - 1" for index i, other r, factor 2, shift -1; zeros leave out their part. */
@@ -145,15 +148,15 @@ const char    *sum_text(Emitter *, const char *index, const char *other, int64_t
  * without anything between them. */
 void parallel_over(Emitter *, int loops);
 void unrolled(Emitter *, const char *variable, int64_t count);  /* a loop that is unrolled completely                 */
-void rolled(Emitter *);         /* the next loop is not unrolled: several iterations at once would not fit the registers */
-void step_loop(Emitter *, const char *variable, int64_t count, int64_t step);   /* for (int v = 0; v < count; v += step) */
+void rolled(Emitter *);         /* the next loop is not unrolled: several iterations at once would fill the registers */
+void step_loop(Emitter *, const char *variable, int64_t count, int64_t step);   /* for (int v = 0; v < count; v += s) */
 void step_between(Emitter *, const char *variable, const char *from, const char *to, int64_t step);     /* templates  */
 void block(Emitter *);          /* { ... }: names declared inside end with it                                         */
 
-/* A function that every kernel with the same need calls: the same text is written once, before the kernels. `body` holds
- * its statements (part_body(e) begins one with e's bindings); `parameters` is a template, "const real X[4][16], int n".
- * Returns the function's name, `name` or, where another part has it, with a number behind. It is not inlined: a part is a
- * phase of a kernel, a block of tiles, not a few instructions. */
+/* A function that every kernel with the same need calls: the same text is written once, before the kernels. `body`
+ * holds its statements (part_body(e) begins one with e's bindings); `parameters` is a template, "const real X[4][16],
+ * int n". Returns the function's name, `name` or, where another part has it, with a number behind. It is not inlined: a
+ * part is a phase of a kernel, a block of tiles, not a few instructions. */
 Emitter    *part_body(Emitter *e);
 const char *shared_part(Emitter *e, const char *name, const char *comment, const char *parameters, Emitter *body);
 
@@ -162,34 +165,35 @@ const char *shared_part(Emitter *e, const char *name, const char *comment, const
 void store_pixel(Emitter *, const Kernel *, const char *role, const char *value, const char *n, const char *block,
                  const char *i, const char *j);
 
-/* Asks for what storing `pixels` pixels, each `step` columns behind the one before, will touch: it comes from memory while
- * their sums are computed. */
+/* Asks for what storing `pixels` pixels, each `step` columns behind the one before, will touch: it comes from memory
+ * while their sums are computed. */
 void prefetch_stored(Emitter *, const Kernel *, const char *role, const char *n, const char *block, const char *i,
                      const char *j, int64_t pixels, int64_t step);
 
-/* Stores `value`, a vector of the complete gradient of the weights, at &dW[...]; or (FUSE_SGD, where there is a rule) lets
- * W and velocity, its momentum, learn there. `place` is the template of an address in which $T stands for each of these:
- * "$T[kb][0][r][s][c]". */
+/* Stores `value`, a vector of the complete gradient of the weights, at &dW[...]; or (FUSE_SGD, where there is a rule)
+ * lets W and velocity, its momentum, learn there. `place` is the template of an address in which $T stands for each of
+ * these: "$T[kb][0][r][s][c]". */
 void store_gradient(Emitter *, const Kernel *, const char *place, const char *value);
 
-/* Where schedule.streams is set, store_pixel stores past the caches, unless the output lies in place of an input: what the
- * kernel shares among threads then ends with this statement, so that others see what was stored. */
+/* Where schedule.streams is set, store_pixel stores past the caches, unless the output lies in place of an input: what
+ * the kernel shares among threads then ends with this statement, so that others see what was stored. */
 bool streams_output(const Kernel *, const char *role);
 void finish_stores(Emitter *, const Kernel *, const char *role);
 
 /* "clear_border(Y[n][kb], ...);" for one plane of the operand; nothing where it has no border or the kernel adds. */
 void clear_border(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
-/* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS or FUSE_SUMS, where asked for. */
+/* After the last pixel of plane (n, block) has been stored by the same thread: its FUSE_STATS or
+ * FUSE_SUMS, where asked for. */
 void finish_plane(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
 /* partial[n][block] = each lane's mean over the operand's plane (n, block), and its sum of squares about that mean. Of
  * rows (rank 2), the plane is the block in all images: partial[0][block]. */
 void statistics_of_plane(Emitter *, const Kernel *, const char *role, const char *n, const char *block);
 
-/* partial[n][block] = each lane's sum over a plane of the gradient `role` of a batch norm's output, and its sum of products
- * with X - mean. The batch norm's operands have names that begin with `prefix`; where its "shift" is one, the gradient
- * counts only where the ReLU behind it was open. */
+/* partial[n][block] = each lane's sum over a plane of the gradient `role` of a batch norm's output, and its sum of
+ * products with X - mean. The batch norm's operands have names that begin with `prefix`; where its "shift" is one, the
+ * gradient counts only where the ReLU behind it was open. */
 void sums_of_plane(Emitter *, const Kernel *, const char *role, const char *prefix, const char *n, const char *block);
 
 #endif

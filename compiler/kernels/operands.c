@@ -51,7 +51,8 @@ static const char *plus(Arena *arena, const char *index, int64_t n)
         return arena_printf(arena, "%lld", (long long)(whole + n));
     const char *sign = NULL;            /* of a number that ends the text */
     for (const char *at = index; *at; at++)
-        if ((at[0] == '+' || at[0] == '-') && at > index && at[-1] == ' ' && at[1] == ' ' && isdigit((unsigned char)at[2])) {
+        if ((at[0] == '+' || at[0] == '-') && at > index && at[-1] == ' ' && at[1] == ' ' &&
+            isdigit((unsigned char)at[2])) {
             strtol(at + 2, &stop, 10);
             sign = *stop == 0 ? at : sign;
         }

@@ -1,5 +1,5 @@
-/* update.c - the optimisers' steps on one tensor, whatever its layout: vectors of W, its moments and dW are read once and
- * W and the moments written, which is as fast as memory. Spare lanes hold zeros and keep them.
+/* update.c - the optimisers' steps on one tensor, whatever its layout: vectors of W, its moments and dW are read once
+ * and W and the moments written, which is as fast as memory. Spare lanes hold zeros and keep them.
  *
  * Requires: tensors of whole vectors, aligned to them (interface.c). Tensors do not depend on each other, so that no
  * thread waits at the end of one. The formulas are those of ops/sgd.c, ops/adam.c and ops/rmsprop.c.
@@ -33,7 +33,8 @@ static void sgd_body(Emitter *e, const Kernel *kernel)
 static void adam_body(Emitter *e, const Kernel *kernel)
 {
     (void)kernel;
-    line(e, "const vec weight_decay = splat(rule->weight_decay), keep = splat(rule->keep), epsilon = splat(rule->epsilon);");
+    line(e, "const vec weight_decay = splat(rule->weight_decay), keep = splat(rule->keep), "
+            "epsilon = splat(rule->epsilon);");
     line(e, "const vec beta1 = splat(rule->beta1), beta2 = splat(rule->beta2);");
     line(e, "const vec step = splat(rule->lr / rule->first_share), shrink = splat(1 / rule->second_share);");
     each_vector(e, (const char *const[]){
@@ -47,7 +48,8 @@ static void adam_body(Emitter *e, const Kernel *kernel)
 static void rmsprop_body(Emitter *e, const Kernel *kernel)
 {
     (void)kernel;
-    line(e, "const vec lr = splat(rule->lr), momentum = splat(rule->momentum), weight_decay = splat(rule->weight_decay);");
+    line(e, "const vec lr = splat(rule->lr), momentum = splat(rule->momentum), "
+            "weight_decay = splat(rule->weight_decay);");
     line(e, "const vec alpha = splat(rule->alpha), epsilon = splat(rule->epsilon);");
     each_vector(e, (const char *const[]){
         "    const vec w = load(&W[i]), g = load(&dW[i]) + weight_decay * w;",

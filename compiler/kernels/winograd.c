@@ -114,7 +114,8 @@ static void transform_filters(Emitter *e, const Kernel *kernel, const Winograd *
     line(e, "$transform($from, &$filters[0][$row * $L][v * $L], $uplane, $group * $L);");
 }
 
-/* Z[f] = U[f] V[f] for some blocks of input channels from $cut on; `sliced`: added to what the slices before have left. */
+/* Z[f] = U[f] V[f] for some blocks of input channels from $cut on; `sliced`: added to what
+ * the slices before have left. */
 static void multiply(Emitter *e, const Kernel *kernel, const char *input_blocks, bool sliced)
 {
     let(e, "products", "%s", products_part(e, kernel->schedule.pixels, kernel->schedule.blocks));
@@ -229,7 +230,8 @@ static void store_tile(Emitter *e, const Kernel *kernel, const Winograd *g, cons
             unrolled(e, "s", g->side);
         if (edges && summed)
             when(e, "s < columns");
-        store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb", "i + r", "j + s");
+        store_pixel(e, kernel, role, has_operand(kernel, "b") ? "y[r][s] + bias" : "y[r][s]", "n", "kb", "i + r",
+                    "j + s");
         if (summed)
             add_pixel(e, kernel);
     end(e, 2 + (edges && summed));

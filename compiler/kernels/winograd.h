@@ -1,7 +1,8 @@
 /* winograd.h - what the Winograd families share: F(4x4, 3x3) and F(2x2, 5x5), Lavin and Gray 2016 (arXiv 1509.09308).
  *
  * A 3x3 filter g slides over a 6x6 tile d of the picture and gives 4x4 outputs; a 5x5 filter gives 2x2. With the
- * matrices A, B, G of the six points 0, 1, -1, 1/2, -2 and infinity (helpers winograd_* of the generated file, prelude.c):
+ * matrices A, B, G of the six points 0, 1, -1, 1/2, -2 and infinity (helpers winograd_* of
+ * the generated file, prelude.c):
  *
  *     Y  = A' [ sum_c     (G g G') * (B' d B)  ] A       * is element by element: 36 products a tile where the
  *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G         definition has 144 (3x3) or 100 (5x5)
@@ -40,13 +41,14 @@ Border   winograd_border_gradient(const Layer *);
 int      winograd_group(int64_t blocks, int registers);         /* vectors of a register tile: divides the blocks     */
 int64_t  winograd_block(int64_t tiles, int64_t most, int64_t step);     /* tiles a block of an even split, <= most    */
 
-/* winograd_parts.c: the phases, functions that all kernels of a file share; each returns the function's name. Parameters:
+/* winograd_parts.c: the phases, functions that all kernels of a file share; each returns
+ * the function's name. Parameters:
  *   cut, spread         (p, row, V, plane)     one tile of a picture whose rows are `row` reals long -> V, D
  *   join                (Z, plane, y)          one tile -> vec y[side][side]
  *   filters             (W, U, plane, row)     L x L filters; `turned`: for the data gradient
  *   gather              (S, plane, row, dW)    L x L filters
  *   products            (U, u_plane, V, v_plane, Z, z_plane, tiles, in, more)     register tile: width tiles x group
- *   sums                (V, v_plane, D, d_plane, S, s_plane, tiles, in, more)     register tile: channels x group  */
+ *   sums                (V, v_plane, D, d_plane, S, s_plane, tiles, in, more)     register tile: channels x group */
 const char *cut_part(Emitter *);
 const char *spread_part(Emitter *, int side);
 const char *join_part(Emitter *, int side);
@@ -60,7 +62,7 @@ const char *sums_part(Emitter *, int channels, int lanes, int group);
 void     winograd_names(Emitter *, Winograd *, int64_t block, bool looped);
 void     tile_place(Emitter *, const Winograd *);               /* n, i, j: first output pixel of tile t of the block */
 const char *shifted(Emitter *, const char *index, int64_t by);  /* "i + r" and 2 -> "i + r - 2"                       */
-int64_t  picture_row(const Kernel *, const char *role);          /* reals from a pixel to the one below                */
+int64_t  picture_row(const Kernel *, const char *role);          /* reals from a pixel to the one below               */
 void     cut_tile(Emitter *, const Kernel *, const Winograd *, const char *role);       /* V[..][cb * $block + t]     */
 
 #endif

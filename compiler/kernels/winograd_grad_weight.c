@@ -117,8 +117,8 @@ static void body(Emitter *e, const Kernel *k)
                 let_int(e, "rows", (int64_t)s->chunks * g.lanes);
                 line(e, "_Alignas(vec) real S[36][$rows][$group * $L];");
             }
-            line(e, "$sum_tiles(V[0][$from * $block], $vplane, D[0][$first_out * $block], $dplane, $sums[0][0], $splane, "
-                    "$block, $stop, $more);");
+            line(e, "$sum_tiles(V[0][$from * $block], $vplane, D[0][$first_out * $block], $dplane, $sums[0][0], "
+                    "$splane, $block, $stop, $more);");
             comment(e, looped ? "dW = G' S G, once the sums are complete" : "dW = G' S G");
             if (looped)
                 when(e, "first + $block >= $tiles");

@@ -159,10 +159,12 @@ const char *gather_part(Emitter *e, const Kernel *k, int taps)
             unrolled(b, "s", taps);
                 store_gradient(b, k, "$T + ((r * $taps + s) * L + c) * L", "taps[s]");
     end(b, 3);
+    const char *parameters = learns ? "const real *S, int plane, int row, real *dW, real *W, real *velocity, "
+                                      "const cnn_rule *rule"
+                                    : "const real *S, int plane, int row, real *dW";
     return shared_part(e, substitute(b, "winograd_gather_filters$of_taps"),
                        "dW = G' S G of L x L filters; the sums of the next input channel lie a row behind.",
-                       learns ? "const real *S, int plane, int row, real *dW, real *W, real *velocity, const cnn_rule *rule"
-                              : "const real *S, int plane, int row, real *dW", b);
+                       parameters, b);
 }
 
 const char *products_part(Emitter *e, int width, int group)
@@ -195,8 +197,8 @@ const char *products_part(Emitter *e, int width, int group)
     end(b, 4);
     return shared_part(e, substitute(b, "winograd_products_${width}x$group"),
                        "Z = U V of so many tiles and blocks of input channels; `more`: added to what Z holds.",
-                       "const real *U, int u_plane, const real *V, int v_plane, real *Z, int z_plane, int tiles, int in, "
-                       "int more", b);
+                       "const real *U, int u_plane, const real *V, int v_plane, real *Z, int z_plane, int tiles, "
+                       "int in, int more", b);
 }
 
 const char *sums_part(Emitter *e, int channels, int lanes, int group)
@@ -230,6 +232,6 @@ const char *sums_part(Emitter *e, int channels, int lanes, int group)
     end(b, 5);
     return shared_part(e, substitute(b, "winograd_sums_${channels}x$group"),
                        "S = V' D of so many tiles and blocks of input channels; `more`: added to what S holds.",
-                       "const real *V, int v_plane, const real *D, int d_plane, real *S, int s_plane, int tiles, int in, "
-                       "int more", b);
+                       "const real *V, int v_plane, const real *D, int d_plane, real *S, int s_plane, int tiles, "
+                       "int in, int more", b);
 }

@@ -1,7 +1,7 @@
 /* winograd_transform.c - what the Winograd families share: the cost model, and cutting a picture into tiles.
  *
- * Requires: 3x3 or 5x5 windows, stride and dilation 1, one group, pads smaller than the window. Establishes: V = B' d B of
- * some tiles.
+ * Requires: 3x3 or 5x5 windows, stride and dilation 1, one group, pads smaller than the window.
+ * Establishes: V = B' d B of some tiles.
  *
  * The points 0, 1, -1, 1/2, -2 follow Barabasz et al. 2020 ("Error analysis and improving the accuracy of Winograd
  * convolution for deep neural networks"), who search for points of small error.

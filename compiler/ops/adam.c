@@ -1,7 +1,7 @@
 /* adam.c - one step of Adam or AdamW on one parameter, as torch.optim does it.
  *
- * Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2. Adam adds weight decay to the gradient, AdamW
- * takes it off W beforehand: the rule (runtime/update.c) has weight_decay 0 for the one and keep 1 for the other.
+ * Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2. Adam adds weight decay to the gradient,
+ * AdamW takes it off W beforehand: the rule (runtime/update.c) has weight_decay 0 for the one and keep 1 for the other.
  */
 #include "../kernels/kernels.h"
 #include "helpers.h"

@@ -5,9 +5,9 @@
  * running = (1 - momentum) * running + momentum * batch. The variance is taken in a second pass about the mean, and
  * sums are kept in double precision (as PyTorch does on a CPU): a channel of large pictures has millions of terms.
  *
- * In code for one of several processes (Graph.exchanges) a batch may be that of all ranks, as torch.nn.SyncBatchNorm has
- * it: mean and squares are merged before they are applied, and dX takes the sums over all ranks. The gradients of scale
- * and shift stay the rank's own, as all others: what averages them comes behind.
+ * In code for one of several processes (Graph.exchanges) a batch may be that of all ranks, as torch.nn.SyncBatchNorm
+ * has it: mean and squares are merged before they are applied, and dX takes the sums over all ranks. The gradients of
+ * scale and shift stay the rank's own, as all others: what averages them comes behind.
  */
 #include <string.h>
 
@@ -179,8 +179,8 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
     apply_gradients(e, kernel);
 }
 
-/* All three gradients in one kernel: at -O2, where X and dY are then read from memory once (kernels/batchnorm_grad.c), and
- * for one of several processes, where dX takes other sums than the gradients of scale and shift. */
+/* All three gradients in one kernel: at -O2, where X and dY are then read from memory once (kernels/batchnorm_grad.c),
+ * and for one of several processes, where dX takes other sums than the gradients of scale and shift. */
 static void grad_body(Emitter *e, const Kernel *kernel)
 {
     if (!kernel->layer->graph->exchanges) {
@@ -248,7 +248,8 @@ static void apply_body(Emitter *e, const Kernel *kernel)
 }
 
 const KernelDef batchnorm_apply = {
-    "apply_again", "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - mean[c]) / sqrt(var[c] + eps) + shift[c],  mean and var of this batch",
+    "apply_again",
+    "Y[n,c,i,j] = scale[c] * (X[n,c,i,j] - mean[c]) / sqrt(var[c] + eps) + shift[c],  mean and var of this batch",
     .textbook = apply_body, .fast = batchnorm_apply_families};
 
 /* ---- step program ------------------------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /* cross_entropy.c - the loss: mean softmax cross-entropy of logits X[N][K] and what the pictures should be.
  *
- * That is one class a picture, or a mixture of classes: wanted() (prelude.c) has the formula of label smoothing and mixup.
+ * That is one class a picture, or a mixture of classes: wanted() (prelude.c) has the
+ * formula of label smoothing and mixup.
  *
  * Dive into Deep Learning 4.1.2 and 4.5.2: -log of a softmax is log(sum of exponentials) - logit, computed so, with the
  * largest logit subtracted first. Nothing overflows, and the logarithm never meets a probability that became 0.

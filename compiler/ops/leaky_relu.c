@@ -41,7 +41,8 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
 }
 
 static const KernelDef forward = {
-    "forward", .textbook = forward_body, .fast = map_families, .let = let_slope, .vector = "choose(x > zero, x, splat($slope) * x)"};
+    "forward", .textbook = forward_body, .fast = map_families, .let = let_slope,
+    .vector = "choose(x > zero, x, splat($slope) * x)"};
 static const KernelDef grad_input = {
     "grad_input", .textbook = grad_input_body, .fast = map_families, .let = let_slope,
     .vector = "choose(y > zero, dy, splat($slope) * dy)"};

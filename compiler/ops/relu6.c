@@ -25,7 +25,8 @@ static void grad_input_body(Emitter *e, const Kernel *kernel)
 }
 
 static const KernelDef forward = {
-    "forward", .textbook = forward_body, .fast = map_families, .vector = "choose(x < zero, zero, choose(x > splat(6), splat(6), x))"};
+    "forward", .textbook = forward_body, .fast = map_families,
+    .vector = "choose(x < zero, zero, choose(x > splat(6), splat(6), x))"};
 static const KernelDef grad_input = {
     "grad_input", .textbook = grad_input_body, .fast = map_families,
     .vector = "choose((y <= zero) | (y >= splat(6)), zero, dy)"};

@@ -3,8 +3,8 @@
  *   flip, padded crop      Krizhevsky 2012; He et al. 2015, section 4.2: 4 pixels around CIFAR's 32 x 32
  *   resized crop           Szegedy et al. 2015, section 6; numbers as in torchvision's RandomResizedCrop
  *   brightness, contrast   torchvision's ColorJitter
- *   cutout                 DeVries and Taylor 2017: a square around a pixel of the picture, so it may hang over the edge
- *   mixup                  Zhang et al. 2018; a share for each picture (what timm calls elementwise)
+ *   cutout                 DeVries and Taylor 2017: a square around a pixel of the picture, so it may hang over the
+ * edge mixup                  Zhang et al. 2018; a share for each picture (what timm calls elementwise)
  *
  * Draws are words of Philox (random.c) under key = seed ^ AUGMENT and counter = {block, epoch, picture}: each kind of
  * change has words of its own, so that switching one on leaves the others as they were.

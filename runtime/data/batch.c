@@ -99,7 +99,8 @@ static void make_picture(cnn_draft *d, const cnn_making *m, int n, cnn_reader *r
 
     for (size_t tried = 1; status == 1 && d->labels[n] < 0 && plan->replaces; tried++) {
         d->pictures[n] = (d->pictures[n] + 1) % plan->size;
-        status = tried == plan->size ? cnn_picture_fail(&reader->picture, "see which ones it has", "no picture of the data "
+        status = tried == plan->size ? cnn_picture_fail(&reader->picture, "see which ones it has",
+                                                        "no picture of the data "
                                                         "set can be read")
                                      : plan->read(plan->source, d->pictures[n], d->epoch, reader, x, &d->labels[n]);
     }

@@ -1,8 +1,8 @@
 /* batch.h - a batch in the making: which pictures it has, and the pieces that it is made of. For loader.c alone.
  *
- * A piece has the pictures of positions [a, b) and those opposite, [count - b, count - a): mixup mixes opposite pictures,
- * so no piece waits for another, and pieces may be made by several threads at once. A batch with bad pictures is made to
- * its end, and reports the one of the lowest position: so the message does not depend on who was faster.
+ * A piece has the pictures of positions [a, b) and those opposite, [count - b, count - a): mixup mixes opposite
+ * pictures, so no piece waits for another, and pieces may be made by several threads at once. A batch with bad pictures
+ * is made to its end, and reports the one of the lowest position: so the message does not depend on who was faster.
  */
 #ifndef CNN_BATCH_H
 #define CNN_BATCH_H
@@ -33,7 +33,8 @@ typedef struct {
     cnn_outcome worst;                  /* of the pieces that are complete                                            */
 } cnn_draft;
 
-/* The batch, counted from the beginning of epoch 0, that this process makes as its i-th; plan->end or more: there is none. */
+/* The batch, counted from the beginning of epoch 0, that this process makes as its i-th;
+ * plan->end or more: there is none. */
 long cnn_plan_batch(const cnn_plan *, long i);
 
 int  cnn_making_open(cnn_making *, const cnn_plan *);           /* 0 where memory is short; close it all the same     */

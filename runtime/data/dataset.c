@@ -1,9 +1,9 @@
 /* dataset.c - a split as one network is shown it: what a source (source.c) reads, in the network's size and as numbers.
  *
  * A picture goes: read; the part that is shown, resized (resize.c), a byte b becoming b / 255 as in torchvision's
- * ToTensor; shifted and mirrored; its colours changed; its cut taken out (augment.c). Real numbers are taken as they are.
- * Pictures are resized anew each time, which costs little beside a training step (28x28 to 96x96: 45 us a picture) and
- * keeps memory at the data's size.
+ * ToTensor; shifted and mirrored; its colours changed; its cut taken out (augment.c). Real numbers are taken as they
+ * are. Pictures are resized anew each time, which costs little beside a training step (28x28 to 96x96: 45 us a picture)
+ * and keeps memory at the data's size.
  */
 #include "data.h"
 #include "error.h"
@@ -57,8 +57,8 @@ cnn_dataset *cnn_dataset_open(const char *name, cnn_split split, const cnn_wish 
     d->classes = wish->classes;
     d->shorter = d->height < d->width ? d->height : d->width;
     if (wish->shorter > 0 && wish->shorter < d->shorter) {
-        cnn_error("--resize-short %d: the network looks at %d x %d pixels\ngive at least %d, or leave it out", wish->shorter,
-                  d->height, d->width, d->shorter);
+        cnn_error("--resize-short %d: the network looks at %d x %d pixels\ngive at least %d, or leave it out",
+                  wish->shorter, d->height, d->width, d->shorter);
         cnn_dataset_close(d);
         return NULL;
     }
@@ -184,8 +184,8 @@ static int allows_colours(const cnn_dataset *d, cnn_picture *p)
         return 1;
     for (size_t i = 0; i < count; i++)
         if (!(p->values[i] >= 0 && p->values[i] <= 1))
-            return cnn_picture_fail(p, "leave them out, or scale the data", "--brightness and --contrast need values from 0 to "
-                                    "1, and a picture has %g", (double)p->values[i]);
+            return cnn_picture_fail(p, "leave them out, or scale the data", "--brightness and --contrast need values "
+                                    "from 0 to 1, and a picture has %g", (double)p->values[i]);
     return 1;
 }
 

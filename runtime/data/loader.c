@@ -1,9 +1,9 @@
 /* loader.c - a ring of batches and the threads that fill it; see loader.h.
  *
  * Work is handed out in pieces of a few pictures (batch.h), oldest batch first, so that all threads work on the batch
- * that is needed next and a large picture holds up only its own piece. Everything that threads share is read and written
- * under one lock; a piece's pictures belong to the thread that took it. Which pictures a batch has is decided when its
- * place in the ring is free, by whichever thread comes first, in the order of batches.
+ * that is needed next and a large picture holds up only its own piece. Everything that threads share is read and
+ * written under one lock; a piece's pictures belong to the thread that took it. Which pictures a batch has is decided
+ * when its place in the ring is free, by whichever thread comes first, in the order of batches.
  *
  * Without threads the same pieces are made by OpenMP's, when the batch is asked for, always in the first place.
  */
@@ -20,7 +20,7 @@
 #include <string.h>
 
 enum {
-    SHARE = 25, STREAK = 3,     /* threads are started where so many batches take over one part in SHARE of a step each */
+    SHARE = 25, STREAK = 3,     /* threads are started where so many batches take over 1/SHARE of a step each */
     PLACES = 3,                 /* one in use, one ready, one being made */
 };
 
@@ -41,7 +41,7 @@ struct cnn_loader {
     pthread_cond_t  work, ready;        /* there may be something to do; a batch is complete */
     pthread_t  *threads;
     int         started, stopping, preparing;
-    long        prepared, filling, released;    /* batches: known what is in them; all pieces given; not needed any more */
+    long        prepared, filling, released;    /* batches: it is known what is in them; all pieces given; done with */
 };
 
 static cnn_draft *place_of(cnn_loader *l, long batch)
@@ -147,8 +147,8 @@ static int make_room(cnn_loader *l, const cnn_plan *plan)
     return cnn_making_open(&l->making, plan) && make_places(l, 0, 1) && l->readers && l->threads;
 }
 
-/* From batch `next` on they are made ahead; the one before is in places[0]. Without memory or threads for that, all stays
- * as it is. */
+/* From batch `next` on they are made ahead; the one before is in places[0]. Without memory or threads
+ * for that, all stays as it is. */
 static void begin_ahead(cnn_loader *l, long next)
 {
     l->ahead = make_places(l, 1, PLACES);
@@ -208,8 +208,8 @@ static void wait_for(cnn_loader *l, cnn_draft *p, long batch)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* Whether the batch that was made here, by `now` and in `seconds`, is one of several that took long, one after the other. The
- * first does not count: it touches memory and files for the first time. */
+/* Whether the batch that was made here, by `now` and in `seconds`, is one of several that took long, one after the
+ * other. The first does not count: it touches memory and files for the first time. */
 static int took_long(cnn_loader *l, double seconds, double now)
 {
     l->streak = l->last > 0 && seconds * SHARE > now - l->last ? l->streak + 1 : 0;

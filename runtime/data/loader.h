@@ -2,9 +2,9 @@
  *
  * A loader makes the batches of some epochs, in order, into a ring of a few. Its threads read pictures ahead of the one
  * who takes batches; without threads a batch is made when it is asked for, by the threads that OpenMP has. Where the
- * choice is left to the loader it begins without, and starts threads when a batch takes a noticeable share of the time from
- * one batch to the next: small pictures in memory are ready before a thread is woken. What is in a batch is always the
- * same.
+ * choice is left to the loader it begins without, and starts threads when a batch takes a noticeable share of
+ * the time from one batch to the next: small pictures in memory are ready before a thread is woken. What is
+ * in a batch is always the same.
  */
 #ifndef CNN_LOADER_H
 #define CNN_LOADER_H
@@ -14,7 +14,8 @@
 /* What to load. `source` is handed to read; nothing here may change while the loader is open. */
 typedef struct {
     /* Writes picture `picture`, as it is in `epoch`, to x[0..pixels) and its label; -1 is the label of one that is left
-     * out, and black. 1, or 0 or -1 with a cause in reader->picture. Called by many threads, each with its own reader. */
+     * out, and black. 1, or 0 or -1 with a cause in reader->picture. Called by many
+     * threads, each with its own reader. */
     int       (*read)(void *source, size_t picture, uint32_t epoch, cnn_reader *, cnn_real *x, int32_t *label);
     void       *source;
     size_t      size, pixels;           /* pictures there are; values of one                                          */
@@ -47,8 +48,8 @@ typedef struct cnn_loader cnn_loader;
 /* Begins to load. NULL after cnn_error where memory is short. Threads that cannot be had are done without. */
 cnn_loader *cnn_loader_open(const cnn_plan *);
 
-/* The next batch; waits until it is made. NULL where one of its pictures is bad; cnn_loader_report then says by cnn_error
- * which is the first, and why. */
+/* The next batch; waits until it is made. NULL where one of its pictures is bad; cnn_loader_report then says by
+ * cnn_error which is the first, and why. */
 const cnn_batch *cnn_loader_next(cnn_loader *);
 void cnn_loader_report(cnn_loader *);
 

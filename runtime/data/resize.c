@@ -5,9 +5,9 @@
  *     w(x) = max(0, 1 - |x + 0.5 - c| / f)        f = max(1, in / out): shrinking widens it, which is the antialiasing
  * normalised to sum 1. Rows are resized first, rounded to bytes, then columns; weights are fixed-point numbers with 22
  * bits behind the point. An axis whose size stays is not touched. At the end a byte b becomes b / 255, as in ToTensor.
- * A view names what is resized and which window of that is computed; only the rows and columns that the window needs are
- * worked on, so that the bytes are those of resizing all and cropping then, in the time of the window. Real numbers take
- * the same weights and are not rounded.
+ * A view names what is resized and which window of that is computed; only the rows and columns that the window needs
+ * are worked on, so that the bytes are those of resizing all and cropping then, in the time of the window. Real numbers
+ * take the same weights and are not rounded.
  *
  * Pillow 13 resizes columns first where a picture shrinks more in height than in width, which can move a byte by one;
  * square pictures for square inputs come out the same in all versions.
@@ -160,8 +160,8 @@ static inline cnn_real itself(float value)
     return (cnn_real)value;
 }
 
-/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. NUMBER(p) is pixel p as a number.
- * Compilers turn the loops over BLOCK pixels into vectors. */
+/* One plane of either kind; scratch[rows][width] takes what is resized along the rows. NUMBER(p) is pixel p as a
+ * number. Compilers turn the loops over BLOCK pixels into vectors. */
 #define RESIZE_PLANE(NAME, PIXEL, WEIGH, NUMBER)                                                                       \
     static void NAME##_copy(const PIXEL *restrict in, size_t count, cnn_real *restrict out)                            \
     {                                                                                                                  \

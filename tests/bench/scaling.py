@@ -56,13 +56,15 @@ def measure(o, trainer):
     bench = [trainer, "bench", "--steps", o.steps, "--threads", o.threads, "--json"]
     alone = results(bench + ["--profile"])
     kernels = {line["name"]: line["ms"] / 1e3 for line in alone if line["result"] == "kernel"}
-    two = [line for line in results(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2"] + bench) if "ranks" in line]
+    mpirun = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2"]
+    two = [line for line in results(mpirun + bench) if "ranks" in line]
     return kernels, two[0]
 
 
 def completed(kernels, layers):
-    """(bytes, seconds from the start of the step until they are complete) of each layer's gradients, in state_dict order:
-    the forward pass, then the layers from last to first. What kernels of layers without parameters take is spread."""
+    """(bytes, seconds from the start of the step until they are complete) of each layer's gradients, in state_dict
+    order: the forward pass, then the layers from last to first. What kernels of layers without parameters take is
+    spread."""
     backward = {name: seconds for name, seconds in kernels.items() if "_grad" in name}
     own = {}
     for layer, parameters in layers:
@@ -118,16 +120,16 @@ def main():
     total = sum(size for size, _ in ranges)
     print(f"measured here: {1e3 * compute:.1f} ms forward and backward of {o.batch} pictures on {o.threads} thread(s), "
           f"{1e3 * kernels['update']:.1f} ms update, {total / 1e6:.1f} MB of gradients in {len(cut)} bucket(s)")
-    print(f"with 2 processes here: step {two['step_ms_min']:.1f} ms, reduction by itself {two['reduce_ms']:.1f} ms, of which "
-          f"a step waits for {two['exposed_ms']:.1f} ms, sum of one number {two['sum_us']:.1f} us")
+    print(f"with 2 processes here: step {two['step_ms_min']:.1f} ms, reduction by itself {two['reduce_ms']:.1f} ms, "
+          f"of which a step waits for {two['exposed_ms']:.1f} ms, sum of one number {two['sum_us']:.1f} us")
     print(f"assumed: {8e-9 * o.bandwidth:.0f} Gb/s, {1e6 * o.latency:.1f} us, {1e-9 * o.memory:.0f} GB/s added up\n")
     print("| processes | step, ms | reduction, ms | not hidden, ms | pictures/s | efficiency |")
     print("|--:|--:|--:|--:|--:|--:|")
     one, _ = step_time(o, 1, cut, compute, kernels["update"])
     for n in o.ranks:
         step, reduction = step_time(o, n, cut, compute, kernels["update"])
-        print(f"| {n} | {1e3 * step:.1f} | {1e3 * reduction:.1f} | {1e3 * (step - one):.2f} | {n * int(o.batch) / step:.0f} "
-              f"| {100 * one / step:.1f} % |")
+        print(f"| {n} | {1e3 * step:.1f} | {1e3 * reduction:.1f} | {1e3 * (step - one):.2f} "
+              f"| {n * int(o.batch) / step:.0f} | {100 * one / step:.1f} % |")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 
 
-# ---- what goes in ---------------------------------------------------------------------------------------------------
+# ---- what goes in ----------------------------------------------------------------------------------------------------
 
 def unit(count, t):
     """count numbers in [-1, 1), multiples of 2^-16: a 32-bit hash of the position and the tensor's number."""
@@ -82,7 +82,7 @@ def uniform(seed, stream, step, count):
     return np.array(out[:count], dtype=np.float64) / 2 ** 24
 
 
-# ---- modules that PyTorch does not have under these rules --------------------------------------------------------------
+# ---- modules that PyTorch does not have under these rules ------------------------------------------------------------
 
 class Dropout(nn.Module):
     def __init__(self, p, stream):
@@ -115,7 +115,7 @@ def named(*modules):
     return s
 
 
-# ---- the models ----------------------------------------------------------------------------------------------------------
+# ---- the models ------------------------------------------------------------------------------------------------------
 
 def lenet():
     return (4, (1, 28, 28), 10), named(
@@ -207,7 +207,7 @@ def graph():
     return (2, (3, 10, 10), 4), Graph()
 
 
-# ---- what comes out ---------------------------------------------------------------------------------------------------
+# ---- what comes out --------------------------------------------------------------------------------------------------
 
 def record(out, section, name, tensor):
     values = tensor.detach().to(torch.float64).flatten()
@@ -253,8 +253,8 @@ def answers(model, batch, shape, classes, fill=fill, rates=(0.1, 0.9, 1e-4)):
 
 def begin(out, name, state):
     """The lines before the values: the state_dict's names and shapes."""
-    print(f"# {name}.ref - made by PyTorch {torch.__version__.split('+')[0]}; the head of tests/golden/make.py explains "
-          "the lines", file=out)
+    print(f"# {name}.ref - made by PyTorch {torch.__version__.split('+')[0]}; the head of tests/golden/make.py "
+          "explains the lines", file=out)
     print("tensors", len(state), file=out)
     for key, tensor in state.items():
         print("tensor", key, "x".join(str(d) for d in tensor.shape) or "1", file=out)

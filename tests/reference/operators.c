@@ -116,7 +116,8 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
             show("loss", &loss, 1);
             show_tensors(network, net, 1);
         }
-        network->update(net, &(cnn_update){.lr = 0.125f, .momentum = 0.5f, .weight_decay = 0.0625f, .nesterov = step == 2});
+        network->update(net,
+                        &(cnn_update){.lr = 0.125f, .momentum = 0.5f, .weight_decay = 0.0625f, .nesterov = step == 2});
     }
     show_tensors(network, net, 0);
     network->destroy(net);

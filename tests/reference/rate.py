@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Makes rate.txt, the reference of tests/test_rate.c: python3 rate.py > rate.txt   (torch)
 
-Each case is a line of settings, named as the fields of cnn_schedule (runtime/train/rate.h), and a line "lr momentum" for each
-step, as PyTorch's scheduler gives them when it is stepped once a training step. The momentum is the optimiser's, or beta1.
+Each case is a line of settings, named as the fields of cnn_schedule (runtime/train/rate.h), and a line "lr momentum"
+for each step, as PyTorch's scheduler gives them when it is stepped once a training step. The momentum is the
+optimiser's, or beta1.
 """
 import warnings
 
@@ -11,7 +12,8 @@ from torch.optim import lr_scheduler as S
 
 warnings.filterwarnings("ignore")
 
-ONECYCLE = dict(pct_start=0.3, div_factor=25.0, final_div_factor=1e4, base_momentum=0.85, max_momentum=0.95, cycle_momentum=1)
+ONECYCLE = dict(pct_start=0.3, div_factor=25.0, final_div_factor=1e4, base_momentum=0.85, max_momentum=0.95,
+                cycle_momentum=1)
 
 
 def main_schedule(kind, optimizer, c, n, total):

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes recipe.txt, the reference of tests/test_recipe.c: python3 recipe.py > recipe.txt   (torch)
 
-Each case is a line of the trainer's options and the weights of recipe.net after six epochs with them, computed in double by
-PyTorch: torch.optim, torch.optim.lr_scheduler, clip_grad_norm_, CrossEntropyLoss(label_smoothing), AveragedModel. An epoch
-is one step: it has one batch of 8 pictures, or three where --accumulate 3 makes them one step. Pictures and first weights
-are those of a formula (reference_unit in tests/programs.c). The trainer takes rates and factors as floats; so does this.
+Each case is a line of the trainer's options and the weights of recipe.net after six epochs with them, computed in
+double by PyTorch: torch.optim, torch.optim.lr_scheduler, clip_grad_norm_, CrossEntropyLoss(label_smoothing),
+AveragedModel. An epoch is one step: it has one batch of 8 pictures, or three where --accumulate 3 makes them one step.
+Pictures and first weights are those of a formula (reference_unit in tests/programs.c). The trainer takes rates and
+factors as floats; so does this.
 """
 import argparse
 import fnmatch
@@ -78,7 +79,8 @@ def optimizer_of(o, groups, lr):
     if o.optimizer == "sgd":
         return torch.optim.SGD(groups, lr, momentum=single(o.momentum), nesterov=o.nesterov == "yes")
     if o.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, lr, alpha=single(o.alpha), eps=single(o.epsilon), momentum=single(o.momentum))
+        return torch.optim.RMSprop(groups, lr, alpha=single(o.alpha), eps=single(o.epsilon),
+                                   momentum=single(o.momentum))
     kind = torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr, betas=(single(o.beta1), single(o.beta2)), eps=single(o.epsilon))
 
@@ -137,7 +139,7 @@ EXTRAS = ["", " --label-smoothing 0.1 --clip-norm 0.1 --ema 0.8 --accumulate 3 -
 
 for optimizer, schedule, extras in itertools.product(OPTIMIZERS, SCHEDULES, EXTRAS):
     train(optimizer + " " + schedule + extras)
-for flags in ["--optimizer sgd", "--optimizer adam", "--optimizer adamw", "--optimizer rmsprop",       # torch's defaults
+for flags in ["--optimizer sgd", "--optimizer adam", "--optimizer adamw", "--optimizer rmsprop",    # torch's defaults
               "--lr 0.2 --momentum 0.9 --nesterov=yes", "--optimizer rmsprop --momentum 0.5 --alpha 0.9 --epsilon 1e-4",
               "--optimizer adamw --beta1 0.8 --beta2 0.95 --weight-decay 0.1 --freeze 0.*",
               "--lr 0.3 --clip-norm 0.05 --freeze 2.*", "--lr 0.3 --lr-scale 0.weight=0.5,2.*=10,2.bias=0",

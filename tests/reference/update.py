@@ -47,11 +47,13 @@ def optimise(name, rule, kind, scaled=False, **settings):
         optimizer.step()
     beta1, beta2 = settings.get("betas", (0, 0))
     print("optimizer", name, rule, settings["lr"], settings.get("momentum", 0), settings.get("weight_decay", 0),
-          int(settings.get("nesterov", False)), beta1, beta2, settings.get("eps", 0), settings.get("alpha", 0), int(scaled))
+          int(settings.get("nesterov", False)), beta1, beta2, settings.get("eps", 0), settings.get("alpha", 0),
+          int(scaled))
     for t, w in enumerate(weights):
         state = optimizer.state[w]
         show("value", t, values=w)
-        for key, order in ("exp_avg", "first"), ("momentum_buffer", "first"), ("exp_avg_sq", "second"), ("square_avg", "second"):
+        for key, order in (("exp_avg", "first"), ("momentum_buffer", "first"), ("exp_avg_sq", "second"),
+                           ("square_avg", "second")):
             if state.get(key) is not None:
                 show(order, t, values=state[key])
 

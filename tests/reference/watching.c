@@ -1,9 +1,10 @@
-/* watching.c - a driver for a generated network that watches its kernels (test_watch.c); in place of the trainer's main.
+/* watching.c - a driver for a generated network that watches its kernels (test_watch.c);
+ * in place of the trainer's main.
  *
  * Checks the table of kernels while they run: their order; that what they computed is finite where the table says it
  * lies; that the gradients it calls complete are those that gradients leaves, each once; that a loss that is not finite
- * ends the step. Then the parameter named by the argument becomes NaN: prints the name and pass of the first kernel whose result shows it.
- * Prints "good" last; the exit status is 1 after a failed check.
+ * ends the step. Then the parameter named by the argument becomes NaN: prints the name and pass of the first kernel
+ * whose result shows it. Prints "good" last; the exit status is 1 after a failed check.
  */
 #include "trainer.h"
 
@@ -64,7 +65,8 @@ static void check_gradients(Watching *w)
 {
     for (int t = 0; t < w->network->tensors(); t++) {
         cnn_tensor tensor = w->network->tensor(t);
-        check((w->complete[t] != NULL) == tensor.trainable, "was complete, and does not learn; or was not", tensor.name);
+        check((w->complete[t] != NULL) == tensor.trainable, "was complete, and does not learn; or was not",
+              tensor.name);
         cnn_real *now = malloc(tensor.count * sizeof *now);
         w->network->get_grad(w->net, t, now);
         if (w->complete[t])
@@ -119,7 +121,8 @@ int cnn_main(int argc, char **argv, const cnn_network *network)
     check(w.told == facts->predict_count && w.not_finite < 0, "predict was not watched, or is not finite", facts->name);
     w.kernels = facts->gradients;
     double loss = watched(&w, 1, x, labels);
-    check(w.told == facts->gradients_count && w.not_finite < 0, "gradients were not watched, or are not finite", facts->name);
+    check(w.told == facts->gradients_count && w.not_finite < 0, "gradients were not watched, or are not finite",
+          facts->name);
     check_gradients(&w);
 
     break_tensor(&w, argv[1]);

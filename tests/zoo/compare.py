@@ -1,6 +1,6 @@
 """Every network of the zoo live against PyTorch: logits, loss, every gradient, running statistics, SGD's steps.
 
-    python tests/zoo/compare.py [--cnnc build/cnnc] [--level 0|2] [--jobs 2] [NAME ...]      exit status 1 if one differs
+    python tests/zoo/compare.py [--cnnc build/cnnc] [--level 0|2] [--jobs 2] [NAME ...]     exit status 1 if one differs
 
 A NAME is a path below dsl-examples without .net, or a part of one: d2l, resnet18, torchvision/resnet18. The networks
 and their sizes are in models.py.

@@ -5,9 +5,9 @@
 #
 # Four passes over the first STEPS / 4 batches (STEPS=200 in the environment), shuffled anew each time; "first" and
 # "last" are the mean training loss of the first and of the last pass, and the accuracies are those of the last. LeNet's
-# sigmoids stay on their plateau for 500 steps, and LeNet gets four epochs of the whole training set. Widths and pictures
-# are such that each other network takes a minute or two in the textbook code; the runtime resizes the pictures. Two
-# networks train at a time, a thread each, and print their rows as they end.
+# sigmoids stay on their plateau for 500 steps, and LeNet gets four epochs of the whole training set. Widths and
+# pictures are such that each other network takes a minute or two in the textbook code; the runtime resizes the
+# pictures. Two networks train at a time, a thread each, and print their rows as they end.
 #
 # The loss must fall by a twentieth at least, and as far below ln 10, the loss of one who knows nothing: chance, or the
 # end of a bad beginning, is less.

@@ -1,5 +1,5 @@
-/* criterion.h - as much of Criterion as test_loader.c uses, for `make tsan`: Criterion itself does not run under the thread
- * sanitizer. Tests run one after the other before main; the first that fails ends the program with status 1. */
+/* criterion.h - as much of Criterion as test_loader.c uses, for `make tsan`: Criterion itself does not run under the
+ * thread sanitizer. Tests run one after the other before main; the first that fails ends the program with status 1. */
 #ifndef CRITERION_STAND_IN_H
 #define CRITERION_STAND_IN_H
 
