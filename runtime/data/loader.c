@@ -35,7 +35,7 @@ struct cnn_loader {
     long        next;                   /* the batch to take */
     double      waited, last;           /* seconds spent waiting; when the batch before was taken */
     cnn_reader *readers;                /* of each thread, or of OpenMP's */
-    int         reader_count;
+    int         reader_count, here;     /* of them; OpenMP's threads */
 
     pthread_mutex_t lock;               /* of what follows, and of places[].given, .done, .worst */
     pthread_cond_t  work, ready;        /* there may be something to do; a batch is complete */
@@ -139,9 +139,10 @@ static void free_places(cnn_loader *l, int first)
 
 static int make_room(cnn_loader *l, const cnn_plan *plan)
 {
-    const int here = omp_get_max_threads(), own = abs(plan->threads);
+    const int own = abs(plan->threads);
 
-    l->reader_count = here > own ? here : own;
+    l->here = omp_get_max_threads();
+    l->reader_count = l->here > own ? l->here : own;
     l->readers = calloc((size_t)l->reader_count, sizeof *l->readers);
     l->threads = calloc((size_t)own + 1, sizeof *l->threads);
     return cnn_making_open(&l->making, plan) && make_places(l, 0, 1) && l->readers && l->threads;
@@ -187,7 +188,7 @@ static void make_batch(cnn_loader *l, cnn_draft *p, long batch)
 {
     cnn_draft_prepare(p, &l->making, batch);
     const int pieces = cnn_draft_pieces(p, &l->making);
-#pragma omp parallel for num_threads(l->reader_count) schedule(dynamic)
+#pragma omp parallel for num_threads(l->here) schedule(dynamic)
     for (int i = 0; i < pieces; i++) {
         cnn_outcome outcome;
 
