@@ -1,8 +1,7 @@
 /* winograd.h - what the Winograd families share: F(4x4, 3x3) and F(2x2, 5x5), Lavin and Gray 2016 (arXiv 1509.09308).
  *
  * A 3x3 filter g slides over a 6x6 tile d of the picture and gives 4x4 outputs; a 5x5 filter gives 2x2. With the
- * matrices A, B, G of the six points 0, 1, -1, 1/2, -2 and infinity (helpers winograd_* of
- * the generated file, prelude.c):
+ * matrices A, B, G of the six points 0, 1, -1, 1/2, -2 and infinity (prelude_winograd.c):
  *
  *     Y  = A' [ sum_c     (G g G') * (B' d B)  ] A       * is element by element: 36 products a tile where the
  *     dW = G' [ sum_tiles (B' d B) * (A dY A') ] G         definition has 144 (3x3) or 100 (5x5)
