@@ -90,7 +90,8 @@ static void write_table(Emitter *e, const Program *p, int *gives, int *takes)
     for (int i = 0; i < count; i++)
         if (!flow[i].gives[0])          /* it gives no gradient: never idle */
             flow[i].gives[0] = gradients;
-    raw(e, "/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */");
+    raw(e, "/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the");
+    raw(e, " * arena. */");
     raw(e, "static const struct { int gives[%d], takes[%d]; } flow[] = {", *gives, *takes);
     for (int i = 0; i < count; i++)
         raw(e, "    {%s, %s},  /* %3d %s */", numbers_text(p->arena, flow[i].gives, *gives),
@@ -110,14 +111,15 @@ static void write_rest(Emitter *e, bool fast, int gives)
     raw(e, "        net->idle[BACKWARD + k] = 1;");
     raw(e, "        for (int i = 0; i < %d; i++)", gives);
     raw(e, "            if (flow[k].gives[i] == GRADIENTS || needed[flow[k].gives[i]])");
-    raw(e, "                net->idle[BACKWARD + k] = 0;     /* GRADIENTS: a copy, say, which gives none and never rests */");
+    raw(e, "                net->idle[BACKWARD + k] = 0;     /* GRADIENTS: a copy, say, gives none and never rests */");
 }
 
 void write_idle(Emitter *e, const Graph *g, const Program *train)
 {
     int gives, takes;
     write_table(e, train, &gives, &takes);
-    raw(e, "/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */");
+    raw(e, "/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel");
+    raw(e, " * takes. */");
     raw(e, "static void mark_idle(%s *net)\n{", g->name);
     raw(e, "    unsigned char needed[GRADIENTS] = {0};");
     raw(e, "    for (int i = 0; i < TENSORS; i++)");

@@ -35,8 +35,8 @@ static const char *layout_text(const Graph *g, const Parameter *param, int lanes
 static void write_places_table(Emitter *e, const Graph *g, const Target *target)
 {
     if (target) {
-        raw(e, "/* Bytes from the struct's start; elements in memory, zeros in spare lanes included; sizes in PyTorch's order K, C,");
-        raw(e, " * taps, and the lanes of K and of C side by side (cnn.h). */");
+        raw(e, "/* Bytes from the struct's start; elements in memory, zeros in spare lanes included; sizes in");
+        raw(e, " * PyTorch's order K, C, taps, and the lanes of K and of C side by side (cnn.h). */");
         raw(e, "static const struct { size_t offset, room; cnn_layout layout; } tensor_place[TENSORS] = {");
     } else {
         raw(e, "static const size_t tensor_offset[TENSORS] = {");
@@ -71,9 +71,13 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     let(e, "net", "%s", g->name);
     let_int(e, "count", tensor_count(g));
     let_int(e, "arena", (predict > train ? predict : train) / 4);
-    raw(e, u->train->target ? "/* Parameters and buffers in state_dict order: filters K/L x C/l x R x S x l x L with l = min(C, L), rows filled up to\n"
-                              " * whole vectors. Spare lanes hold zeros. NAME_get and NAME_set speak PyTorch's layout. */"
-                            : "/* Parameters and buffers in PyTorch's layout and state_dict order. */");
+    if (u->train->target) {
+        raw(e, "/* Parameters and buffers in state_dict order: filters K/L x C/l x R x S x l x L with l = min(C, L),");
+        raw(e, " * rows filled up to whole vectors. Spare lanes hold zeros. NAME_get and NAME_set speak PyTorch's");
+        raw(e, " * layout. */");
+    } else {
+        raw(e, "/* Parameters and buffers in PyTorch's layout and state_dict order. */");
+    }
     raw(e, "struct tensors {");
     FOR_TENSORS(g, l, param, index) {
         int64_t physical[MAX_PHYSICAL_RANK];
@@ -88,21 +92,21 @@ void write_state(Emitter *e, const Graph *g, const Unit *u)
     raw(e, "/* Room for the tensors of one step, in reals: the larger of what the two programs below need. */");
     line(e, "#define ARENA ((size_t)$arena)\n");
     line(e, "struct $net {");
-    raw(e, "    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */");
-    raw(e, "    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */");
-    raw(e, "    unsigned char  %-24s /* 1: a kernel of gradients that rests, see mark_idle         */",
+    raw(e, "    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */");
+    raw(e, "    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */");
+    raw(e, "    unsigned char  %-24s /* 1: a kernel of gradients that rests, see mark_idle */",
         arena_printf(g->arena, "idle[%d];", u->train->kernels.count));
-    raw(e, "    uint64_t       seed, step;              /* of random numbers; updates done so far                    */");
-    raw(e, "    real          *arena;                   /* ARENA reals                                               */");
-    raw(e, "    const real    *pictures;                /* what predict saw last                                     */");
+    raw(e, "    uint64_t       seed, step;              /* of random numbers; updates done so far */");
+    raw(e, "    real          *arena;                   /* ARENA reals */");
+    raw(e, "    const real    *pictures;                /* what predict saw last */");
     if (u->train->target) {
-        raw(e, "    int            learning;                /* NAME_step is at work: tensors learn by these rules        */");
+        raw(e, "    int            learning;                /* NAME_step is at work: tensors learn by these rules */");
         raw(e, "    cnn_rule       rule[TENSORS];");
     }
-    raw(e, "    const cnn_target *target;               /* NULL: labels alone                                        */");
-    raw(e, "    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */");
+    raw(e, "    const cnn_target *target;               /* NULL: labels alone */");
+    raw(e, "    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */");
     if (g->exchanges)
-        raw(e, "    const cnn_exchange *exchange;           /* NULL: one process                                         */");
+        raw(e, "    const cnn_exchange *exchange;           /* NULL: one process */");
     raw(e, "};\n");
     write_tables(e, g, u->train->target);
 }
@@ -125,7 +129,8 @@ static void write_copies(Emitter *e, bool fast)
                     : "void ${net}_$verb($net *net$order, int i, const real *in)\n{");
         line(e, out ? "    const struct tensors *part = $part;" : "    struct tensors *part = $part;");
         if (fast)
-            line(e, out ? "    cnn_unlay(&tensor_place[i].layout, out, (const real *)((const char *)part + $offset));\n}\n"
+            line(e, out ? "    cnn_unlay(&tensor_place[i].layout, out, "
+                          "(const real *)((const char *)part + $offset));\n}\n"
                         : "    cnn_lay(&tensor_place[i].layout, at(part, i), in);\n}\n");
         else
             line(e, out ? "    memcpy(out, (const char *)part + $offset, sizeof(real) * tensor_table[i].count);\n}\n"
@@ -150,7 +155,8 @@ static void write_accessors(Emitter *e, const Graph *g, bool fast)
     raw(e, "    return (real *)parts[part];\n}\n");
     line(e, "void ${net}_span(int i, size_t *first, size_t *count)\n{");
     line(e, "    *first = $offset / sizeof(real);\n    *count = $elements;\n}\n");
-    line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{\n    net->frozen[i] = frozen != 0;\n    mark_idle(net);\n}\n");
+    line(e, "void ${net}_freeze($net *net, int i, int frozen)\n{");
+    line(e, "    net->frozen[i] = frozen != 0;\n    mark_idle(net);\n}\n");
     line(e, "uint64_t ${net}_get_step(const $net *net)\n{\n    return net->step;\n}\n");
     line(e, "void ${net}_set_step($net *net, uint64_t step)\n{\n    net->step = step;\n}\n");
     line(e, "void ${net}_target($net *net, const cnn_target *target)\n{\n    net->target = target;\n}\n");
@@ -175,8 +181,8 @@ static const char *output_place(const Graph *g, const Unit *u, const Layer *l)
 
 static void write_layers(Emitter *e, const Graph *g, const Unit *u)
 {
-    raw(e, "/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;");
-    raw(e, " * SEEN: it is the picture itself). */");
+    raw(e, "/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict");
+    raw(e, " * (in reals; SEEN: it is the picture itself). */");
     raw(e, "#define SEEN ((size_t)-1)");
     if (u->predict->target)
         raw(e, "#define GONE ((size_t)-2)       /* not kept: compile with --keep-layers */");
@@ -277,7 +283,7 @@ static void write_facts(Emitter *e, const Graph *g, const Unit *u)
     const Train *t = &g->train;
     raw(e, "#ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */");
     raw(e, "#include \"trainer.h\"\n");
-    raw(e, "/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */");
+    raw(e, "/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */");
     write_kernel_table(e, u->predict, "predict_kernels");
     write_kernel_table(e, u->train, "gradients_kernels");
     raw(e, "/* The train { } block, as options of the trainer. */");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "render.h"
 #include "unit.h"
 
 static const char textbook_prefix[] = "textbook_";
@@ -261,5 +262,5 @@ char *emit_kernel_file(Arena *arena, const Graph *g, const Program *textbook, co
     raw(e, "%s", "");
     write_times(e, fast);
     raw(e, "    return wrong > 0;\n}");
-    return emitter_text(e);
+    return break_lines(arena, emitter_text(e));
 }

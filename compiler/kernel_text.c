@@ -111,20 +111,20 @@ static const char *formula_of(const Program *p, const Kernel *k)
     return dense_indices(p->arena, substitute(names, formula));
 }
 
-/* "Also: layer1.0.conv2, layer1.1.conv1", broken between layers. */
-static void write_users(Emitter *e, const char *users)
+/* "Also: layer1.0.conv2, layer1.1.conv1", broken between words. */
+static void write_filled(Emitter *e, const char *title, const char *words)
 {
     Arena *arena = emitter_arena(e);
-    const char *text = " *   Also:";
-    while (*users) {
-        size_t length = strcspn(users, ",");
-        if (strlen(text) + 2 + length > LINE_WIDTH) {
+    const char *text = arena_printf(arena, " *   %s", title);
+    while (*words) {
+        const size_t length = strcspn(words, " ");
+        if (strlen(text) + 1 + length > LINE_WIDTH) {
             raw(e, "%s", text);
-            text = " *        ";
+            text = arena_printf(arena, " *   %*s", (int)strlen(title), "");
         }
-        text = arena_printf(arena, "%s %.*s%s", text, (int)length, users, users[length] ? "," : "");
-        users += length;
-        users += strspn(users, ", ");
+        text = arena_printf(arena, "%s %.*s", text, (int)length, words);
+        words += length;
+        words += strspn(words, " ");
     }
     raw(e, "%s", text);
 }
@@ -140,7 +140,7 @@ static void write_schedule(Emitter *e, const Kernel *k)
     for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
         if (k->fuses & (1u << i))
             text = arena_printf(emitter_arena(e), "%s; %s fused", text, fused[i]);
-    raw(e, " *   Schedule: %s", text);
+    write_filled(e, "Schedule:", text);
 }
 
 void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, const char *users, const char *sizes)
@@ -164,9 +164,9 @@ void write_kernel_comment(Emitter *e, const Program *p, const Kernel *k, const c
     if (k->fast)
         write_schedule(e, k);
     if (sizes)
-        raw(e, " *   Arguments: %s", sizes);
+        write_filled(e, "Arguments:", sizes);
     if (*users)
-        write_users(e, users);
+        write_filled(e, "Also:", users);
     raw(e, " */");
 }
 

@@ -1,4 +1,4 @@
-/* prelude.c - the small functions that kernels call, written at the top of a generated file where something there uses them.
+/* prelude.c - the small functions that kernels call, written at the top of a generated file that uses them.
  *
  * Requires: the text of all kernels. Establishes: definitions of just those helpers that it uses. What fast code alone
  * has is in prelude_vectors.c and prelude_winograd.c; here are the writer and what both levels have.
@@ -12,8 +12,8 @@
 /* ---- fast code --------------------------------------------------------------------------------------------------- */
 
 static const char flush_text[] =
-    "/* Denormal numbers slow arithmetic down a hundredfold and are worth nothing here: inside the parallel regions below they\n"
-    " * are flushed to zero, and each thread's mode is restored behind. */\n"
+    "/* Denormal numbers slow arithmetic down a hundredfold and are worth nothing here: inside the parallel regions\n"
+    " * below they are flushed to zero, and each thread's mode is restored behind. */\n"
     "#if defined __SSE__\n"
     "#include <xmmintrin.h>\n"
     "static inline unsigned flush_denormals(void)\n"
@@ -31,14 +31,17 @@ static const char flush_text[] =
     "    __asm__ volatile(\"msr fpcr, %0\" : : \"r\"(mode | 1ul << 24));\n"
     "    return (unsigned)mode;\n"
     "}\n"
-    "static inline void restore_denormals(unsigned mode) { __asm__ volatile(\"msr fpcr, %0\" : : \"r\"((unsigned long)mode)); }\n"
+    "static inline void restore_denormals(unsigned mode)\n"
+    "{\n"
+    "    __asm__ volatile(\"msr fpcr, %0\" : : \"r\"((unsigned long)mode));\n"
+    "}\n"
     "#else\n"
     "static inline unsigned flush_denormals(void) { return 0; }\n"
     "static inline void restore_denormals(unsigned mode) { (void)mode; }\n"
     "#endif\n";
 
-/* Lane l of vector i goes to lane i of vector l: log2(L) rounds, each of which puts the lanes of vectors i and i + L/2 by
- * turns into vectors 2i and 2i + 1 (a perfect shuffle of the L * L elements). */
+/* Lane l of vector i goes to lane i of vector l: log2(L) rounds, each of which puts the lanes of vectors i and i + L/2
+ * by turns into vectors 2i and 2i + 1 (a perfect shuffle of the L * L elements). */
 static void write_transpose(Emitter *e, int lanes)
 {
     const char *halves[2] = {"", ""};
@@ -94,9 +97,11 @@ static void write_vectors(Emitter *e, const char *kernels, const Target *target)
 
 static const Helper helpers[] = {
     {"merge_ranks(",
-     "/* Batch norms may be over the pictures of all ranks. Each thread of a region calls these; they return the number of ranks\n"
-     " * whose values are in the result: mean and squares about it of `members` values a channel, or sums. */\n"
-     "static inline int merge_ranks(const cnn_exchange *exchange, real *mean, real *squares, int count, double members)\n"
+     "/* Batch norms may be over the pictures of all ranks. Each thread of a region calls these; they return the\n"
+     " * number of ranks whose values are in the result: mean and squares about it of `members` values a channel, or\n"
+     " * sums. */\n"
+     "static inline int merge_ranks(const cnn_exchange *exchange, real *mean, real *squares, int count,\n"
+     "                              double members)\n"
      "{\n"
      "    if (!exchange || !exchange->merge)\n"
      "        return 1;\n"
@@ -116,10 +121,14 @@ static const Helper helpers[] = {
      "    return exchange->ranks;\n"
      "}"},
     {"inside(", "static inline int inside(int i, int n) { return i >= 0 && i < n; }"},
-    {"real_exp(", "static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }"},
-    {"real_log(", "static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }"},
-    {"real_tanh(", "static inline real real_tanh(real x) { return sizeof x == sizeof(float) ? tanhf((float)x) : tanh(x); }"},
-    {"real_sqrt(", "static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }"},
+    {"real_exp(",
+     "static inline real real_exp(real x) { return sizeof x == sizeof(float) ? expf((float)x) : exp(x); }"},
+    {"real_log(",
+     "static inline real real_log(real x) { return sizeof x == sizeof(float) ? logf((float)x) : log(x); }"},
+    {"real_tanh(",
+     "static inline real real_tanh(real x) { return sizeof x == sizeof(float) ? tanhf((float)x) : tanh(x); }"},
+    {"real_sqrt(",
+     "static inline real real_sqrt(real x) { return sizeof x == sizeof(float) ? sqrtf((float)x) : sqrt(x); }"},
     {"real_pow(", "static inline real real_pow(real x, real y) "
                   "{ return sizeof x == sizeof(float) ? powf((float)x, (float)y) : pow(x, y); }"},
     {"wanted(",

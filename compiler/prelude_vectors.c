@@ -1,17 +1,19 @@
-/* prelude_vectors.c - the small functions of fast code: vectors of L lanes, exponentials, random numbers, sums of planes.
+/* prelude_vectors.c - small functions of fast code: vectors of L lanes, exponentials, random numbers, sums of planes.
  *
  * Each is written to a generated file only where kernels use it (prelude.c). One that uses another stands behind it.
  */
 #include "prelude.h"
 
 const Helper vector_helpers[] = {
-    {"mask ", "typedef __typeof__((vec){0} < (vec){0}) mask;       /* what comparing two vectors gives: -1 or 0 a lane */"},
+    {"mask ",
+     "typedef __typeof__((vec){0} < (vec){0}) mask;       /* what comparing two vectors gives: -1 or 0 a lane */"},
     {"zero", "static const vec zero = {0};"},
     {"load(", "static inline vec load(const real *p) { return *(const vec *)p; }"},
-    {"load_unaligned(", "static inline vec load_unaligned(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }"},
+    {"load_unaligned(",
+     "static inline vec load_unaligned(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }"},
     {"store(", "static inline void store(real *p, vec v) { *(vec *)p = v; }"},
     {"stream(",
-     "/* Stores past the caches what is much larger than these; finish_streams() before another thread may read it. */\n"
+     "/* Stores past the caches what is much larger than these; finish_streams() before another thread reads it. */\n"
      "#if defined __clang__ && defined __SSE__\n"
      "static inline void stream(real *p, vec v) { __builtin_nontemporal_store(v, (vec *)p); }\n"
      "static inline void finish_streams(void) { __builtin_ia32_sfence(); }\n"
@@ -89,7 +91,7 @@ const Helper vector_helpers[] = {
                      "}"},
     {"equal_bytes(", "static inline mask equal_bytes(const unsigned char *p, int value)\n"
                      "{\n"
-                     "    typedef signed char answers __attribute__((vector_size(L)));    /* clang's are char, unsigned on arm */\n"
+                     "    typedef signed char answers __attribute__((vector_size(L)));    /* clang's: char */\n"
                      "    const byte_vec all = (unsigned char)value - (byte_vec){0};\n"
                      "    return __builtin_convertvector((answers)(*(const byte_vec *)p == all), mask);\n"
                      "}"},
@@ -104,8 +106,8 @@ const Helper vector_helpers[] = {
     {"float_vec", "typedef float float_vec __attribute__((vector_size(L * sizeof(float))));"},
     {"word_vec", "typedef uint32_t word_vec __attribute__((vector_size(L * sizeof(uint32_t))));"},
     {"vec_exp(",
-     "/* exp(x) = 2^n exp(r), n whole, |r| <= ln 2 / 2; exp(r) by a polynomial (Cephes, expf): 1 unit in the last place.\n"
-     " * Beyond -87.3 and 88.3, where a float ends, x counts as these. */\n"
+     "/* exp(x) = 2^n exp(r), n whole, |r| <= ln 2 / 2; exp(r) by a polynomial (Cephes, expf): 1 unit in the last\n"
+     " * place. Beyond -87.3 and 88.3, where a float ends, x counts as these. */\n"
      "static inline vec vec_exp(vec x)\n"
      "{\n"
      "    if (sizeof(real) != sizeof(float)) {\n"
@@ -147,7 +149,8 @@ const Helper vector_helpers[] = {
      "}"},
     {"uniform_lanes(",
      "/* cnn_uniform of the elements first, first + distance, ...: Philox 4x32-10, a lane an element. */\n"
-     "static inline vec uniform_lanes(uint64_t seed, uint32_t stream, uint64_t step, uint32_t first, uint32_t distance)\n"
+     "static inline vec uniform_lanes(uint64_t seed, uint32_t stream, uint64_t step, uint32_t first,\n"
+     "                                uint32_t distance)\n"
      "{\n"
      "    typedef uint64_t product_vec __attribute__((vector_size(L * sizeof(uint64_t))));\n"
      "    word_vec index = {0};\n"
@@ -191,10 +194,12 @@ const Helper vector_helpers[] = {
     {"widen(", "#define widen(v) __builtin_convertvector(v, wide)"},
     {"narrow(", "#define narrow(v) __builtin_convertvector(v, vec)"},
     {"plane_statistics(",
-     "/* For each lane, the mean of a plane's pixels and the sum of squares about it (Chan, Golub and LeVeque 1983, section 3).\n"
-     " * One pass, about a pivot near the mean: that of the middle row. If it is off by e, rows * columns * e * e is taken off\n"
-     " * the squares in the end: at most `rows` times what remains, mostly far less. Rows lie `pitch` pixels apart. */\n"
-     "static inline void plane_statistics(const real *plane, int rows, int columns, int pitch, real *mean, real *squares)\n"
+     "/* For each lane, the mean of a plane's pixels and the sum of squares about it (Chan, Golub and LeVeque 1983,\n"
+     " * section 3). One pass, about a pivot near the mean: that of the middle row. If it is off by e, rows * columns\n"
+     " * * e * e is taken off the squares in the end: at most `rows` times what remains, mostly far less. Rows lie\n"
+     " * `pitch` pixels apart. */\n"
+     "static inline void plane_statistics(const real *plane, int rows, int columns, int pitch, real *mean,\n"
+     "                                    real *squares)\n"
      "{\n"
      "    vec pivot = zero;\n"
      "    for (int j = 0; j < columns; j++)\n"
@@ -223,11 +228,12 @@ const Helper vector_helpers[] = {
      "    store(squares, narrow(total_squares - total * total * (double)(rows * columns)));\n"
      "}"},
     {"gradient_sums(",
-     "/* For each lane, the sum over a plane of the gradient dy of a batch norm's output, and that of dy * (x - mean): floats along\n"
-     " * a row, double from row to row. With a shift, only where the ReLU behind it was open. Rows lie `pitch` pixels apart. */\n"
-     "static inline void gradient_sums(const real *dy, int dy_pitch, const real *x, int x_pitch, int rows, int columns,\n"
-     "                                 const real *mean, const real *scale, const real *inverse_deviation, const real *shift,\n"
-     "                                 real *sums, real *products)\n"
+     "/* For each lane, the sum over a plane of the gradient dy of a batch norm's output, and that of dy *\n"
+     " * (x - mean): floats along a row, double from row to row. With a shift, only where the ReLU behind it was\n"
+     " * open. Rows lie `pitch` pixels apart. */\n"
+     "static inline void gradient_sums(const real *dy, int dy_pitch, const real *x, int x_pitch, int rows,\n"
+     "                                 int columns, const real *mean, const real *scale,\n"
+     "                                 const real *inverse_deviation, const real *shift, real *sums, real *products)\n"
      "{\n"
      "    const vec m = load(mean), factor = shift ? load(scale) * load(inverse_deviation) : zero;\n"
      "    const vec gate = shift ? load(shift) : splat(1);\n"

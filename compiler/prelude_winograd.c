@@ -1,7 +1,8 @@
 /* prelude_winograd.c - Winograd's transforms of one line of a tile, one direction of each, as generated code has them.
  *
- * F(4x4, 3x3) and F(2x2, 5x5) at the points 0, 1, -1, 1/2, -2, infinity: kernels/winograd.h has the method and the paper,
- * kernels/winograd_transform.c what calls these. Each is written to a generated file only where kernels use it (prelude.c).
+ * F(4x4, 3x3) and F(2x2, 5x5) at the points 0, 1, -1, 1/2, -2, infinity: kernels/winograd.h has the method and the
+ * paper, kernels/winograd_parts.c what calls these. Each is written to a generated file only where kernels use it
+ * (prelude.c).
  */
 #include "prelude.h"
 

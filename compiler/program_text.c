@@ -110,14 +110,13 @@ static void write_logits(Emitter *e, const Program *p)
     }
     raw(e, "        for (int n = 0; n < %lld; n++)", (long long)batch);
     raw(e, "            memcpy(logits + %lld * n, (const real *)%s + %lld * n, sizeof(real) * %lld);",
-        (long long)classes,
-        output->name, (long long)(physical_count(output) / batch), (long long)classes);
+        (long long)classes, output->name, (long long)(physical_count(output) / batch), (long long)classes);
 }
 
 static void write_gradients(Emitter *e, const Graph *g, const Program *p)
 {
-    raw(e, "/* Tensors that are never alive at the same time share memory: \"kernels a to b\" is a tensor's life. A loss that is not");
-    raw(e, " * finite has no gradients: the backward kernels rest. */");
+    raw(e, "/* Tensors that are never alive at the same time share memory: \"kernels a to b\" is a tensor's life.");
+    raw(e, " * A loss that is not finite has no gradients: the backward kernels rest. */");
     raw(e, "real %s_gradients(%s *net, const real *x, const int32_t *labels, real *logits)\n{", g->name, g->name);
     write_places(e, p);
     raw(e, "    const real *loss = kept_loss_mean;");

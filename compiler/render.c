@@ -1,11 +1,15 @@
-/* render.c - the form of generated C: indentation and braces.
+/* render.c - the form of generated C: indentation, braces and the ends of lines.
  *
  * Requires: nodes that nest. Establishes: text in one style. Statements come as a flat list of opening, plain and
- * closing nodes, because a brace can only be left out once the number of statements inside is known.
+ * closing nodes, because a brace can only be left out once the number of statements inside is known. Lines are broken
+ * last of all: until then kernels are compared as text (shared_kernels.c), in which a number's width must not matter.
  */
-#include <stdlib.h>
-
 #include "render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "unit.h"
 
 typedef struct { FILE *out; const Node *nodes; int count; } Rendering;
 
@@ -124,5 +128,57 @@ char *render_nodes(Arena *arena, const Node *nodes, int count)
     fclose(r.out);
     char *copy = arena_copy(arena, text, size);
     free(text);
+    return copy;
+}
+
+/* ---- long lines -------------------------------------------------------------------------------------------------- */
+
+enum { MOST_OPEN = 32 };        /* brackets inside one another */
+
+/* Where a line of a statement is broken, which begins at column `column`: within LINE_WIDTH, in as few brackets as can
+ * be, behind the last comma or else plus; 0: nowhere. *next: the column where it goes on, behind the open bracket. */
+static int break_of(const char *text, int column, int *next)
+{
+    int open[MOST_OPEN], depth = 0, least = 2 * MOST_OPEN, found = 0;
+    for (int i = 0; text[i] && text[i] != '\n' && column + i < LINE_WIDTH && depth < MOST_OPEN - 1; i++) {
+        const bool comma = text[i] == ',', plus = text[i] == '+' && i > 0 && text[i - 1] == ' ';
+        if (text[i] == '"' || (text[i] == '/' && text[i + 1] == '*'))
+            break;
+        if (strchr("([{", text[i]))
+            open[depth++] = column + i + 1;
+        else if (strchr(")]}", text[i]) && depth > 0)
+            depth--;
+        else if ((comma || plus) && text[i + 1] == ' ' && 2 * depth + plus <= least) {
+            least = 2 * depth + plus;
+            found = i + 1;
+            *next = depth ? open[depth - 1] : column + 4;
+        }
+    }
+    return found;
+}
+
+char *break_lines(Arena *arena, const char *text)
+{
+    char *broken = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&broken, &size);
+    while (*text) {
+        int column = (int)strspn(text, " "), next = 0;
+        fprintf(out, "%*s", column, "");
+        text += column;
+        const bool statement = *text != '#' && !(column == 1 && *text == '*');
+        for (int at; statement && column + (int)strcspn(text, "\n") > LINE_WIDTH; column = next) {
+            if ((at = break_of(text, column, &next)) == 0)
+                break;
+            fprintf(out, "%.*s\n%*s", at, text, next, "");
+            text += at + 1;
+        }
+        const int rest = (int)strcspn(text, "\n") + 1;
+        fprintf(out, "%.*s", rest, text);
+        text += rest;
+    }
+    fclose(out);
+    char *copy = arena_copy(arena, broken, size);
+    free(broken);
     return copy;
 }

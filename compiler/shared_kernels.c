@@ -176,6 +176,19 @@ static void name_functions(SharedList *list)
     }
 }
 
+/* The items of "a, b, c", or of "a, b, c, "; how many there are. */
+static int listed_items(Arena *arena, const char *list, const char **items)
+{
+    int count = 0;
+    while (*list) {
+        size_t length = strcspn(list, ",");
+        items[count++] = arena_copy(arena, list, length);
+        list += length;
+        list += strspn(list, ", ");
+    }
+    return count;
+}
+
 /* The other layers that a function serves. */
 static const char *users_of(const Shared *s)
 {
@@ -190,14 +203,10 @@ static void write_shared(Emitter *e, const Shared *s)
 {
     write_kernel_comment(e, s->p, s->first, users_of(s), s->own);
     if (s->own) {
-        const char *items[MAX_PARAMETERS + MOST_SIZES], *at = s->text;
-        int count = 0;
-        for (const char *stop; *at != '\n'; at = stop + 2) {
-            stop = strstr(at, ", ");
-            items[count++] = arena_copy(s->p->arena, at, (size_t)(stop - at));
-        }
+        const char *items[MAX_PARAMETERS + MOST_SIZES], *body = strchr(s->text, '\n');
+        int count = listed_items(s->p->arena, arena_copy(s->p->arena, s->text, (size_t)(body - s->text)), items);
         wrapped(e, arena_printf(s->p->arena, "static void %s(", s->first->function), items, count, ")");
-        raw(e, "%s", at + 1);
+        raw(e, "%s", body + 1);
         return;
     }
     write_signature(e, s->p, s->first);
@@ -212,7 +221,10 @@ void write_parts(Emitter *e, const CommonParts *parts)
     for (int i = 0; i < parts->count; i++) {
         const CommonPart *part = &parts->items[i];
         raw(e, "/* %s */", part->comment);
-        raw(e, "static __attribute__((noinline)) void %s(%s)", part->name, part->parameters);
+        const char *items[MAX_PARAMETERS];
+        const int count = listed_items(emitter_arena(e), part->parameters, items);
+        const char *head = arena_printf(emitter_arena(e), "static __attribute__((noinline)) void %s(", part->name);
+        wrapped(e, head, items, count, ")");
         raw(e, "%s", part->body);
     }
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "op.h"
+#include "render.h"
 #include "unit.h"
 
 /* ---- head comment ------------------------------------------------------------------------------------------------ */
@@ -43,13 +44,15 @@ static void write_layer_table(Emitter *e, const Graph *g)
 /* What a reader of fast code must know before the first function. */
 static void write_layout_head(Emitter *e, const Target *target)
 {
-    raw(e, " * Fast code for %s. One vector holds L = %d neighbouring channels of one pixel: pictures are N x C/L x H x W x L,", target->name,
-        target->lanes);
-    raw(e, " * with zeros around them where a convolution wants them and in lanes beyond the last channel; filters are");
-    raw(e, " * K/L x C/L x R x S x L x L. Kernels run inside one parallel region: \"omp for\" shares a loop among its threads and ends");
-    raw(e, " * in a barrier. Above each function stand the formula, the shapes and the schedule: which tile is kept in registers, what");
-    raw(e, " * stays in cache, what is shared among threads, which layers behind are computed on the way (fused).");
-    raw(e, " * Letters: n image, kb cb blocks of output and input channels, c input channel, i j output pixel, r s kernel tap;");
+    raw(e, " * Fast code for %s. One vector holds L = %d neighbouring channels of one pixel: pictures are",
+        target->name, target->lanes);
+    raw(e, " * N x C/L x H x W x L, with zeros around them where a convolution wants them and in lanes beyond the");
+    raw(e, " * last channel; filters are K/L x C/L x R x S x L x L. Kernels run inside one parallel region: \"omp");
+    raw(e, " * for\" shares a loop among its threads and ends in a barrier. Above each function stand the formula,");
+    raw(e, " * the shapes and the schedule: which tile is kept in registers, what stays in cache, what is shared");
+    raw(e, " * among threads, which layers behind are computed on the way (fused).");
+    raw(e, " * Letters: n image, kb cb blocks of output and input channels, c input channel, i j output pixel,");
+    raw(e, " * r s kernel tap;");
 }
 
 static void write_head(Emitter *e, const Graph *g, const Unit *u)
@@ -62,11 +65,13 @@ static void write_head(Emitter *e, const Graph *g, const Unit *u)
     if (target)
         write_layout_head(e, target);
     else
-        raw(e, " * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;");
-    raw(e, " * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.");
+        raw(e, " * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;");
+    raw(e, " * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.");
+    raw(e, " * MFLOP: of the forward pass, 2 a multiply-add.");
     raw(e, " * Every sum is added up by one thread in one order, so the number of threads does not change any result.");
-    raw(e, " * Compile with: clang %s%s%s -c %s.c   (cnn.h and libcnn.a come with cnnc)", u->flags,
-        target && *target->flags ? " " : "", target ? target->flags : "", g->name);
+    raw(e, " * Compile with: clang %s%s%s -c %s.c", u->flags, target && *target->flags ? " " : "",
+        target ? target->flags : "", g->name);
+    raw(e, " * cnn.h and libcnn.a come with cnnc.");
     raw(e, " */");
 }
 
@@ -88,5 +93,5 @@ char *emit_source(Arena *arena, const Graph *g, const Unit *u)
     append_body(e, kernels);
     write_programs(e, g, u);
     write_interface(e, g, u);
-    return emitter_text(e);
+    return break_lines(arena, emitter_text(e));
 }

@@ -86,10 +86,12 @@
  *   9                   flatten                                     16x1024x1x1    16x1024                 0      0.0    26
  *   fc                  linear 1000                                 16x1024        16x1000           1025000     32.8    27
  *
- * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
- * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.
+ * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;
+ * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.
+ * MFLOP: of the forward pass, 2 a multiply-add.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=on -fopenmp -c mobilenet.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c mobilenet.c
+ * cnn.h and libcnn.a come with cnnc.
  */
 #include "mobilenet.h"
 
@@ -290,14 +292,14 @@ enum { TENSORS = 164 };
 #define ARENA ((size_t)242081408)
 
 struct mobilenet {
-    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
-    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[223];               /* 1: a kernel of gradients that rests, see mark_idle         */
-    uint64_t       seed, step;              /* of random numbers; updates done so far                    */
-    real          *arena;                   /* ARENA reals                                               */
-    const real    *pictures;                /* what predict saw last                                     */
-    const cnn_target *target;               /* NULL: labels alone                                        */
-    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */
+    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */
+    unsigned char  idle[223];               /* 1: a kernel of gradients that rests, see mark_idle */
+    uint64_t       seed, step;              /* of random numbers; updates done so far */
+    real          *arena;                   /* ARENA reals */
+    const real    *pictures;                /* what predict saw last */
+    const cnn_target *target;               /* NULL: labels alone */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -3138,7 +3140,8 @@ static void stage5_0_depthwise_grad_input(const real W[512][1][3][3], const real
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 14) && inside(j * 2 + s - 1, 14))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
+                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -4374,7 +4377,8 @@ static void stage4_0_depthwise_grad_input(const real W[256][1][3][3], const real
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 28) && inside(j * 2 + s - 1, 28))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
+                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -4786,7 +4790,8 @@ static void stage3_0_depthwise_grad_input(const real W[128][1][3][3], const real
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 56) && inside(j * 2 + s - 1, 56))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
+                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -5195,7 +5200,8 @@ static void stage2_0_depthwise_grad_input(const real W[64][1][3][3], const real 
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 112) && inside(j * 2 + s - 1, 112))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
+                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -6061,7 +6067,8 @@ static inline void tell(const cnn_watch *watch, int i)
 /* Calls backward kernel i, which may rest while tensors are frozen. */
 #define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
-/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
+/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the
+ * arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
     {{165,   0}, {  0,   0,   0}},  /*  84 loss_backward */
     {{164,   0}, {165,   0,   0}},  /*  85 fc_grad_bias */
@@ -6206,7 +6213,8 @@ static const struct { int gives[2], takes[3]; } flow[] = {
 
 enum { BACKWARD = 84, KERNELS = 223, GRADIENTS = 248 };
 
-/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */
+/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel
+ * takes. */
 static void mark_idle(mobilenet *net)
 {
     unsigned char needed[GRADIENTS] = {0};
@@ -6450,8 +6458,8 @@ void mobilenet_predict(mobilenet *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 16000);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
- * finite has no gradients: the backward kernels rest. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life.
+ * A loss that is not finite has no gradients: the backward kernels rest. */
 real mobilenet_gradients(mobilenet *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -7318,8 +7326,8 @@ const real *mobilenet_arena(const mobilenet *net)
     return net->arena;
 }
 
-/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
- * SEEN: it is the picture itself). */
+/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict
+ * (in reals; SEEN: it is the picture itself). */
 #define SEEN ((size_t)-1)
 static const cnn_layer layer_table[] = {
     {"conv1", "conv 32, 3x3, stride 2, pad 1", 4, {16, 32, 112, 112}, 6422528, 864, 173408256, 38535168},
@@ -7417,7 +7425,7 @@ const real *mobilenet_output(const mobilenet *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
-/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */
 static const cnn_kernel predict_kernels[] = {
     {"conv1_forward", 173408256, 0, CNN_FORWARD, {-1}, 38535168, 6422528, 1, 6422528},
     {"bn1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 44957696, 6422528, 1, 6422528},

@@ -68,10 +68,12 @@
  *   6               flatten                         64x512x1x1    64x512                 0      0.0    34
  *   fc              linear 10                       64x512        64x10               5130      0.7    35
  *
- * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
- * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.
+ * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;
+ * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.
+ * MFLOP: of the forward pass, 2 a multiply-add.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=on -fopenmp -c resnet18.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c resnet18.c
+ * cnn.h and libcnn.a come with cnnc.
  */
 #include "resnet18.h"
 
@@ -235,14 +237,14 @@ enum { TENSORS = 127 };
 #define ARENA ((size_t)94700160)
 
 struct resnet18 {
-    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
-    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[198];               /* 1: a kernel of gradients that rests, see mark_idle         */
-    uint64_t       seed, step;              /* of random numbers; updates done so far                    */
-    real          *arena;                   /* ARENA reals                                               */
-    const real    *pictures;                /* what predict saw last                                     */
-    const cnn_target *target;               /* NULL: labels alone                                        */
-    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */
+    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */
+    unsigned char  idle[198];               /* 1: a kernel of gradients that rests, see mark_idle */
+    uint64_t       seed, step;              /* of random numbers; updates done so far */
+    real          *arena;                   /* ARENA reals */
+    const real    *pictures;                /* what predict saw last */
+    const cnn_target *target;               /* NULL: labels alone */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -4886,7 +4888,8 @@ static inline void tell(const cnn_watch *watch, int i)
 /* Calls backward kernel i, which may rest while tensors are frozen. */
 #define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
-/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
+/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the
+ * arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
     {{128,   0}, {  0,   0,   0}},  /*  66 loss_backward */
     {{127,   0}, {128,   0,   0}},  /*  67 fc_grad_bias */
@@ -5024,7 +5027,8 @@ static const struct { int gives[2], takes[3]; } flow[] = {
 
 enum { BACKWARD = 66, KERNELS = 198, GRADIENTS = 193 };
 
-/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */
+/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel
+ * takes. */
 static void mark_idle(resnet18 *net)
 {
     unsigned char needed[GRADIENTS] = {0};
@@ -5231,8 +5235,8 @@ void resnet18_predict(resnet18 *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 640);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
- * finite has no gradients: the backward kernels rest. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life.
+ * A loss that is not finite has no gradients: the backward kernels rest. */
 real resnet18_gradients(resnet18 *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -5966,8 +5970,8 @@ const real *resnet18_arena(const resnet18 *net)
     return net->arena;
 }
 
-/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
- * SEEN: it is the picture itself). */
+/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict
+ * (in reals; SEEN: it is the picture itself). */
 #define SEEN ((size_t)-1)
 static const cnn_layer layer_table[] = {
     {"stage1.0", "conv 64, 7x7, stride 2, pad 3", 4, {64, 64, 48, 48}, 9437184, 3200, 462422016, 0},
@@ -6047,7 +6051,7 @@ const real *resnet18_output(const resnet18 *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
-/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */
 static const cnn_kernel predict_kernels[] = {
     {"stage1_0_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 9437184, 1, 9437184},
     {"stage1_1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 9437184, 9437184, 1, 9437184},

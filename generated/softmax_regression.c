@@ -5,10 +5,12 @@
  *   0      flatten    256x1x28x28  256x784           0      0.0     5
  *   fc     linear 10  256x784      256x10         7850      4.0     6
  *
- * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
- * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.
+ * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;
+ * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.
+ * MFLOP: of the forward pass, 2 a multiply-add.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=on -fopenmp -c softmax_regression.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c softmax_regression.c
+ * cnn.h and libcnn.a come with cnnc.
  */
 #include "softmax_regression.h"
 
@@ -46,14 +48,14 @@ enum { TENSORS = 2 };
 #define ARENA ((size_t)5136)
 
 struct softmax_regression {
-    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
-    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[5];                 /* 1: a kernel of gradients that rests, see mark_idle         */
-    uint64_t       seed, step;              /* of random numbers; updates done so far                    */
-    real          *arena;                   /* ARENA reals                                               */
-    const real    *pictures;                /* what predict saw last                                     */
-    const cnn_target *target;               /* NULL: labels alone                                        */
-    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */
+    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */
+    unsigned char  idle[5];                 /* 1: a kernel of gradients that rests, see mark_idle */
+    uint64_t       seed, step;              /* of random numbers; updates done so far */
+    real          *arena;                   /* ARENA reals */
+    const real    *pictures;                /* what predict saw last */
+    const cnn_target *target;               /* NULL: labels alone */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -227,7 +229,8 @@ static inline void tell(const cnn_watch *watch, int i)
 /* Calls backward kernel i, which may rest while tensors are frozen. */
 #define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
-/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
+/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the
+ * arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
     {{  3,   0}, {  0,   0,   0}},  /*   2 loss_backward */
     {{  2,   0}, {  3,   0,   0}},  /*   3 fc_grad_bias */
@@ -236,7 +239,8 @@ static const struct { int gives[2], takes[3]; } flow[] = {
 
 enum { BACKWARD = 2, KERNELS = 5, GRADIENTS = 4 };
 
-/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */
+/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel
+ * takes. */
 static void mark_idle(softmax_regression *net)
 {
     unsigned char needed[GRADIENTS] = {0};
@@ -263,8 +267,8 @@ void softmax_regression_predict(softmax_regression *net, const real *x, real *lo
         memcpy(logits, fc, sizeof(real) * 2560);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
- * finite has no gradients: the backward kernels rest. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life.
+ * A loss that is not finite has no gradients: the backward kernels rest. */
 real softmax_regression_gradients(softmax_regression *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -305,7 +309,8 @@ void softmax_regression_update(softmax_regression *net, const cnn_update *u)
     net->step++;
 }
 
-real softmax_regression_step(softmax_regression *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
+real softmax_regression_step(softmax_regression *net, const real *x, const int32_t *labels, real *logits,
+                             const cnn_update *u)
 {
     const real loss = softmax_regression_gradients(net, x, labels, logits);
     if (isfinite(loss))
@@ -428,8 +433,8 @@ const real *softmax_regression_arena(const softmax_regression *net)
     return net->arena;
 }
 
-/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
- * SEEN: it is the picture itself). */
+/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict
+ * (in reals; SEEN: it is the picture itself). */
 #define SEEN ((size_t)-1)
 static const cnn_layer layer_table[] = {
     {"0", "flatten", 2, {256, 784, 1, 1}, 200704, 0, 0, SEEN},
@@ -445,7 +450,7 @@ const real *softmax_regression_output(const softmax_regression *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
-/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */
 static const cnn_kernel predict_kernels[] = {
     {"fc_forward", 2007040, 1, CNN_FORWARD, {-1}, 0, 2560, 1, 2560},
 };

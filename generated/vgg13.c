@@ -35,10 +35,12 @@
  *   11            dropout p 0.5          16x4096         16x4096                  0      0.0    21
  *   fc3           linear 10              16x4096         16x10                40970      1.3    23
  *
- * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
- * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.
+ * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;
+ * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.
+ * MFLOP: of the forward pass, 2 a multiply-add.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=on -fopenmp -c vgg13.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c vgg13.c
+ * cnn.h and libcnn.a come with cnnc.
  */
 #include "vgg13.h"
 
@@ -101,14 +103,14 @@ enum { TENSORS = 26 };
 #define ARENA ((size_t)416522400)
 
 struct vgg13 {
-    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
-    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[91];                /* 1: a kernel of gradients that rests, see mark_idle         */
-    uint64_t       seed, step;              /* of random numbers; updates done so far                    */
-    real          *arena;                   /* ARENA reals                                               */
-    const real    *pictures;                /* what predict saw last                                     */
-    const cnn_target *target;               /* NULL: labels alone                                        */
-    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */
+    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */
+    unsigned char  idle[91];                /* 1: a kernel of gradients that rests, see mark_idle */
+    uint64_t       seed, step;              /* of random numbers; updates done so far */
+    real          *arena;                   /* ARENA reals */
+    const real    *pictures;                /* what predict saw last */
+    const cnn_target *target;               /* NULL: labels alone */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -1955,7 +1957,8 @@ static inline void tell(const cnn_watch *watch, int i)
 /* Calls backward kernel i, which may rest while tensors are frozen. */
 #define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
-/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
+/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the
+ * arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
     {{ 27,   0}, {  0,   0,   0}},  /*  33 loss_backward */
     {{ 26,   0}, { 27,   0,   0}},  /*  34 fc3_grad_bias */
@@ -2019,7 +2022,8 @@ static const struct { int gives[2], takes[3]; } flow[] = {
 
 enum { BACKWARD = 33, KERNELS = 91, GRADIENTS = 59 };
 
-/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */
+/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel
+ * takes. */
 static void mark_idle(vgg13 *net)
 {
     unsigned char needed[GRADIENTS] = {0};
@@ -2104,8 +2108,8 @@ void vgg13_predict(vgg13 *net, const real *x, real *logits)
         memcpy(logits, fc3, sizeof(real) * 160);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
- * finite has no gradients: the backward kernels rest. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life.
+ * A loss that is not finite has no gradients: the backward kernels rest. */
 real vgg13_gradients(vgg13 *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -2450,8 +2454,8 @@ const real *vgg13_arena(const vgg13 *net)
     return net->arena;
 }
 
-/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
- * SEEN: it is the picture itself). */
+/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict
+ * (in reals; SEEN: it is the picture itself). */
 #define SEEN ((size_t)-1)
 static const cnn_layer layer_table[] = {
     {"stage1.conv1", "conv 64, 3x3, pad 1", 4, {16, 64, 224, 224}, 51380224, 640, 462422016, 0},
@@ -2498,7 +2502,7 @@ const real *vgg13_output(const vgg13 *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
-/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */
 static const cnn_kernel predict_kernels[] = {
     {"stage1_conv1_forward", 462422016, 0, CNN_FORWARD, {-1}, 0, 51380224, 1, 51380224},
     {"stage1_1_forward", 0, 1, CNN_FORWARD, {-1}, 51380224, 51380224, 1, 51380224},

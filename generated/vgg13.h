@@ -22,20 +22,21 @@ int        vgg13_tensors(void);
 cnn_tensor vgg13_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg13_tensor(i).count reals. Gradients are those of the last
- * vgg13_gradients; vgg13_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
- * before the first update. */
+ * vgg13_gradients; vgg13_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S
+ * (cnn.h), 0 before the first update. */
 void vgg13_get(const vgg13 *, int i, cnn_real *out);
 void vgg13_set(vgg13 *, int i, const cnn_real *in);
 void vgg13_get_grad(const vgg13 *, int i, cnn_real *out);
 void vgg13_get_moment(const vgg13 *, int order, int i, cnn_real *out);
 void vgg13_set_moment(vgg13 *, int order, int i, const cnn_real *in);
 
-/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
- * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to
+ * the network; and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as
+ * must spare ones within. */
 cnn_real *vgg13_flat(vgg13 *, cnn_part part, size_t *count);
 void      vgg13_span(int i, size_t *first, size_t *count);
 
-/* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
+/* frozen = 1: updates leave tensor i as it is; gradients that only frozen tensors need are not computed. */
 void vgg13_freeze(vgg13 *, int i, int frozen);
 
 /* Number of updates done; random numbers (dropout) depend on it and on the seed alone. */
@@ -49,23 +50,24 @@ void vgg13_shape(int input[4], int output[4]);
  * dropout does nothing. */
 void vgg13_predict(vgg13 *, const cnn_real *x, cnn_real *logits);
 
-/* Output of layer i (from 0, as listed in the .c) after vgg13_predict, valid until the next call. NULL when it was not
- * kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
+/* Output of layer i (from 0, as listed in the .c) after vgg13_predict, valid until the next call. NULL when
+ * it was not kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
 const cnn_real *vgg13_output(const vgg13 *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
- * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
- * logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not
+ * finite the gradients stay as they are; running statistics have taken the batch in. labels: N classes in
+ * [0, number of classes). logits: as above, may be NULL. */
 cnn_real vgg13_gradients(vgg13 *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
 /* One optimiser step with the gradients that vgg13_gradients left. */
 void vgg13_update(vgg13 *, const cnn_update *);
 
-/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
- * stored nowhere. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete,
+ * which then is stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real vgg13_step(vgg13 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
-/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL:
+ * labels alone. */
 void vgg13_target(vgg13 *, const cnn_target *);
 
 /* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */

@@ -22,20 +22,21 @@ int        vgg16_tensors(void);
 cnn_tensor vgg16_tensor(int i);
 
 /* Copies of tensor i in PyTorch's layout, vgg16_tensor(i).count reals. Gradients are those of the last
- * vgg16_gradients; vgg16_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S (cnn.h), 0
- * before the first update. */
+ * vgg16_gradients; vgg16_step need not leave any. Moments of order 1 and 2 are the optimiser's V and S
+ * (cnn.h), 0 before the first update. */
 void vgg16_get(const vgg16 *, int i, cnn_real *out);
 void vgg16_set(vgg16 *, int i, const cnn_real *in);
 void vgg16_get_grad(const vgg16 *, int i, cnn_real *out);
 void vgg16_get_moment(const vgg16 *, int order, int i, cnn_real *out);
 void vgg16_set_moment(vgg16 *, int order, int i, const cnn_real *in);
 
-/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to the network;
- * and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as must spare ones within. */
+/* All values, gradients or moments as one array of *count reals in the code's own layout, which belongs to
+ * the network; and where tensor i lies in it. Elements that belong to no tensor are 0 and must stay so, as
+ * must spare ones within. */
 cnn_real *vgg16_flat(vgg16 *, cnn_part part, size_t *count);
 void      vgg16_span(int i, size_t *first, size_t *count);
 
-/* frozen = 1: updates leave tensor i as it is, and gradients that only frozen tensors need are not computed. */
+/* frozen = 1: updates leave tensor i as it is; gradients that only frozen tensors need are not computed. */
 void vgg16_freeze(vgg16 *, int i, int frozen);
 
 /* Number of updates done; random numbers (dropout) depend on it and on the seed alone. */
@@ -49,23 +50,24 @@ void vgg16_shape(int input[4], int output[4]);
  * dropout does nothing. */
 void vgg16_predict(vgg16 *, const cnn_real *x, cnn_real *logits);
 
-/* Output of layer i (from 0, as listed in the .c) after vgg16_predict, valid until the next call. NULL when it was not
- * kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
+/* Output of layer i (from 0, as listed in the .c) after vgg16_predict, valid until the next call. NULL when
+ * it was not kept: at -O2 only what the last layer takes is, and with --keep-layers all. */
 const cnn_real *vgg16_output(const vgg16 *, int i);
 
-/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not finite the
- * gradients stay as they are; running statistics have taken the batch in. labels: N classes in [0, number of classes).
- * logits: as above, may be NULL. */
+/* The mean cross-entropy of a batch in training mode; fills the gradients of every parameter. When it is not
+ * finite the gradients stay as they are; running statistics have taken the batch in. labels: N classes in
+ * [0, number of classes). logits: as above, may be NULL. */
 cnn_real vgg16_gradients(vgg16 *, const cnn_real *x, const int32_t *labels, cnn_real *logits);
 
 /* One optimiser step with the gradients that vgg16_gradients left. */
 void vgg16_update(vgg16 *, const cnn_update *);
 
-/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete, which then is
- * stored nowhere. When the loss is not finite no parameter is updated. */
+/* Both in one call, to the same bits. With SGD weights may learn as soon as their gradient is complete,
+ * which then is stored nowhere. When the loss is not finite no parameter is updated. */
 cnn_real vgg16_step(vgg16 *, const cnn_real *x, const int32_t *labels, cnn_real *logits, const cnn_update *);
 
-/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL: labels alone. */
+/* From now on the loss compares with this target, which is read whenever it is computed (cnn.h); NULL:
+ * labels alone. */
 void vgg16_target(vgg16 *, const cnn_target *);
 
 /* From now on watch->after is called after every kernel (cnn.h), which may look at the arena; NULL: off. */

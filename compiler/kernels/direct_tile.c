@@ -151,6 +151,7 @@ static bool let_below(Emitter *e, const DirectPlace *p)
     let(e, "below", "%s", p->i);
     let_int(e, "tile_rows", p->tile.rows);
     let_int(e, "height", row->count - 2 * p->tile.rows);
+    comment(e, "with one tap a pixel serves few products: what the tile below reads is fetched meanwhile");
     line(e, "const int below = $below <= $height ? $below + $tile_rows : $below;");
     return true;
 }

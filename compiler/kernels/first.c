@@ -157,7 +157,7 @@ static void forward_tiles(Emitter *e, const Kernel *k, const First *f, const Til
     let(e, "column_end", f->w.out[1] * f->w.stride[1] > f->w.in[1] ? "%s && w < %lld" : "%s",
         sum_text(e, times(e, "j", f->w.stride[1]), "", 0, tiles->size * f->w.stride[1]), (long long)f->w.in[1]);
     open_tiles(e, "j", tiles);
-        comment(e, "while this tile is computed, its share of the next rows and its output's lines come to the cache");
+        comment(e, "meanwhile this tile's share of the next rows and its output's lines come to the cache");
         loop(e, "c", f->channels);
             prefetch_rows(e, f, 1, times(e, "i", f->w.stride[0]), times(e, "j", f->w.stride[1]), "$column_end");
         end(e, 1);

@@ -142,7 +142,7 @@ static void learn_rows(Emitter *e, const Product *p)
     end(e, 2);
 }
 
-/* The weights and momenta of a tile are asked for one by one while its sums are made: memory and multiplications at once. */
+/* The weights and momenta of a tile are asked for one by one while its sums are made: memory and products at once. */
 static void fetch_rows(Emitter *e, const Product *p)
 {
     let_int(e, "tile_vectors", p->rows.now * p->vectors.now);
@@ -184,7 +184,8 @@ static void grad_weight_body(Emitter *e, const Kernel *kernel)
     end(e, 2);
 }
 
-static const FastKernel grad_weight = {.name = "rows", .fuses = FUSE_SGD, .plan = plan_grad_weight, .body = grad_weight_body};
+static const FastKernel grad_weight = {
+    .name = "rows", .fuses = FUSE_SGD, .plan = plan_grad_weight, .body = grad_weight_body};
 
 const FastKernel *const linear_grad_weight_families[] = {&grad_weight, NULL};
 

@@ -23,7 +23,8 @@ const char *cut_part(Emitter *e)
         unrolled(b, "s", 6);
             line(b, "store(V + (r * 6 + s) * plane, d[r][s]);");
     end(b, 2);
-    return shared_part(e, "winograd_cut", "V = B' d B of a tile: 6x6 pixels from p on, rows `row` apart.",
+    return shared_part(e, "winograd_cut",
+                       "V = B' d B of a tile: 6x6 pixels from p on, rows `row` apart; point f goes to V + f * plane.",
                        "const real *p, int row, real *V, int plane", b);
 }
 
@@ -58,7 +59,8 @@ const char *spread_part(Emitter *e, int side)
             line(b, "store(D + (r * 6 + s) * plane, points[s]);");
     end(b, 2);
     return shared_part(e, substitute(b, "winograd_spread_tile$of_side"),
-                       substitute(b, "D = A dY A' of a tile: ${side}x$side pixels from p on, rows `row` apart."),
+                       substitute(b, "D = A dY A' of a tile: ${side}x$side pixels from p on, rows `row` apart; point f "
+                                     "goes to D + f * plane."),
                        "const real *p, int row, real *D, int plane", b);
 }
 
@@ -80,7 +82,7 @@ const char *join_part(Emitter *e, int side)
         line(b, "winograd_output$of_side(m[r], y[r]);");
     end(b, 1);
     return shared_part(e, substitute(b, "winograd_join$of_side"),
-                       substitute(b, "y = A' Z A: the ${side}x$side pixels of a tile."),
+                       substitute(b, "y = A' Z A: the ${side}x$side pixels of a tile; point f is at Z + f * plane."),
                        substitute(b, "const real *Z, int plane, vec y[$side][$side]"), b);
 }
 
@@ -108,7 +110,7 @@ static const char *plain_filters_part(Emitter *e, int taps)
                 line(b, "store(U + (r * 6 + s) * plane + c * row, points[s]);");
     end(b, 3);
     return shared_part(e, substitute(b, "winograd_filters$of_taps"),
-                       "U = G g G' of L x L filters; those of the next input channel lie a row behind.",
+                       "U = G g G' of L x L filters: point f of input channel c goes to U + f * plane + c * row.",
                        filters_parameters, b);
 }
 
@@ -163,7 +165,7 @@ const char *gather_part(Emitter *e, const Kernel *k, int taps)
                                       "const cnn_rule *rule"
                                     : "const real *S, int plane, int row, real *dW";
     return shared_part(e, substitute(b, "winograd_gather_filters$of_taps"),
-                       "dW = G' S G of L x L filters; the sums of the next input channel lie a row behind.",
+                       "dW = G' S G of L x L filters: point f of input channel c is at S + f * plane + c * row.",
                        parameters, b);
 }
 
@@ -196,7 +198,8 @@ const char *products_part(Emitter *e, int width, int group)
                     line(b, "store(Z + f * z_plane + (v * tiles + t + p) * L, y[p][v]);");
     end(b, 4);
     return shared_part(e, substitute(b, "winograd_products_${width}x$group"),
-                       "Z = U V of so many tiles and blocks of input channels; `more`: added to what Z holds.",
+                       "Z = U V, point by point, of `tiles` tiles and `in` blocks of input channels; a plane is the "
+                       "distance of two\n * points; `more`: added to what Z holds.",
                        "const real *U, int u_plane, const real *V, int v_plane, real *Z, int z_plane, int tiles, "
                        "int in, int more", b);
 }
@@ -231,7 +234,8 @@ const char *sums_part(Emitter *e, int channels, int lanes, int group)
                         line(b, "store(s + (p * $group + v) * L, sum[p][v]);");
     end(b, 5);
     return shared_part(e, substitute(b, "winograd_sums_${channels}x$group"),
-                       "S = V' D of so many tiles and blocks of input channels; `more`: added to what S holds.",
+                       "S = V' D, point by point, of `tiles` tiles and `in` blocks of input channels; a plane is the "
+                       "distance of two\n * points; `more`: added to what S holds.",
                        "const real *V, int v_plane, const real *D, int d_plane, real *S, int s_plane, int tiles, "
                        "int in, int more", b);
 }

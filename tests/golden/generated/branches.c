@@ -16,10 +16,12 @@
  *   11      flatten                      2x4x3x4  2x48              0      0.0    16
  *   fc      linear 3                     2x48     2x3             147      0.0    17
  *
- * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
- * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.
+ * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;
+ * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.
+ * MFLOP: of the forward pass, 2 a multiply-add.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=on -fopenmp -c branches.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c branches.c
+ * cnn.h and libcnn.a come with cnnc.
  */
 #include "branches.h"
 
@@ -66,14 +68,14 @@ enum { TENSORS = 9 };
 #define ARENA ((size_t)3424)
 
 struct branches {
-    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
-    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[41];                /* 1: a kernel of gradients that rests, see mark_idle         */
-    uint64_t       seed, step;              /* of random numbers; updates done so far                    */
-    real          *arena;                   /* ARENA reals                                               */
-    const real    *pictures;                /* what predict saw last                                     */
-    const cnn_target *target;               /* NULL: labels alone                                        */
-    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */
+    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */
+    unsigned char  idle[41];                /* 1: a kernel of gradients that rests, see mark_idle */
+    uint64_t       seed, step;              /* of random numbers; updates done so far */
+    real          *arena;                   /* ARENA reals */
+    const real    *pictures;                /* what predict saw last */
+    const cnn_target *target;               /* NULL: labels alone */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -899,7 +901,8 @@ static inline void tell(const cnn_watch *watch, int i)
 /* Calls backward kernel i, which may rest while tensors are frozen. */
 #define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
-/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
+/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the
+ * arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
     {{ 10,   0}, {  0,   0,   0}},  /*  16 loss_backward */
     {{  9,   0}, { 10,   0,   0}},  /*  17 fc_grad_bias */
@@ -930,7 +933,8 @@ static const struct { int gives[2], takes[3]; } flow[] = {
 
 enum { BACKWARD = 16, KERNELS = 41, GRADIENTS = 23 };
 
-/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */
+/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel
+ * takes. */
 static void mark_idle(branches *net)
 {
     unsigned char needed[GRADIENTS] = {0};
@@ -981,8 +985,8 @@ void branches_predict(branches *net, const real *x, real *logits)
         memcpy(logits, fc, sizeof(real) * 6);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
- * finite has no gradients: the backward kernels rest. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life.
+ * A loss that is not finite has no gradients: the backward kernels rest. */
 real branches_gradients(branches *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -1214,8 +1218,8 @@ const real *branches_arena(const branches *net)
     return net->arena;
 }
 
-/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
- * SEEN: it is the picture itself). */
+/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict
+ * (in reals; SEEN: it is the picture itself). */
 #define SEEN ((size_t)-1)
 static const cnn_layer layer_table[] = {
     {"stem", "conv 4, 3x3, pad 1", 4, {2, 4, 6, 7}, 336, 76, 6048, 768},
@@ -1243,7 +1247,7 @@ const real *branches_output(const branches *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
-/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */
 static const cnn_kernel predict_kernels[] = {
     {"stem_forward", 6048, 0, CNN_FORWARD, {-1}, 768, 336, 1, 336},
     {"relu_1_forward", 0, 1, CNN_FORWARD, {-1}, 1104, 336, 1, 336},

@@ -6,10 +6,12 @@
  *   2      silu               3x5    3x5              0      0.0     6
  *   fc2    linear 3, no bias  3x5    3x3             15      0.0     7
  *
- * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s kernel tap;
- * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them. MFLOP: of the forward pass, 2 a multiply-add.
+ * Arrays are NCHW. Letters: n image, k output channel, c input channel, i j output pixel, r s tap;
+ * X input, Y output, W weight, b bias; dX dY dW db are the gradients of the loss by them.
+ * MFLOP: of the forward pass, 2 a multiply-add.
  * Every sum is added up by one thread in one order, so the number of threads does not change any result.
- * Compile with: clang -O3 -ffp-contract=on -fopenmp -c perceptron.c   (cnn.h and libcnn.a come with cnnc)
+ * Compile with: clang -O3 -ffp-contract=on -fopenmp -c perceptron.c
+ * cnn.h and libcnn.a come with cnnc.
  */
 #include "perceptron.h"
 
@@ -53,14 +55,14 @@ enum { TENSORS = 8 };
 #define ARENA ((size_t)128)
 
 struct perceptron {
-    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0                  */
-    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone                    */
-    unsigned char  idle[13];                /* 1: a kernel of gradients that rests, see mark_idle         */
-    uint64_t       seed, step;              /* of random numbers; updates done so far                    */
-    real          *arena;                   /* ARENA reals                                               */
-    const real    *pictures;                /* what predict saw last                                     */
-    const cnn_target *target;               /* NULL: labels alone                                        */
-    const cnn_watch  *watch;                /* NULL: nobody is told of kernels                           */
+    struct tensors value, grad, first, second;  /* all but the values of buffers stay 0 */
+    unsigned char  frozen[TENSORS];         /* 1: the update leaves this tensor alone */
+    unsigned char  idle[13];                /* 1: a kernel of gradients that rests, see mark_idle */
+    uint64_t       seed, step;              /* of random numbers; updates done so far */
+    real          *arena;                   /* ARENA reals */
+    const real    *pictures;                /* what predict saw last */
+    const cnn_target *target;               /* NULL: labels alone */
+    const cnn_watch  *watch;                /* NULL: nobody is told of kernels */
 };
 
 /* Name, rank, shape, elements, trainable, integer. */
@@ -406,7 +408,8 @@ static inline void tell(const cnn_watch *watch, int i)
 /* Calls backward kernel i, which may rest while tensors are frozen. */
 #define BACK(i, call) do { if (!net->idle[i] && isfinite(*loss)) RUN(i, call); } while (0)
 
-/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the arena. */
+/* The gradients that each backward kernel gives and takes: 1 + i is tensor i's, higher ones lie in the
+ * arena. */
 static const struct { int gives[2], takes[3]; } flow[] = {
     {{  9,   0}, {  0,   0,   0}},  /*   5 loss_backward */
     {{  8,   0}, {  9,   0,   0}},  /*   6 fc2_grad_weight */
@@ -420,7 +423,8 @@ static const struct { int gives[2], takes[3]; } flow[] = {
 
 enum { BACKWARD = 5, KERNELS = 13, GRADIENTS = 13 };
 
-/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel takes. */
+/* A kernel is needed when it gives the gradient of a tensor that learns, or one that a needed kernel
+ * takes. */
 static void mark_idle(perceptron *net)
 {
     unsigned char needed[GRADIENTS] = {0};
@@ -455,8 +459,8 @@ void perceptron_predict(perceptron *net, const real *x, real *logits)
         memcpy(logits, fc2, sizeof(real) * 9);
 }
 
-/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life. A loss that is not
- * finite has no gradients: the backward kernels rest. */
+/* Tensors that are never alive at the same time share memory: "kernels a to b" is a tensor's life.
+ * A loss that is not finite has no gradients: the backward kernels rest. */
 real perceptron_gradients(perceptron *net, const real *x, const int32_t *labels, real *logits)
 {
     real *arena = net->arena;
@@ -645,8 +649,8 @@ const real *perceptron_arena(const perceptron *net)
     return net->arena;
 }
 
-/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict (in reals;
- * SEEN: it is the picture itself). */
+/* Name, operator, rank, shape, elements, parameters, multiply-adds, place of the output after predict
+ * (in reals; SEEN: it is the picture itself). */
 #define SEEN ((size_t)-1)
 static const cnn_layer layer_table[] = {
     {"fc1", "linear 5", 2, {3, 5, 1, 1}, 15, 25, 60, 0},
@@ -664,7 +668,7 @@ const real *perceptron_output(const perceptron *net, int layer)
 #ifdef CNN_MAIN             /* the trainer: link with libcnn.a, -lz -ljansson -lm */
 #include "trainer.h"
 
-/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of what it computed. */
+/* Name, multiply-adds, layer, pass, complete gradients; offset, count, times and pitch of the result. */
 static const cnn_kernel predict_kernels[] = {
     {"fc1_forward", 60, 0, CNN_FORWARD, {-1}, 0, 15, 1, 15},
     {"batchnorm_1_forward_predict", 0, 1, CNN_FORWARD, {-1}, 16, 15, 1, 15},
