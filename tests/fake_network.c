@@ -228,6 +228,8 @@ cnn_real fake_gradients(fake *net, const cnn_real *x, const int32_t *labels, cnn
         }
     if (broken("FAKE_NAN") && net->step == strtoull(getenv("FAKE_NAN"), NULL, 10))
         loss = (cnn_real)NAN;
+    if (broken("FAKE_OVERFLOW") && net->step == strtoull(getenv("FAKE_OVERFLOW"), NULL, 10))
+        net->grad[3][5] = (cnn_real)INFINITY;
     for (int n = 0; n < N && broken("FAKE_PRINT"); n++) {
         for (int c = 0; c < D; c++)
             fprintf(stderr, "%02x", (int)(x[n * D + c] * 255 + (cnn_real)0.5));

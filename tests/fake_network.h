@@ -9,6 +9,7 @@
  *   FAKE_WRONG=1           the gradient of 2.weight is 5% too large
  *   FAKE_WRONG_ENTRY=1     one entry of the gradient of 0.weight has the wrong sign
  *   FAKE_NAN=STEP          the loss of that step is not a number
+ *   FAKE_OVERFLOW=STEP     an entry of the gradient of 2.weight is infinite in that step, and its loss is not
  *   FAKE_NO_MEMORY=1       fake_new returns NULL
  *   FAKE_SLOW=MS           every step takes so many milliseconds more
  *   FAKE_PRINT=1           every picture trained on is a line of digits on stderr

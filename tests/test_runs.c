@@ -334,6 +334,10 @@ Test(runs, the_first_tensor_that_is_not_finite_is_named)
                         "output of b (forward)");
         expect_contains(nan.err, "--allow-nan");
         outcome_free(&nan);
+        RUN(large, 1, "%1$s/two%2$d train --deviation 1e-20 --lr 1e20 --limit-batches 4 --out %1$s/run%2$d", folder, level);
+        expect_contains(large.err, "step 0 (epoch 1, batch 1): the loss is finite, the weights are not after the update; the "
+                        "first tensor: b.");
+        outcome_free(&large);
         RUN(good, 0, "%1$s/two%2$d train --epochs 1 --limit-batches 3 --out %1$s/run%2$d && "
             "! %1$s/two%2$d train --resume --epochs 2 --lr 1e30 --out %1$s/run%2$d 2> %1$s/err && cat %1$s/err && "
             "%1$s/two%2$d eval --weights %1$s/run%2$d/last.safetensors", folder, level);

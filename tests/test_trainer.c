@@ -352,6 +352,38 @@ Test(trainer, a_second_signal_ends_at_once_and_damages_nothing)
     free(folder);
 }
 
+/* A gradient that overflows under a finite loss: the run stops in that step, before anything of it is scored or saved. */
+Test(trainer, a_gradient_that_is_not_finite_stops_the_run)
+{
+    char *folder = scratch_folder("train_overflow");
+    static const struct { const char *words, *message; } cases[] = {
+        {"", "step 9 (epoch 2, batch 3): the loss is finite, the weights are not after the update; the first tensor: 2.weight, "
+             "by its gradient (backward)\n  help: try a smaller --lr than 0.01, or --clip-norm 1"},
+        {"--ema 0.9", "; the first tensor: 2.weight, by its gradient"},
+        {"--accumulate 2", "; the first tensor: 2.weight, by its gradient"},
+        {"--clip-norm 1", "step 9 (epoch 2, batch 3): the norm of the gradients is inf"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        RUN(o, 1, "FAKE_OVERFLOW=%3$d " FAKE SHORT "--save-every 1 --out %1$s/%4$zu %2$s", folder, cases[i].words, i == 2 ? 4 : 9, i);
+        expect_contains(o.err, cases[i].message);
+        expect_contains(o.err, "last.safetensors holds the weights after epoch ");
+        RUN(eval, 0, FAKE " eval --limit-batches 1 --weights %s/%zu/last.safetensors", folder, i);
+        cr_expect(strstr(eval.err, "finite") == NULL, "%s", eval.err);
+        outcome_free(&o);
+        outcome_free(&eval);
+    }
+    RUN(last, 1, "FAKE_OVERFLOW=6 " FAKE SHORT "--out %s/last", folder);          /* the last step of an epoch */
+    cr_expect_eq(count(last.out, "epoch"), 0);
+    RUN(rows, 0, "cat %1$s/last/metrics.csv && ! ls %1$s/last/*.safetensors 2> /dev/null", folder);
+    cr_expect_eq(count(rows.out, "\n"), 1, "%s", rows.out);
+    RUN(on, 0, "FAKE_OVERFLOW=9 " FAKE SHORT "--allow-nan --out %s/on", folder);
+    expect_contains(on.out, "loss nan");
+    outcome_free(&on);
+    outcome_free(&last);
+    outcome_free(&rows);
+    free(folder);
+}
+
 Test(trainer, a_loss_that_is_no_number_stops_the_run)
 {
     char *folder = scratch_folder("train_nan");

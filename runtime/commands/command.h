@@ -138,6 +138,10 @@ extern volatile sig_atomic_t cnn_signal;
  * "output of conv3 (forward)". 0 where all are finite. */
 int cnn_find_not_finite(cnn_session *, const cnn_real *x, const int32_t *labels, char *text, size_t size);
 
+/* Of weights that an update has made not finite, names the first that a backward pass comes to: "conv3.weight". 0 where all
+ * are finite. */
+int cnn_find_broken(const cnn_session *, char *text, size_t size);
+
 /* ---- evaluate.c: loss and accuracy ------------------------------------------------------------------------------- */
 
 typedef struct { double loss; long correct, pictures; } cnn_score;      /* loss is a sum over pictures              */

@@ -4,6 +4,9 @@
  * that looks at what each kernel left behind: dropout depends on the step alone, so the numbers are the same. What the
  * step begins with, pictures and weights, is looked at first. Running statistics are not: a training step only writes
  * them.
+ *
+ * A gradient that overflows where the loss does not is found in the weights that it has changed, tensor by tensor in the order
+ * in which the backward pass completes their gradients.
  */
 #include "commands/command.h"
 
@@ -59,6 +62,20 @@ static void look(void *context, int i)
         if (f->found)
             snprintf(f->text, f->size, "gradient of %s (backward)", f->s->network->tensor(k->gradient[g]).name);
     }
+}
+
+int cnn_find_broken(const cnn_session *s, char *text, size_t size)
+{
+    for (int i = 0; i < s->facts->gradients_count; i++) {
+        const cnn_kernel *k = &s->facts->gradients[i];
+        const int most = (int)(sizeof k->gradient / sizeof *k->gradient);
+        for (int g = 0; g < most && k->gradient[g] >= 0; g++)
+            if (!tensor_finite(s, CNN_VALUES, k->gradient[g])) {
+                snprintf(text, size, "%s", s->network->tensor(k->gradient[g]).name);
+                return 1;
+            }
+    }
+    return 0;
 }
 
 int cnn_find_not_finite(cnn_session *s, const cnn_real *x, const int32_t *labels, char *text, size_t size)

@@ -58,6 +58,25 @@ double cnn_flat_norm(const cnn_pieces *p, const cnn_real *x)
     return sqrt(sum);
 }
 
+static int is_finite(const cnn_real *x, size_t count)
+{
+    int bad = 0;
+    #pragma omp simd reduction(| : bad)
+    for (size_t k = 0; k < count; k++)
+        bad |= !isfinite(x[k]);
+    return !bad;
+}
+
+int cnn_flat_finite(const cnn_pieces *p, const cnn_real *x, int first, int count)
+{
+    enum { ALONE = 16 };        /* so few pieces are looked at before other threads are awake */
+    int bad = 0;
+    #pragma omp parallel for schedule(static) reduction(| : bad) if (count > ALONE)
+    for (int i = first; i < first + count; i++)
+        bad |= !is_finite(x + p->items[i].first, p->items[i].count);
+    return !bad;
+}
+
 /* for each element k of the pieces: STATEMENT, shared among the threads */
 #define FOR_EACH(p, k, STATEMENT)                                                                                      \
     _Pragma("omp parallel for schedule(static)")                                                                       \

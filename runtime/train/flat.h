@@ -17,6 +17,7 @@ int  cnn_pieces_open(cnn_pieces *, const cnn_network *, const int *frozen);
 void cnn_pieces_close(cnn_pieces *);
 
 double cnn_flat_norm(const cnn_pieces *, const cnn_real *x);                            /* sqrt(sum x^2)            */
+int    cnn_flat_finite(const cnn_pieces *, const cnn_real *x, int first, int count);    /* whether those pieces are */
 void   cnn_flat_scale(const cnn_pieces *, cnn_real *x, cnn_real factor);                /* x *= factor              */
 void   cnn_flat_add(const cnn_pieces *, cnn_real *sum, const cnn_real *x);              /* sum += x                 */
 /* mean += share * (x - mean) */

@@ -16,6 +16,7 @@ struct cnn_recipe {
     float       *lr_scale, *decay_scale;        /* by tensor                                                        */
     int         *frozen;
     cnn_pieces   pieces;
+    int          looked;                        /* the first piece to look at after the next update                 */
     size_t       count;                         /* of each flat array                                               */
     cnn_real    *values, *gradients;            /* the network's                                                    */
     cnn_real    *sum, *average;                 /* ours; NULL where not asked for                                   */
@@ -253,6 +254,21 @@ static void average(cnn_recipe *r)
         cnn_flat_approach(&r->pieces, r->average, r->values, (cnn_real)(1 - r->s->options.ema));
 }
 
+int cnn_recipe_finite(const cnn_recipe *r)
+{
+    return cnn_flat_finite(&r->pieces, r->values, 0, r->pieces.count);
+}
+
+/* The same for the next share of the pieces. Reading 16 million values takes 2 ms (ResNet-18: all of its 12 million, 0.5 % of
+ * a step), and what is missed in a share makes the next loss no number. */
+static int looks_finite(cnn_recipe *r)
+{
+    enum { SHARE = 1024 };
+    const int first = r->looked, left = r->pieces.count - first, count = left < SHARE ? left : SHARE;
+    r->looked = count < left ? first + count : 0;
+    return cnn_flat_finite(&r->pieces, r->values, first, count);
+}
+
 cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
 {
     const cnn_session *s = r->s;
@@ -281,6 +297,7 @@ cnn_outcome cnn_recipe_batch(cnn_recipe *r, const cnn_batch *batch, long number)
         if (out.updated)
             s->network->update(s->net, &r->rule);
     }
+    out.broken = out.updated && !s->options.allow_nan && !looks_finite(r);
     if (out.updated)
         average(r);
     return out;

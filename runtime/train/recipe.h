@@ -8,6 +8,7 @@
  *   clipping     as torch.nn.utils.clip_grad_norm_: where the norm n of all trained gradients is above the limit c they
  *                are multiplied by c / (n + 1e-6). Frozen tensors do not count
  *   update       by the optimiser (cnn_update), with factors of rate and decay by tensor
+ *   a look       whether the weights are finite still: a gradient may overflow where the loss does not
  *   average      mean = decay * mean + (1 - decay) * weights, beginning with the weights after the first step, as
  *                torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay). Buffers (running statistics) are
  *                not averaged: the mean goes with the latest ones, as there
@@ -45,8 +46,13 @@ typedef struct {
     int    lost, failed;        /* some rank's batch could not be had; or its loss is not finite                    */
     int    last;                /* of its step: the next one begins another                                         */
     int    updated;             /* it was, and weights have changed                                                 */
+    int    broken;              /* and are not finite now: not looked for with --allow-nan                          */
 } cnn_outcome;
 cnn_outcome cnn_recipe_batch(cnn_recipe *, const cnn_batch *, long number);
+
+/* Whether all that is trained is finite. After each update that is looked at too: at all of it, or where there are more than
+ * 16 million values, at a share in turn. */
+int cnn_recipe_finite(const cnn_recipe *);
 
 const int *cnn_recipe_frozen(const cnn_recipe *);       /* [tensors]: 1 for those that are not trained              */
 double cnn_recipe_lr(const cnn_recipe *);               /* learning rate of the last batch, or of the first         */

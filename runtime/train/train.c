@@ -170,6 +170,13 @@ static int prepare_all(Run *run)
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------------- */
 
+static void note_saved(const Run *run)
+{
+    if (run->saved.epoch >= 0)
+        cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->folder.path, run->saved.epoch,
+                 run->saved.batch > 0 ? " and a part of the next" : "");
+}
+
 static void report_not_finite(Run *run, const cnn_batch *batch, const cnn_outcome *step)
 {
     char tensor[256];
@@ -180,9 +187,20 @@ static void report_not_finite(Run *run, const cnn_batch *batch, const cnn_outcom
               (unsigned long long)run->s->network->get_step(run->s->net), run->at.epoch + 1, run->at.batch + 1,
               norm ? "norm of the gradients" : "loss", fabs(norm ? step->norm : step->own),
               found ? "; the first tensor that is not finite: " : "", found ? tensor : "", run->s->options.lr);
-    if (run->saved.epoch >= 0)
-        cnn_note("%s/last.safetensors holds the weights after epoch %ld%s", run->folder.path, run->saved.epoch,
-                 run->saved.batch > 0 ? " and a part of the next" : "");
+    note_saved(run);
+}
+
+/* Weights are not finite after the last update, whose loss was: the gradient overflowed, or the rate made it. */
+static void report_broken(const Run *run)
+{
+    char tensor[256];
+    const int found = cnn_find_broken(run->s, tensor, sizeof tensor);
+    cnn_error("step %llu (epoch %ld, batch %ld): the loss is finite, the weights are not after the update%s%s%s\ntry a smaller "
+              "--lr than %g, or --clip-norm 1, or --allow-nan to go on",
+              (unsigned long long)run->s->network->get_step(run->s->net) - 1, run->at.epoch + 1, run->at.batch + 1,
+              found ? "; the first tensor: " : "", found ? tensor : "", found ? ", by its gradient (backward)" : "",
+              run->s->options.lr);
+    note_saved(run);
 }
 
 /* Saves unless this very position is saved. 0 after cnn_error. */
@@ -208,12 +226,14 @@ static int step(Run *run, cnn_outcome *out)
             return 0;
     }
     *out = cnn_recipe_batch(run->recipe, batch, round_of(run));
-    if (!out->lost && ((!out->failed && isfinite(out->norm)) || run->s->options.allow_nan))
+    if (!out->lost && ((!out->failed && isfinite(out->norm) && !out->broken) || run->s->options.allow_nan))
         return 1;
     const int finite = isfinite(out->own) && isfinite(out->norm);
     if (batch && !finite && !run->s->options.allow_nan)
         report_not_finite(run, batch, out);
-    return cnn_session_agree(run->s, batch && (finite || run->s->options.allow_nan), NULL, 0);
+    else if (batch && out->broken)
+        report_broken(run);
+    return cnn_session_agree(run->s, batch && ((finite && !out->broken) || run->s->options.allow_nan), NULL, 0);
 }
 
 /* Trains until the epoch or a signal ends it. 0 after cnn_error. */
@@ -298,6 +318,15 @@ static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
     return 1;
 }
 
+/* Whether nothing is scored and saved but weights that are finite: all of them are looked at. 0 after cnn_error. */
+static int stays_finite(const Run *run)
+{
+    const int finite = run->s->options.allow_nan || cnn_recipe_finite(run->recipe);
+    if (!finite)
+        report_broken(run);
+    return cnn_session_agree(run->s, finite, NULL, 0);
+}
+
 /* The rest of one epoch. 0 after cnn_error; a signal may leave the epoch unfinished. */
 static int finish_epoch(Run *run)
 {
@@ -309,6 +338,8 @@ static int finish_epoch(Run *run)
         return 0;
     if (cnn_session_stopped(s))
         return 1;
+    if (!stays_finite(run))
+        return 0;
     cnn_ranks_share_buffers(s->ranks);
     int last = run->at.epoch + 1 == s->options.epochs;
     cnn_report *report = last ? cnn_report_new(s->classes) : NULL;
