@@ -42,7 +42,7 @@ Test(arrays, npy_of_bytes_and_of_real_numbers)
 
     cnn_source *s = open_source(folder, CNN_TRAIN, wish_of(3, 2, 2, 5));
     cr_assert(cnn_source_size(s) == 2 && cnn_source_label(s, 0) == 4 && cnn_source_label(s, 1) == 1);
-    cr_assert_not(cnn_source_whole(s));
+    cr_assert(!cnn_source_whole(s) && cnn_source_has_validation(s));
     cr_assert_eq(cnn_source_read(s, 1, &p), 1);
     cr_assert(p.channels == 3 && p.height == 2 && p.width == 2 && !p.values);
     cr_assert_arr_eq(p.bytes, bytes + 12, 12);

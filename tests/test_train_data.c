@@ -334,6 +334,32 @@ Test(train_data, a_folder_of_pictures_with_a_share_for_validation, .timeout = 12
     free(folder);
 }
 
+/* train/, val/ and test/: training scores val/ alone, which it can do without test/'s pictures; eval scores test/. */
+Test(train_data, the_test_pictures_are_for_eval_alone, .init = build_fake, .timeout = 120)
+{
+    char *folder = scratch_folder("train-three"), line[64];
+
+    write_folder(folder, 8);
+    Outcome o = run_command("cd %1$s && mkdir three && for s in train val test; do cp -r pictures three/$s; done && "
+                            "rm three/val/*/0[4-7]* && for c in green red white; do echo no > three/test/$c/00.png; done", folder);
+    cr_assert(o.status == 0, "%s", o.err);
+    outcome_free(&o);
+    o = run_command(FAKE " train --epochs 2 --data %1$s/three --out %1$s/out && head -n 1 %1$s/out/metrics.csv", folder);
+    cr_assert(o.status == 0, "%s", o.err);
+    expect(o.out, "validation_loss,validation_accuracy");
+    cr_assert(!strstr(o.out, "test_"), "%s", o.out);
+    snprintf(line, sizeof line, "loss %.4f  ", last(o.out, "validation_loss "));
+    Outcome eval = run_command(FAKE " eval --split validation --data %1$s/three --weights %1$s/out/last.safetensors", folder);
+    cr_assert(eval.status == 0 && strncmp(eval.out, line, strlen(line)) == 0, "%s, not: %s%s", line, eval.out, eval.err);
+    outcome_free(&eval);
+    eval = run_command(FAKE " eval --data %1$s/three --weights %1$s/out/last.safetensors", folder);
+    cr_assert(eval.status == 1);
+    expect(eval.err, "three/test/green/00.png: neither a JPEG nor a PNG");
+    outcome_free(&eval);
+    outcome_free(&o);
+    free(folder);
+}
+
 /* A picture that cannot be read ends the run with its name, or is counted. */
 Test(train_data, bad_pictures, .timeout = 120)
 {

@@ -43,6 +43,7 @@ typedef struct {
                                                 /* what the weights that were loaded remember; known 0: they are not
                                                    a trainer's                                                      */
     cnn_names          names;                   /* of the classes of the data that is trained on                    */
+    cnn_split          scored;                  /* what is scored after each epoch (train.c)                        */
     struct cnn_recipe *recipe;                  /* where it trains (recipe.h)                                       */
 } cnn_session;
 
@@ -73,7 +74,7 @@ cnn_dataset *cnn_session_data(const cnn_session *, cnn_split split, const cnn_au
 /* Takes the names of the classes from the data, for the weights. 1, or 0 after cnn_error. */
 int cnn_session_take_names(cnn_session *, const cnn_dataset *);
 
-/* The split that is scored after each epoch: "test" or "validation". */
+/* The name of the split that is scored after each epoch: "test" or "validation". */
 const char *cnn_session_scored(const cnn_session *);
 
 /* Loads batches [first, end), counted from the beginning of epoch 0: shuffled, whole, with all changes (CNN_LOAD_TRAINING),

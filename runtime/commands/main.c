@@ -34,7 +34,8 @@ static const struct {
     {"train", cnn_train, "train and save",
      "Train $name and print one line an epoch.\v"
      "The pictures are shuffled anew for each epoch; what is left over after the last whole batch is not used in that "
-     "epoch. After each epoch the test set (or with --validation what is kept of the training set) is scored. The folder "
+     "epoch. After each epoch the test set is scored, or with --validation what is kept of the training set, or the validation "
+     "set that data with three sets has (train/, val/ and test/): its test set is then for eval alone. The folder "
      "--out gets\n"
      "  config.json             network, compiler, data and every option in force\n"
      "  metrics.csv             a row an epoch\n"

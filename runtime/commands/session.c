@@ -127,7 +127,7 @@ int cnn_session_take_names(cnn_session *s, const cnn_dataset *data)
 
 const char *cnn_session_scored(const cnn_session *s)
 {
-    return s->options.validation > 0 ? "validation" : "test";
+    return s->scored == CNN_VALIDATION ? "validation" : "test";
 }
 
 long cnn_session_batches(const cnn_session *s, const cnn_dataset *data, int whole)

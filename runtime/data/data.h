@@ -105,7 +105,7 @@ const char *cnn_source_text(const cnn_source *);                /* one line abou
                                                                    /usr/share/datasets/fashion-mnist"; owned likewise */
 /* Whether the data is of one piece: then all splits are the same pictures. */
 int         cnn_source_whole(const cnn_source *);
-int         cnn_source_has_validation(const cnn_source *);      /* the data has one, and a test split besides         */
+int         cnn_source_has_validation(const cnn_source *);      /* the data has one, which is not its test split      */
 int         cnn_source_labelled(const cnn_source *);            /* else every label is 0                              */
 /* The file of picture i, in path; NULL where it has none of its own. */
 const char *cnn_source_path(const cnn_source *, size_t i, char path[PATH_MAX]);

@@ -20,7 +20,7 @@ struct cnn_source {
     char          place[PATH_MAX];              /* the folder or file that it was opened from                         */
     char          text[PATH_MAX + 256];
     int           validation;                   /* the validation split that was asked for is one of the data's own  */
-    int           has_validation;               /* the data has one, and a test split besides                         */
+    int           has_validation;               /* the data has one, which is not what the test split is              */
     int           whole;                        /* the data is of one piece: there is no test split                   */
     void         *data;                         /* the format's own                                                   */
     int         (*read)(const cnn_source *, size_t i, cnn_picture *);   /* as cnn_source_read, i below size           */

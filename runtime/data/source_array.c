@@ -50,6 +50,16 @@ static int holds(const char *place)
     return 0;
 }
 
+/* Whether the data has a validation split of its own. */
+static int has_validation(const char *place)
+{
+    char path[PATH_MAX];
+
+    if (is_tensors(place))
+        return cnn_array_has_tensor(place, "validation_x") == 1;
+    return cnn_source_has(place, "validation_x.npy", path) || cnn_source_has(place, "validation.safetensors", path);
+}
+
 /* Opens x or y. `optional`: it may be missing, and the array then stays zeroed. 1, or 0 after cnn_error. */
 static int open_tensor(cnn_source *s, cnn_array *a, const char *file, cnn_split split, char axis, int optional)
 {
@@ -249,6 +259,7 @@ static int open_arrays(cnn_source *s, const char *place, cnn_split split, const 
     if (!open_array(s, x, place, split, 'x', 0) || !open_array(s, &y, place, split, 'y', wish->unlabelled))
         return 0;
     s->validation = split == CNN_VALIDATION && !s->whole;
+    s->has_validation = !s->whole && has_validation(place);
     int good = (y.rank == 0 ? leave_unlabelled(s, x) : read_labels(s, &y, wish)) && read_shape(s, x, wish);
     cnn_array_close(&y);
     if (good)

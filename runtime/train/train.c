@@ -64,7 +64,9 @@ static int open_data(Run *run)
                   s->options.data);
         return 0;
     }
-    run->test = run->train ? cnn_session_data(s, s->options.validation > 0 ? CNN_VALIDATION : CNN_TEST, NULL) : NULL;
+    const int kept = run->train && (s->options.validation > 0 || cnn_dataset_has_validation(run->train));
+    s->scored = kept ? CNN_VALIDATION : CNN_TEST;
+    run->test = run->train ? cnn_session_data(s, s->scored, NULL) : NULL;
     if (run->test == NULL || !cnn_session_take_names(s, run->train))
         return 0;
     run->batches = cnn_session_whole_batches(s, run->train);
