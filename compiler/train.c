@@ -1,7 +1,7 @@
 /* train.c - the train { } block: what the trainer does unless its command line says otherwise.
  *
- * Requires: the network's parameters as variables. Establishes: graph->train complete and in range, graph->batch; what goes
- * together and with the network is checked when the layers are known (train_check.c).
+ * Requires: the network's parameters as variables. Establishes: graph->train complete and in range, graph->batch; what
+ * goes together and with the network is checked when the layers are known (train_check.c).
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 typedef enum { SETTING_INT, SETTING_REAL, SETTING_FLAG, SETTING_TEXT, SETTING_WORD, SETTING_CALL,
                SETTING_NUMBERS, SETTING_EPOCHS, SETTING_RANGE } SettingKind;
 
-/* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option of
- * its name (runtime/commands/option_rows.c). */
+/* Whom a setting is for: the compiler, which reads it from graph->train, or the trainer, which takes it as the option
+ * of its name (runtime/commands/option_rows.c). */
 typedef enum { FOR_COMPILER, FOR_TRAINER } SettingUse;
 
 typedef struct Form Form;
@@ -127,11 +127,13 @@ static const Setting settings[] = {
     /* random changes of the training pictures (runtime/data/augment.h) */
     {"flip", SETTING_FLAG, FOR_TRAINER, 0, 0, "mirror half of the pictures, left to right", 0, 0, 0},
     {"crop", SETTING_INT, FOR_TRAINER, 0, 4096, "black pixels around a picture, of which a window is taken", 0, 0, 0},
-    {"resized_crop", SETTING_RANGE, FOR_TRAINER, 0, 1, "share of the area in a random box: 0.08, or (0.08, 1)", 0, 0, 0},
+    {"resized_crop", SETTING_RANGE, FOR_TRAINER, 0, 1, "share of the area in a random box: 0.08, or (0.08, 1)",
+     0, 0, 0},
     {"brightness", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},
     {"contrast", SETTING_REAL, FOR_TRAINER, 0, 1000, "factors go from 1 - it to 1 + it", 0, 0, 0},
     {"cutout", SETTING_INT, FOR_TRAINER, 0, 65535, "side of a square that is put to 0", 0, 0, 0},
-    {"mixup", SETTING_REAL, FOR_TRAINER, 0, 100, "alpha of Beta(alpha, alpha), a picture's share in a mixture", 0, 0, 0},
+    {"mixup", SETTING_REAL, FOR_TRAINER, 0, 100, "alpha of Beta(alpha, alpha), a picture's share in a mixture",
+     0, 0, 0},
     {"resize_short", SETTING_INT, FOR_TRAINER, 0, 65535, "side of pictures before their middle is cut out", 0, 0, 0},
 };
 
@@ -167,7 +169,8 @@ const char *train_option(const Expander *x, const char *name)
 {
     size_t length = strlen(name);
     for (int i = 0; i < x->graph->train.options.count; i++)
-        if (strncmp(x->graph->train.options.items[i], name, length) == 0 && x->graph->train.options.items[i][length] == '=')
+        if (strncmp(x->graph->train.options.items[i], name, length) == 0 &&
+            x->graph->train.options.items[i][length] == '=')
             return x->graph->train.options.items[i] + length + 1;
     return NULL;
 }
@@ -245,8 +248,8 @@ static const char *read_range(Expander *x, const Context *c, const Setting *s, c
     double from = strtod(text, NULL);
     if (strchr(to + 1, ',') == NULL && from > s->min && from <= strtod(to + 1, NULL))
         return text;
-    fail(x, e->span, NULL, "%s must be one number or two, the smaller one first and above %g\n%s: %s", s->name, s->min, s->name,
-         s->doc);
+    fail(x, e->span, NULL, "%s must be one number or two, the smaller one first and above %g\n%s: %s", s->name, s->min,
+         s->name, s->doc);
     return NULL;
 }
 
@@ -378,8 +381,8 @@ static const char *read_call(Expander *x, const Context *c, const Setting *s, co
         const char *near = inner ? NULL : nearest_setting(x, form->settings, form->count, arg->name);
         if (inner == NULL)
             fail(x, arg->name_span, NULL, "%s has no setting '%s'\n%s%s%s", form->name, arg->name,
-                 near ? "did you mean '" : "it has ", near ? near : setting_names(x->arena, form->settings, form->count),
-                 near ? "'?" : "");
+                 near ? "did you mean '" : "it has ",
+                 near ? near : setting_names(x->arena, form->settings, form->count), near ? "'?" : "");
         else if (!repeated(x, e->args.items, i))
             read_setting(x, c, inner, arg->value);
     }

@@ -1,7 +1,8 @@
 /* train_check.c - what of train { } does not go together, or not with the network: a trainer could only refuse it.
  *
- * Requires: graph->train read (train.c), and the layers with their shapes and parameters where nothing was wrong so far.
- * Establishes: the trainer's options (runtime/commands/options.c, runtime/train/recipe.c) take what train { } says.
+ * Requires: graph->train read (train.c), and the layers with their shapes and parameters where nothing
+ * was wrong so far. Establishes: the trainer's options (runtime/commands/options.c,
+ * runtime/train/recipe.c) take what train { } says.
  */
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -72,8 +73,8 @@ static bool check_scale(Expander *x, const Arg *arg, char *item)
     const char *nearest = NULL;
     double factor = equals ? strtod(equals + 1, &end) : -1;
     if (equals == NULL || end == equals + 1 || *end != '\0' || !(factor >= 0 && isfinite((float)factor))) {
-        fail(x, arg->value->span, NULL, "'%.100s' must be a pattern, '=' and a factor of at least 0\n%s = \"fc.*=10\"", item,
-             arg->name);
+        fail(x, arg->value->span, NULL, "'%.100s' must be a pattern, '=' and a factor of at least 0\n%s = \"fc.*=10\"",
+             item, arg->name);
         return false;
     }
     *equals = '\0';

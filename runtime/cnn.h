@@ -116,7 +116,7 @@ typedef struct { void (*after)(void *context, int kernel); void *context; int wa
  * runs: NAME_exchange, in code of cnnc --with=mpi. All ranks call NAME_gradients at the same time; the functions are
  * called in one order, by the thread that called it. Both NULL: batch norms are over each rank's own pictures. */
 typedef struct {
-    int   rank, ranks;          /* this one's number, from 0: dropout's masks are those of its part of the whole batch */
+    int   rank, ranks;          /* this one's number, from 0: dropout's masks are those of its part of all's batch */
     /* mean[c] and squares[c], sums of squares about it, over `members` values a channel become
      * those over all ranks' values */
     void (*merge)(void *context, cnn_real *mean, cnn_real *squares, int count, double members);

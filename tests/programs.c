@@ -15,7 +15,7 @@
 #include "schedule.h"
 #include "support.h"
 
-/* ---- graphs and programs --------------------------------------------------------------------------------------------- */
+/* ---- graphs and programs ----------------------------------------------------------------------------------------- */
 
 static Graph *graph_of(Arena *arena, Diag *diag, const Source *source, const char *what)
 {
@@ -98,7 +98,7 @@ int count_kernels(const Program *p, const char *suffix, const char *keyword, con
     return count;
 }
 
-/* ---- libraries --------------------------------------------------------------------------------------------------------- */
+/* ---- libraries --------------------------------------------------------------------------------------------------- */
 
 void compile_library(const char *file, const char *flags, const char *library)
 {
@@ -179,7 +179,7 @@ void unload_network(Loaded *l)
     *l = (Loaded){0};
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static size_t product(const int n[4])
 {
@@ -275,7 +275,7 @@ double run_step(Loaded *l, const double *x, const int32_t *labels, const cnn_upd
     return loss;
 }
 
-/* ---- the formula of tests/golden/make.py ------------------------------------------------------------------------------- */
+/* ---- the formula of tests/golden/make.py ------------------------------------------------------------------------- */
 
 double reference_unit(size_t i, uint32_t t)
 {

@@ -5,7 +5,8 @@
 #include "cnn.h"
 #include "op.h"
 
-/* A layer graph through the compiler's own passes; fails the test when the network has an error. Freed with the arena. */
+/* A layer graph through the compiler's own passes; fails the test when the network has an
+ * error. Freed with the arena. */
 Graph   *graph_from_text(Arena *, const char *text);
 Graph   *graph_from_file(Arena *, const char *path);
 Program *placed_program(const Graph *, ProgramMode);            /* built, and placed but for PROGRAM_UPDATE */
@@ -19,7 +20,7 @@ const char *any_network_file(int i);
 /* How many kernels of a program have this suffix and (unless NULL) this operator or layer name. */
 int      count_kernels(const Program *, const char *suffix, const char *keyword, const char *layer);
 
-/* ---- a generated network, loaded from its shared library ------------------------------------------------------------- */
+/* ---- a generated network, loaded from its shared library --------------------------------------------------------- */
 
 /* Values cross as doubles whatever the library computes in. */
 typedef struct {
@@ -50,7 +51,8 @@ typedef struct {
 void    compile_library(const char *file, const char *flags, const char *library);
 /* LIBRARY holds a network called NAME; a replica is made from `seed`. */
 Loaded  load_network(const char *library, const char *name, bool is_double, uint64_t seed);
-/* The same of FILE compiled with FLAGS (--double: in double): the first test that asks compiles, others find the library. */
+/* The same of FILE compiled with FLAGS (--double: in double): the first test that asks
+ * compiles, others find the library. */
 Loaded  load_file(const char *file, const char *name, const char *flags, uint64_t seed);
 void    unload_network(Loaded *);
 

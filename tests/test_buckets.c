@@ -1,5 +1,5 @@
-/* test_buckets.c - what ranks.c hands to its transport, and when: with the network of fake_network.c as rank 0 of two, and a
- * transport that only writes down what it is asked for.
+/* test_buckets.c - what ranks.c hands to its transport, and when: with the network of fake_network.c as rank 0 of two,
+ * and a transport that only writes down what it is asked for.
  */
 #include "fake_network.h"
 #include "ranks/ranks.h"
@@ -8,8 +8,8 @@
 
 enum { SENT = 256, FIRST_LAYER = 4 };      /* the kernel that completes the first layer's gradients */
 
-/* What was asked for: ranges of gradients that were sent, how many of them before the first layer's backward pass, and bytes
- * that were copied from rank 0. */
+/* What was asked for: ranges of gradients that were sent, how many of them before the first layer's backward pass, and
+ * bytes that were copied from rank 0. */
 static struct {
     const cnn_real *from[SENT];
     size_t          count[SENT], copied;
@@ -127,7 +127,8 @@ Test(buckets, share_what_is_used)
     for (int moments = 0; moments <= 2; moments++) {
         asked.copied = 0;
         cnn_ranks_share(ranks, moments);
-        cr_expect(asked.copied == (size_t)(1 + moments) * total * sizeof(cnn_real), "%d moments: %zu bytes", moments, asked.copied);
+        cr_expect(asked.copied == (size_t)(1 + moments) * total * sizeof(cnn_real), "%d moments: %zu bytes", moments,
+                  asked.copied);
     }
     asked.copied = 0;
     cnn_ranks_share_buffers(ranks);

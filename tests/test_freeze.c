@@ -45,8 +45,8 @@ static void expect_others_unchanged(const char *file, const char *name)
         }
         double **part = all_gradients(&net, x, labels);
         for (int i = 0; i < net.tensors(); i++)
-            cr_expect(frozen[i] || same(whole[i], part[i], net.tensor(i).count), "%s: trial %d changes the gradient of %s",
-                      file, trial, net.tensor(i).name);
+            cr_expect(frozen[i] || same(whole[i], part[i], net.tensor(i).count),
+                      "%s: trial %d changes the gradient of %s", file, trial, net.tensor(i).name);
         free_gradients(&net, part);
     }
     free_gradients(&net, whole);

@@ -30,9 +30,9 @@ static const char network[] =
     "    train { data = \"synthetic\"; optimizer = sgd(lr = 0.05, momentum = 0.9, weight_decay = 0.01); }\n"
     "}\n";
 
-/* Trainers in double precision, by level and batch: TRAINERS/O2-8; with batches of 8, TRAINERS/plain, which reads pictures; and
- * with batches of 16, TRAINERS/fused, whose batch norms are joined to other layers in both directions. One test makes them,
- * others wait. */
+/* Trainers in double precision, by level and batch: TRAINERS/O2-8; with batches of 8, TRAINERS/plain, which reads
+ * pictures; and with batches of 16, TRAINERS/fused, whose batch norms are joined to other layers in both directions.
+ * One test makes them, others wait. */
 static void build_trainers(void)
 {
     Outcome o = run_command(
@@ -41,7 +41,8 @@ static void build_trainers(void)
         "test $old || exit 0;"
         "cat > %1$s/ranks.net;"
         "for level in 0 2; do for batch in 8 16 32; do"
-        "  %2$s/cnnc -O$level --double --with=mpi --batch $batch %1$s/ranks.net -o %1$s/O$level-$batch || exit 1; done; done;"
+        "  %2$s/cnnc -O$level --double --with=mpi --batch $batch %1$s/ranks.net -o %1$s/O$level-$batch || exit 1;"
+        "  done; done;"
         "fused=\"--batch 16 -ffuse=statistics -ffuse=bn-sums\";"
         "for kind in statistics bn-sums; do"
         "  %2$s/cnnc $fused %1$s/ranks.net --dump=fuse | grep -q \" $kind \" || { echo no $kind; exit 1; }; done;"
@@ -102,7 +103,8 @@ static void expect_same(const char *folder, const char *whole, const char *train
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s-%d", folder, trainer, ranks);
-    RUN(o, 0, MPIRUN "-n %d " TRAINERS "/%s train --epochs 2 --limit-batches %d --sync-batchnorm --bucket 0.05 --out %s %s",
+    RUN(o, 0,
+        MPIRUN "-n %d " TRAINERS "/%s train --epochs 2 --limit-batches %d --sync-batchnorm --bucket 0.05 --out %s %s",
         ranks, trainer, 4 * ranks, path, recipe);
     cr_expect(occurrences(o.out, "epoch ") == 2, "%s", o.out);
     cr_expect(difference(whole, path) < 1e-9, "%d of %s: %g", ranks, trainer, difference(whole, path));
@@ -134,29 +136,30 @@ Test(ranks, agree_with_one_process_in_textbook_code)
     expect_agreement(0, "");
 }
 
-/* Batches that 2 ranks take together and one after the other are those of 4 that one process takes for a step; of the last step
- * of an epoch there are fewer. What is frozen stays. */
+/* Batches that 2 ranks take together and one after the other are those of 4 that one process takes for a step; of the
+ * last step of an epoch there are fewer. What is frozen stays. */
 Test(ranks, accumulate_as_one_process_does)
 {
     char *folder = scratch_folder("ranks-accumulate"), path[2][4096];
     for (int ranks = 1; ranks <= 2; ranks++) {
         snprintf(path[ranks - 1], sizeof path[0], "%s/%d", folder, ranks);
-        RUN(o, 0, MPIRUN "-n %d " TRAINERS "/plain train --epochs 2 --limit-batches 6 --accumulate %d --freeze 'conv1.*' "
-            "--bucket 0.01 --schedule cosine --out %s", ranks, 4 / ranks, path[ranks - 1]);
+        RUN(o, 0, MPIRUN "-n %d " TRAINERS "/plain train --epochs 2 --limit-batches 6 --accumulate %d "
+            "--freeze 'conv1.*' --bucket 0.01 --schedule cosine --out %s", ranks, 4 / ranks, path[ranks - 1]);
         outcome_free(&o);
     }
     cr_expect(difference(path[0], path[1]) < 1e-9, "%g", difference(path[0], path[1]));
     free(folder);
 }
 
-/* Each rank's batch norms see its own pictures: another result, though one network. Bits come out the same each time. */
+/* Each rank's batch norms see its own pictures: another result, though one network. Bits
+ * come out the same each time. */
 Test(ranks, normalise_alone_unless_told_otherwise)
 {
     char *folder = scratch_folder("ranks-own"), path[3][4096];
     for (int i = 0; i < 3; i++) {
         snprintf(path[i], sizeof path[i], "%s/%d", folder, i);
-        RUN(o, 0, MPIRUN "-n 2 " TRAINERS "/O2-16 train --epochs 2 --limit-batches 8 --out %s %s --loader-threads %d", path[i],
-            i < 2 ? "" : "--sync-batchnorm --threads 2", i);
+        RUN(o, 0, MPIRUN "-n 2 " TRAINERS "/O2-16 train --epochs 2 --limit-batches 8 --out %s %s --loader-threads %d",
+            path[i], i < 2 ? "" : "--sync-batchnorm --threads 2", i);
         outcome_free(&o);
     }
     cr_expect(difference(path[0], path[1]) == 0);
@@ -170,7 +173,8 @@ Test(ranks, one_process_under_mpirun_is_the_program_alone)
     RUN(a, 0, TRAINERS "/O2-16 train --epochs 1 --limit-batches 4 --threads 1 --out %s/a", folder);
     RUN(b, 0, MPIRUN "-n 1 " TRAINERS "/O2-16 train --epochs 1 --limit-batches 4 --sync-batchnorm --out %s/b", folder);
     RUN(same, 0, "cmp %1$s/a/last.safetensors %1$s/b/last.safetensors", folder);
-    RUN(eval, 0, TRAINERS "/O2-16 eval --weights %1$s/a/last.safetensors --limit-batches 5 --threads 1 --report %1$s/1.html", folder);
+    RUN(eval, 0, TRAINERS "/O2-16 eval --weights %1$s/a/last.safetensors --limit-batches 5 --threads 1 "
+        "--report %1$s/1.html", folder);
     for (int ranks = 2; ranks <= 4; ranks += 2) {       /* 5 batches do not divide evenly */
         RUN(shared, 0, MPIRUN "-n %2$d " TRAINERS "/O2-16 eval --weights %1$s/a/last.safetensors --limit-batches 5 "
             "--report %1$s/%2$d.html && cmp %1$s/1.html %1$s/%2$d.html", folder, ranks);
@@ -184,7 +188,8 @@ Test(ranks, one_process_under_mpirun_is_the_program_alone)
 Test(ranks, bench_tells_what_reduction_costs)
 {
     RUN(o, 0, MPIRUN "-n 2 " TRAINERS "/O2-16 bench --steps 3 --sync-batchnorm --profile");
-    for (const char *const *piece = (const char *const[]){"ranks 2", "reduce_ms", "exposed_ms", "sum_us", NULL}; *piece; piece++)
+    for (const char *const *piece = (const char *const[]){"ranks 2", "reduce_ms", "exposed_ms", "sum_us", NULL}; *piece;
+         piece++)
         cr_expect(strstr(o.out, *piece) != NULL, "'%s' is missing in:\n%s", *piece, o.out);
     cr_expect(occurrences(o.out, "step_ms") == 1);
     outcome_free(&o);
@@ -196,11 +201,13 @@ Test(ranks, code_compiles_without_warnings)
     char *folder = scratch_folder("ranks-code");
     for (int level = 0; level <= 2; level += 2) {
         RUN(o, 0, "%2$s/cnnc -O%3$d --with=mpi " TRAINERS "/ranks.net -o %1$s/ranks.c && for cc in gcc clang-19; do "
-            "$cc -std=gnu11 -Wall -Wextra -Werror -fopenmp -I%2$s/include -c %1$s/ranks.c -o %1$s/ranks.o || exit 1; done",
+            "$cc -std=gnu11 -Wall -Wextra -Werror -fopenmp -I%2$s/include -c %1$s/ranks.c -o %1$s/ranks.o || "
+            "exit 1; done",
             folder, BUILD, level);
         outcome_free(&o);
     }
-    RUN(plain, 0, "%1$s/cnnc -O0 " TRAINERS "/ranks.net -o %2$s/plain.c && ! grep -q exchange %2$s/plain.c", BUILD, folder);
+    RUN(plain, 0, "%1$s/cnnc -O0 " TRAINERS "/ranks.net -o %2$s/plain.c && ! grep -q exchange %2$s/plain.c", BUILD,
+        folder);
     RUN(refused, 1, "%1$s/cnnc --with=jpeg,mpi " TRAINERS "/ranks.net -o %2$s/ranks.c", BUILD, folder);
     outcome_free(&plain);
     outcome_free(&refused);
@@ -220,16 +227,18 @@ static Rates read_rates(const char *folder)
     Rates r = {0};
     cr_assert(text, "%s", path);
     for (const char *row = strchr(text, '\n'); row && row[1] && r.epochs < 8; row = strchr(row + 1, '\n'), r.epochs++)
-        cr_assert(sscanf(row + 1, "%*d,%ld,%*f,%*f,%*f,%*f,%*f,%*f,%lf", &r.step[r.epochs], &r.lr[r.epochs]) == 2, "%s", text);
+        cr_assert(sscanf(row + 1, "%*d,%ld,%*f,%*f,%*f,%*f,%*f,%*f,%lf", &r.step[r.epochs], &r.lr[r.epochs]) == 2, "%s",
+                  text);
     free(text);
     return r;
 }
 
 #define COSINE "--epochs 4 --limit-batches 8 --schedule cosine --warmup 0.5 --keep 100 --save-every 1"
 
-/* After the first half of its second epoch a run of 2 ranks goes on with 1, and one of 1 with 2. The rates at the ends of the
- * epochs before are those of a run that had the old number of ranks all along, after it those of one with the new number; the
- * steps of both are counted. With as many pictures to a step, the weights are those of the run that never changed. */
+/* After the first half of its second epoch a run of 2 ranks goes on with 1, and one of 1 with 2. The rates at the
+ * ends of the epochs before are those of a run that had the old number of ranks all along, after it those of one
+ * with the new number; the steps of both are counted. With as many pictures to a step, the weights are those of
+ * the run that never changed. */
 Test(ranks, keep_the_schedule_when_their_number_changes)
 {
     char *folder = scratch_folder("ranks-schedule"), path[4096];
@@ -244,7 +253,8 @@ Test(ranks, keep_the_schedule_when_their_number_changes)
     for (int ranks = 1; ranks <= 2; ranks++) {
         const int new = 3 - ranks, half = 12 / ranks;
         RUN(o, 0, "cd %1$s && mkdir to%2$d && cp %3$d/metrics.csv to%2$d && for kind in state. \"\"; do "
-            "cp %3$d/step-%4$08d.${kind}safetensors to%2$d/last.${kind}safetensors || exit 1; done; cp -r to%2$d same%2$d",
+            "cp %3$d/step-%4$08d.${kind}safetensors to%2$d/last.${kind}safetensors || exit 1; done; "
+            "cp -r to%2$d same%2$d",
             folder, new, ranks, half);
         snprintf(path, sizeof path, "%s/to%d", folder, new);
         RUN(on, 0, MPIRUN "-n %d " TRAINERS "/plain train --resume --out %s", new, path);
@@ -252,9 +262,10 @@ Test(ranks, keep_the_schedule_when_their_number_changes)
         cr_assert(r.epochs == 4);
         for (int e = 0; e < 4; e++) {
             const double expected = whole[(e < 1 ? ranks : new) - 1].lr[e];
-            cr_expect_float_eq(r.lr[e], expected, 1e-5 * expected, "%d ranks, epoch %d: %g, not %g", new, e + 1, r.lr[e], expected);
-            cr_expect(r.step[e] == (e < 1 ? 8 / ranks : half + (8 * e - 4) / new), "%d ranks, epoch %d: step %ld", new, e + 1,
-                      r.step[e]);
+            cr_expect_float_eq(r.lr[e], expected, 1e-5 * expected, "%d ranks, epoch %d: %g, not %g", new, e + 1,
+                               r.lr[e], expected);
+            cr_expect(r.step[e] == (e < 1 ? 8 / ranks : half + (8 * e - 4) / new), "%d ranks, epoch %d: step %ld", new,
+                      e + 1, r.step[e]);
         }
         outcome_free(&o), outcome_free(&on);
     }
@@ -274,8 +285,9 @@ static Outcome kill_rank(const char *folder, const char *signal)
 {
     return run_command(
         MPIRUN "-n 2 " TRAINERS "/O2-8 train --epochs 100000 --limit-batches 4 --out %1$s & run=$!;"
-        "for i in $(seq 600); do test -e %1$s/previous.safetensors && break; sleep 0.1; done;"
-        "mpirun=$(pgrep -P $run mpirun); rank=$(pgrep -P $mpirun | tail -1); kill -%2$s $rank; wait $run", folder, signal);
+               "for i in $(seq 600); do test -e %1$s/previous.safetensors && break; sleep 0.1; done;"
+               "mpirun=$(pgrep -P $run mpirun); rank=$(pgrep -P $mpirun | tail -1); kill -%2$s $rank; wait $run",
+        folder, signal);
 }
 
 /* The run of kill_rank goes on for another epoch, on any number of ranks. */
@@ -344,7 +356,8 @@ static void write_pictures(const char *folder)
     }
 }
 
-#define PICTURES MPIRUN "-n 2 " TRAINERS "/plain train --epochs 1 --validation 0.25 --data %1$s/pictures --out %1$s/run %2$s"
+#define PICTURES                                                                                                       \
+    MPIRUN "-n 2 " TRAINERS "/plain train --epochs 1 --validation 0.25 --data %1$s/pictures --out %1$s/run %2$s"
 
 static void damage(const char *folder, int picture)
 {
@@ -362,7 +375,8 @@ Test(ranks, bad_pictures)
         damage(folder, 5 - rank);
         Outcome o = run_command(PICTURES, folder, "");
         cr_expect(o.status == 1 && occurrences(o.err, "error: ") == 1, "status %d\n%s", o.status, o.err);
-        cr_expect(strstr(o.err, rank ? "rank 1: plain: error: " : "plain: error: ") && strstr(o.err, rank ? "04.png" : "05.png"),
+        cr_expect(strstr(o.err, rank ? "rank 1: plain: error: " : "plain: error: ") &&
+                      strstr(o.err, rank ? "04.png" : "05.png"),
                   "%s", o.err);
         cr_expect(rank || !strstr(o.err, "rank "), "%s", o.err);
         outcome_free(&o);
@@ -391,7 +405,8 @@ Test(ranks, report_once)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Outcome o = run_command(MPIRUN "-n 2 " TRAINERS "/O2-8 train --out %s/run %s", folder, cases[i].arguments);
         cr_expect(o.status == 1, "%s: status %d\n%s", cases[i].arguments, o.status, o.err);
-        cr_expect(occurrences(o.err, "error: ") == 1 && strstr(o.err, cases[i].reason), "%s:\n%s", cases[i].arguments, o.err);
+        cr_expect(occurrences(o.err, "error: ") == 1 && strstr(o.err, cases[i].reason), "%s:\n%s", cases[i].arguments,
+                  o.err);
         outcome_free(&o);
     }
     free(folder);

@@ -1,7 +1,8 @@
-/* test_update.c - the optimisers, the loss's targets, the flat state and NAME_step of generated networks, at both levels.
+/* test_update.c - the optimisers, the loss's targets, the flat state and NAME_step of
+ * generated networks, at both levels.
  *
- * tests/reference/update.txt has what PyTorch computes in double: the double build must agree to 1e-12, the float build to
- * 1e-6 of the largest value. What two builds of NAME_step and of gradients and update compute must be the same bits.
+ * tests/reference/update.txt has what PyTorch computes in double: the double build must agree to 1e-12, the float build
+ * to 1e-6 of the largest value. What two builds of NAME_step and of gradients and update compute must be the same bits.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -208,8 +209,8 @@ static void expect_optimisers(const char *flags, const char *test)
         cnn_update u = {0};
         int scaled, rule, t, used;
         char part[16], what[128];
-        if (sscanf(line, "optimizer %63s %d %f %f %f %d %f %f %f %f %d", name, &rule, &u.lr, &u.momentum, &u.weight_decay,
-                   &u.nesterov, &u.beta1, &u.beta2, &u.epsilon, &u.alpha, &scaled) == 11) {
+        if (sscanf(line, "optimizer %63s %d %f %f %f %d %f %f %f %f %d", name, &rule, &u.lr, &u.momentum,
+                   &u.weight_decay, &u.nesterov, &u.beta1, &u.beta2, &u.epsilon, &u.alpha, &scaled) == 11) {
             u.optimizer = (cnn_optimizer)rule;
             u.lr_scale = scaled ? lr_scale : NULL;
             u.decay_scale = scaled ? decay_scale : NULL;
@@ -269,7 +270,8 @@ static void expect_targets(const char *flags, const char *test)
         } else if (sscanf(line, "%15s %d%n", part, &t, &used) == 2) {
             bool is_loss = strcmp(part, "loss") == 0;
             snprintf(what, sizeof what, "%s, %s %d", name, part, t);
-            expect_values(&l, what, line + used, is_loss ? loss : fetch(&l, l.get_grad, t), is_loss ? 1 : l.tensor(t).count);
+            expect_values(&l, what, line + used, is_loss ? loss : fetch(&l, l.get_grad, t),
+                          is_loss ? 1 : l.tensor(t).count);
         }
     }
     cr_expect(targets == 4);
@@ -293,8 +295,8 @@ static void expect_same_bits(Loaded *a, Loaded *b, const char *when)
     for (cnn_part part = CNN_VALUES; part <= CNN_SECOND; part++) {
         size_t count;
         const char *x = a->flat(a->net, part, &count), *y = b->flat(b->net, part, &count);
-        cr_expect(part == CNN_GRADIENTS || memcmp(x, y, count * (a->is_double ? 8 : 4)) == 0, "%s: part %d differs", when,
-                  part);
+        cr_expect(part == CNN_GRADIENTS || memcmp(x, y, count * (a->is_double ? 8 : 4)) == 0, "%s: part %d differs",
+                  when, part);
     }
 }
 

@@ -52,8 +52,8 @@ int cnn_names_read(cnn_names *n, const char *text, int most, const char *place)
     json_array_foreach(list, i, item)
         good = good && is_name(item);
     if (!good)
-        cnn_error("%s: its classes are not a list of at most %d names\nfetch the file again, or take \"classes\" out of its "
-                  "metadata", place, most);
+        cnn_error("%s: its classes are not a list of at most %d names\n"
+                  "fetch the file again, or take \"classes\" out of its metadata", place, most);
     for (i = 0; good && i < json_array_size(list); i++)
         good = cnn_names_add(n, json_string_value(json_array_get(list, i)));
     json_decref(list);

@@ -9,11 +9,12 @@ enum { CNN_NAME = 255 };                        /* bytes of a name at most, as o
 /* A copy of the name behind those that are there. 1, or 0 after cnn_error. */
 int  cnn_names_add(cnn_names *, const char *name);
 
-/* As JSON, ["cat", "dog"], malloc'ed; *text is NULL where there are none, or one is not UTF-8. 1, or 0 after cnn_error. */
+/* As JSON, ["cat", "dog"], malloc'ed; *text is NULL where there are none, or one is not
+ * UTF-8. 1, or 0 after cnn_error. */
 int  cnn_names_text(const cnn_names *, char **text);
 
-/* Reads such a text in the place of what is there. 1, or 0 after cnn_error where it is none, or has more than `most` names,
- * or a name that is too long. `place` is where it stands, for the message. */
+/* Reads such a text in the place of what is there. 1, or 0 after cnn_error where it is none, or has more than `most`
+ * names, or a name that is too long. `place` is where it stands, for the message. */
 int  cnn_names_read(cnn_names *, const char *text, int most, const char *place);
 
 void cnn_names_free(cnn_names *);

@@ -1,6 +1,7 @@
 /* picture_list.h - the paths of picture files that a source has: what source_folder.c and source_files.c share.
  *
- * The list is the source's `data`, made by cnn_list_open; cnn_list_read, cnn_list_path and cnn_list_close are its functions.
+ * The list is the source's `data`, made by cnn_list_open; cnn_list_read, cnn_list_path and
+ * cnn_list_close are its functions.
  */
 #ifndef CNN_PICTURE_LIST_H
 #define CNN_PICTURE_LIST_H
@@ -33,8 +34,8 @@ void cnn_list_close(cnn_source *);
 /* Whether a name ends as those of picture files do: .jpg, .jpeg or .png, in any case. */
 int  cnn_is_picture(const char *name);
 
-/* The entries of a folder but those that begin with a dot, in the order of their bytes, to be released by cnn_entries_free;
- * -1 where it cannot be read. */
+/* The entries of a folder but those that begin with a dot, in the order of their bytes, to be released by
+ * cnn_entries_free; -1 where it cannot be read. */
 struct dirent;
 int  cnn_entries(const char *folder, struct dirent ***entries);
 void cnn_entries_free(struct dirent **entries, int count);

@@ -171,8 +171,8 @@ static int open_place(cnn_source *s, const char *place, cnn_split split, const c
     if (wish->unlabelled && S_ISREG(about.st_mode))
         return cnn_files_open(s, &place, 1, wish);
     if (cnn_files_lie_in(place)) {
-        cnn_error("%s: pictures lie in it that have no class\nput them into a folder for each class; predict alone takes them "
-                  "as they are", place);
+        cnn_error("%s: pictures lie in it that have no class\n"
+                  "put them into a folder for each class; predict alone takes them as they are", place);
         return 0;
     }
     cnn_error("%s: %s\ngive a place that holds one of these:", place,

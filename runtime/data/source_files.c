@@ -1,7 +1,7 @@
 /* source_files.c - pictures without labels: files that are named, and those that lie in folders that are named.
  *
- * Folders within a folder are passed over. A file is a picture whatever its name; in a folder the names that end as those
- * of pictures do are taken, in the order of their bytes. Opening reads no picture.
+ * Folders within a folder are passed over. A file is a picture whatever its name; in a folder the names that end as
+ * those of pictures do are taken, in the order of their bytes. Opening reads no picture.
  */
 #include "error.h"
 #include "picture_list.h"

@@ -5,9 +5,9 @@
  *
  * Classes are numbered in the order of their names (byte by byte), which those of train/ settle for all splits;
  * pictures are in the order of their paths. Folders in a class's folder belong to it; names that begin with a dot, and
- * files with other endings, are passed over. Where the weights know names of classes, these are the classes, and folders
- * may be missing. The test split is test/ where there is one, else val/. Grey pictures fill
- * all three channels of a network, colour ones become grey for a network of one (picture.c). Opening reads no picture.
+ * files with other endings, are passed over. Where the weights know names of classes, these are the classes, and
+ * folders may be missing. The test split is test/ where there is one, else val/. Grey pictures fill all three channels
+ * of a network, colour ones become grey for a network of one (picture.c). Opening reads no picture.
  */
 #include "error.h"
 #include "picture_list.h"
@@ -141,12 +141,12 @@ static int check_classes(const cnn_source *s, const cnn_wish *wish)
             class++;
         good = class < s->name_count;
         if (!good && wish->names)
-            cnn_error("%s/%s: the weights know no class of that name\ntheir classes are %s, %s%s; to predict without classes "
-                      "name the pictures", s->place, name, s->names[0], s->names[s->name_count > 1],
-                      s->name_count > 2 ? " and so on" : "");
+            cnn_error("%s/%s: the weights know no class of that name\ntheir classes are %s, %s%s; "
+                      "to predict without classes name the pictures", s->place, name, s->names[0],
+                      s->names[s->name_count > 1], s->name_count > 2 ? " and so on" : "");
         else if (!good)
-            cnn_error("%s/%s: train has no folder of that name, so it is no class\nname the folders as those of train are",
-                      s->place, name);
+            cnn_error("%s/%s: train has no folder of that name, so it is no class\n"
+                      "name the folders as those of train are", s->place, name);
     }
     cnn_entries_free(entries, count);
     return good;
