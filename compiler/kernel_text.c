@@ -97,6 +97,14 @@ static void begin_body(Emitter *body, const Program *p, const Kernel *k)
         let_int(body, "L", p->target->lanes);
 }
 
+/* "Y = b[k] + sum ..." -> "Y = sum ..." for a layer without a bias. */
+static const char *without_bias(Arena *arena, const char *formula)
+{
+    static const char term[] = "b[k] + ";
+    const char *at = strstr(formula, term);
+    return at ? arena_printf(arena, "%.*s%s", (int)(at - formula), formula, at + sizeof term - 1) : formula;
+}
+
 /* The formula's names are bound by the textbook body; a fast one may bind others. */
 static const char *formula_of(const Program *p, const Kernel *k)
 {
@@ -108,7 +116,8 @@ static const char *formula_of(const Program *p, const Kernel *k)
     share_parts(names, &unused);
     begin_body(names, p, k);
     k->def->textbook(names, k);
-    return dense_indices(p->arena, substitute(names, formula));
+    const char *text = dense_indices(p->arena, substitute(names, formula));
+    return has_operand(k, "b") ? text : without_bias(p->arena, text);
 }
 
 /* "Also: layer1.0.conv2, layer1.1.conv1", broken between words. */

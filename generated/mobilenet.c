@@ -646,7 +646,7 @@ static real *at(struct tensors *t, int i)
 /* ---- forward ---- */
 
 /* conv1: conv 32, 3x3, stride 2, pad 1                                                                mobilenet.net:16
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
  *   X 16x3x224x224   W 32x3x3x3   Y 16x32x112x112
  */
 static void conv1_forward(const real X[16][3][224][224], const real W[32][3][3][3], real Y[16][32][112][112])
@@ -718,7 +718,7 @@ static void relu_2_forward(const real X[16][32][112][112], real Y[16][32][112][1
 }
 
 /* stage1.0.depthwise: conv 32, 3x3, pad 1, groups 32                                                   mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x32x112x112   W 32x1x3x3   Y 16x32x112x112
  */
 static void stage1_0_depthwise_forward(const real X[16][32][112][112], const real W[32][1][3][3],
@@ -791,7 +791,7 @@ static void stage1_0_2_forward(const real X[16][32][112][112], real Y[16][32][11
 }
 
 /* stage1.0.pointwise: conv 64, 1x1                                                                     mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x32x112x112   W 64x32x1x1   Y 16x64x112x112
  */
 static void stage1_0_pointwise_forward(const real X[16][32][112][112], const real W[64][32][1][1],
@@ -863,7 +863,7 @@ static void stage1_0_5_forward(const real X[16][64][112][112], real Y[16][64][11
 }
 
 /* stage2.0.depthwise: conv 64, 3x3, stride 2, pad 1, groups 64                                         mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
  *   X 16x64x112x112   W 64x1x3x3   Y 16x64x56x56
  */
 static void stage2_0_depthwise_forward(const real X[16][64][112][112], const real W[64][1][3][3],
@@ -936,7 +936,7 @@ static void stage2_0_2_forward(const real X[16][64][56][56], real Y[16][64][56][
 }
 
 /* stage2.0.pointwise: conv 128, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x64x56x56   W 128x64x1x1   Y 16x128x56x56
  */
 static void stage2_0_pointwise_forward(const real X[16][64][56][56], const real W[128][64][1][1],
@@ -1008,7 +1008,7 @@ static void stage2_0_5_forward(const real X[16][128][56][56], real Y[16][128][56
 }
 
 /* stage2.1.depthwise: conv 128, 3x3, pad 1, groups 128                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x128x56x56   W 128x1x3x3   Y 16x128x56x56
  */
 static void stage2_1_depthwise_forward(const real X[16][128][56][56], const real W[128][1][3][3],
@@ -1081,7 +1081,7 @@ static void stage2_1_2_forward(const real X[16][128][56][56], real Y[16][128][56
 }
 
 /* stage2.1.pointwise: conv 128, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x128x56x56   W 128x128x1x1   Y 16x128x56x56
  */
 static void stage2_1_pointwise_forward(const real X[16][128][56][56], const real W[128][128][1][1],
@@ -1153,7 +1153,7 @@ static void stage2_1_5_forward(const real X[16][128][56][56], real Y[16][128][56
 }
 
 /* stage3.0.depthwise: conv 128, 3x3, stride 2, pad 1, groups 128                                       mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
  *   X 16x128x56x56   W 128x1x3x3   Y 16x128x28x28
  */
 static void stage3_0_depthwise_forward(const real X[16][128][56][56], const real W[128][1][3][3],
@@ -1226,7 +1226,7 @@ static void stage3_0_2_forward(const real X[16][128][28][28], real Y[16][128][28
 }
 
 /* stage3.0.pointwise: conv 256, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x128x28x28   W 256x128x1x1   Y 16x256x28x28
  */
 static void stage3_0_pointwise_forward(const real X[16][128][28][28], const real W[256][128][1][1],
@@ -1298,7 +1298,7 @@ static void stage3_0_5_forward(const real X[16][256][28][28], real Y[16][256][28
 }
 
 /* stage3.1.depthwise: conv 256, 3x3, pad 1, groups 256                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x256x28x28   W 256x1x3x3   Y 16x256x28x28
  */
 static void stage3_1_depthwise_forward(const real X[16][256][28][28], const real W[256][1][3][3],
@@ -1371,7 +1371,7 @@ static void stage3_1_2_forward(const real X[16][256][28][28], real Y[16][256][28
 }
 
 /* stage3.1.pointwise: conv 256, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x256x28x28   W 256x256x1x1   Y 16x256x28x28
  */
 static void stage3_1_pointwise_forward(const real X[16][256][28][28], const real W[256][256][1][1],
@@ -1443,7 +1443,7 @@ static void stage3_1_5_forward(const real X[16][256][28][28], real Y[16][256][28
 }
 
 /* stage4.0.depthwise: conv 256, 3x3, stride 2, pad 1, groups 256                                       mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
  *   X 16x256x28x28   W 256x1x3x3   Y 16x256x14x14
  */
 static void stage4_0_depthwise_forward(const real X[16][256][28][28], const real W[256][1][3][3],
@@ -1516,7 +1516,7 @@ static void stage4_0_2_forward(const real X[16][256][14][14], real Y[16][256][14
 }
 
 /* stage4.0.pointwise: conv 512, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x256x14x14   W 512x256x1x1   Y 16x512x14x14
  */
 static void stage4_0_pointwise_forward(const real X[16][256][14][14], const real W[512][256][1][1],
@@ -1588,7 +1588,7 @@ static void stage4_0_5_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.1.depthwise: conv 512, 3x3, pad 1, groups 512                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x512x14x14   W 512x1x3x3   Y 16x512x14x14
  */
 static void stage4_1_depthwise_forward(const real X[16][512][14][14], const real W[512][1][3][3],
@@ -1661,7 +1661,7 @@ static void stage4_1_2_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.1.pointwise: conv 512, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x512x14x14   W 512x512x1x1   Y 16x512x14x14
  */
 static void stage4_1_pointwise_forward(const real X[16][512][14][14], const real W[512][512][1][1],
@@ -1733,7 +1733,7 @@ static void stage4_1_5_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.2.depthwise: conv 512, 3x3, pad 1, groups 512                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x512x14x14   W 512x1x3x3   Y 16x512x14x14
  */
 static void stage4_2_depthwise_forward(const real X[16][512][14][14], const real W[512][1][3][3],
@@ -1806,7 +1806,7 @@ static void stage4_2_2_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.2.pointwise: conv 512, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x512x14x14   W 512x512x1x1   Y 16x512x14x14
  */
 static void stage4_2_pointwise_forward(const real X[16][512][14][14], const real W[512][512][1][1],
@@ -1878,7 +1878,7 @@ static void stage4_2_5_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.3.depthwise: conv 512, 3x3, pad 1, groups 512                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x512x14x14   W 512x1x3x3   Y 16x512x14x14
  */
 static void stage4_3_depthwise_forward(const real X[16][512][14][14], const real W[512][1][3][3],
@@ -1951,7 +1951,7 @@ static void stage4_3_2_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.3.pointwise: conv 512, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x512x14x14   W 512x512x1x1   Y 16x512x14x14
  */
 static void stage4_3_pointwise_forward(const real X[16][512][14][14], const real W[512][512][1][1],
@@ -2023,7 +2023,7 @@ static void stage4_3_5_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.4.depthwise: conv 512, 3x3, pad 1, groups 512                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x512x14x14   W 512x1x3x3   Y 16x512x14x14
  */
 static void stage4_4_depthwise_forward(const real X[16][512][14][14], const real W[512][1][3][3],
@@ -2096,7 +2096,7 @@ static void stage4_4_2_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.4.pointwise: conv 512, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x512x14x14   W 512x512x1x1   Y 16x512x14x14
  */
 static void stage4_4_pointwise_forward(const real X[16][512][14][14], const real W[512][512][1][1],
@@ -2168,7 +2168,7 @@ static void stage4_4_5_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.5.depthwise: conv 512, 3x3, pad 1, groups 512                                                 mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x512x14x14   W 512x1x3x3   Y 16x512x14x14
  */
 static void stage4_5_depthwise_forward(const real X[16][512][14][14], const real W[512][1][3][3],
@@ -2241,7 +2241,7 @@ static void stage4_5_2_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage4.5.pointwise: conv 512, 1x1                                                                    mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x512x14x14   W 512x512x1x1   Y 16x512x14x14
  */
 static void stage4_5_pointwise_forward(const real X[16][512][14][14], const real W[512][512][1][1],
@@ -2313,7 +2313,7 @@ static void stage4_5_5_forward(const real X[16][512][14][14], real Y[16][512][14
 }
 
 /* stage5.0.depthwise: conv 512, 3x3, stride 2, pad 1, groups 512                                       mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
  *   X 16x512x14x14   W 512x1x3x3   Y 16x512x7x7
  */
 static void stage5_0_depthwise_forward(const real X[16][512][14][14], const real W[512][1][3][3], real Y[16][512][7][7])
@@ -2385,7 +2385,7 @@ static void stage5_0_2_forward(const real X[16][512][7][7], real Y[16][512][7][7
 }
 
 /* stage5.0.pointwise: conv 1024, 1x1                                                                   mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x512x7x7   W 1024x512x1x1   Y 16x1024x7x7
  */
 static void stage5_0_pointwise_forward(const real X[16][512][7][7], const real W[1024][512][1][1],
@@ -2457,7 +2457,7 @@ static void stage5_0_5_forward(const real X[16][1024][7][7], real Y[16][1024][7]
 }
 
 /* stage5.1.depthwise: conv 1024, 3x3, pad 1, groups 1024                                               mobilenet.net:6
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x1024x7x7   W 1024x1x3x3   Y 16x1024x7x7
  */
 static void stage5_1_depthwise_forward(const real X[16][1024][7][7], const real W[1024][1][3][3],
@@ -2530,7 +2530,7 @@ static void stage5_1_2_forward(const real X[16][1024][7][7], real Y[16][1024][7]
 }
 
 /* stage5.1.pointwise: conv 1024, 1x1                                                                   mobilenet.net:9
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s]
  *   X 16x1024x7x7   W 1024x1024x1x1   Y 16x1024x7x7
  */
 static void stage5_1_pointwise_forward(const real X[16][1024][7][7], const real W[1024][1024][1][1],

@@ -445,7 +445,7 @@ static real *at(struct tensors *t, int i)
 /* ---- forward ---- */
 
 /* down1.0.conv: conv 16, 3x3, pad 1                                                                         unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x1x96x96   W 16x1x3x3   Y 16x16x96x96
  */
 static void down1_0_conv_forward(const real X[16][1][96][96], const real W[16][1][3][3], real Y[16][16][96][96])
@@ -517,7 +517,7 @@ static void down1_0_2_forward(const real X[16][16][96][96], real Y[16][16][96][9
 }
 
 /* down1.1.conv: conv 16, 3x3, pad 1                                                                         unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x16x96x96   W 16x16x3x3   Y 16x16x96x96
  */
 static void down1_1_conv_forward(const real X[16][16][96][96], const real W[16][16][3][3], real Y[16][16][96][96])
@@ -611,7 +611,7 @@ static void maxpool_1_forward(const real X[16][16][96][96], real Y[16][16][48][4
 }
 
 /* down2.0.conv: conv 32, 3x3, pad 1                                                                         unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x16x48x48   W 32x16x3x3   Y 16x32x48x48
  */
 static void down2_0_conv_forward(const real X[16][16][48][48], const real W[32][16][3][3], real Y[16][32][48][48])
@@ -683,7 +683,7 @@ static void down2_0_2_forward(const real X[16][32][48][48], real Y[16][32][48][4
 }
 
 /* down2.1.conv: conv 32, 3x3, pad 1                                                                         unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x32x48x48   W 32x32x3x3   Y 16x32x48x48
  */
 static void down2_1_conv_forward(const real X[16][32][48][48], const real W[32][32][3][3], real Y[16][32][48][48])
@@ -777,7 +777,7 @@ static void maxpool_3_forward(const real X[16][32][48][48], real Y[16][32][24][2
 }
 
 /* down3.0.conv: conv 64, 3x3, pad 1                                                                         unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x32x24x24   W 64x32x3x3   Y 16x64x24x24
  */
 static void down3_0_conv_forward(const real X[16][32][24][24], const real W[64][32][3][3], real Y[16][64][24][24])
@@ -849,7 +849,7 @@ static void down3_0_2_forward(const real X[16][64][24][24], real Y[16][64][24][2
 }
 
 /* down3.1.conv: conv 64, 3x3, pad 1                                                                         unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x64x24x24   W 64x64x3x3   Y 16x64x24x24
  */
 static void down3_1_conv_forward(const real X[16][64][24][24], const real W[64][64][3][3], real Y[16][64][24][24])
@@ -943,7 +943,7 @@ static void maxpool_5_forward(const real X[16][64][24][24], real Y[16][64][12][1
 }
 
 /* bottom.0.conv: conv 128, 3x3, pad 1                                                                       unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x64x12x12   W 128x64x3x3   Y 16x128x12x12
  */
 static void bottom_0_conv_forward(const real X[16][64][12][12], const real W[128][64][3][3], real Y[16][128][12][12])
@@ -1015,7 +1015,7 @@ static void bottom_0_2_forward(const real X[16][128][12][12], real Y[16][128][12
 }
 
 /* bottom.1.conv: conv 128, 3x3, pad 1                                                                       unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x128x12x12   W 128x128x3x3   Y 16x128x12x12
  */
 static void bottom_1_conv_forward(const real X[16][128][12][12], const real W[128][128][3][3], real Y[16][128][12][12])
@@ -1108,7 +1108,7 @@ static void enlarge3_0_forward(const real X[16][128][12][12], real Y[16][128][24
 }
 
 /* enlarge3.1.conv: conv 64, 3x3, pad 1                                                                      unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x128x24x24   W 64x128x3x3   Y 16x64x24x24
  */
 static void enlarge3_1_conv_forward(const real X[16][128][24][24], const real W[64][128][3][3], real Y[16][64][24][24])
@@ -1208,7 +1208,7 @@ static void concat_8_forward2(const real X[16][64][24][24], real Y[16][128][24][
 }
 
 /* up3.0.conv: conv 64, 3x3, pad 1                                                                           unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x128x24x24   W 64x128x3x3   Y 16x64x24x24
  */
 static void up3_0_conv_forward(const real X[16][128][24][24], const real W[64][128][3][3], real Y[16][64][24][24])
@@ -1280,7 +1280,7 @@ static void up3_0_2_forward(const real X[16][64][24][24], real Y[16][64][24][24]
 }
 
 /* up3.1.conv: conv 64, 3x3, pad 1                                                                           unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x64x24x24   W 64x64x3x3   Y 16x64x24x24
  */
 static void up3_1_conv_forward(const real X[16][64][24][24], const real W[64][64][3][3], real Y[16][64][24][24])
@@ -1373,7 +1373,7 @@ static void enlarge2_0_forward(const real X[16][64][24][24], real Y[16][64][48][
 }
 
 /* enlarge2.1.conv: conv 32, 3x3, pad 1                                                                      unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x64x48x48   W 32x64x3x3   Y 16x32x48x48
  */
 static void enlarge2_1_conv_forward(const real X[16][64][48][48], const real W[32][64][3][3], real Y[16][32][48][48])
@@ -1473,7 +1473,7 @@ static void concat_11_forward2(const real X[16][32][48][48], real Y[16][64][48][
 }
 
 /* up2.0.conv: conv 32, 3x3, pad 1                                                                           unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x64x48x48   W 32x64x3x3   Y 16x32x48x48
  */
 static void up2_0_conv_forward(const real X[16][64][48][48], const real W[32][64][3][3], real Y[16][32][48][48])
@@ -1545,7 +1545,7 @@ static void up2_0_2_forward(const real X[16][32][48][48], real Y[16][32][48][48]
 }
 
 /* up2.1.conv: conv 32, 3x3, pad 1                                                                           unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x32x48x48   W 32x32x3x3   Y 16x32x48x48
  */
 static void up2_1_conv_forward(const real X[16][32][48][48], const real W[32][32][3][3], real Y[16][32][48][48])
@@ -1638,7 +1638,7 @@ static void enlarge1_0_forward(const real X[16][32][48][48], real Y[16][32][96][
 }
 
 /* enlarge1.1.conv: conv 16, 3x3, pad 1                                                                      unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x32x96x96   W 16x32x3x3   Y 16x16x96x96
  */
 static void enlarge1_1_conv_forward(const real X[16][32][96][96], const real W[16][32][3][3], real Y[16][16][96][96])
@@ -1738,7 +1738,7 @@ static void concat_14_forward2(const real X[16][16][96][96], real Y[16][32][96][
 }
 
 /* up1.0.conv: conv 16, 3x3, pad 1                                                                           unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x32x96x96   W 16x32x3x3   Y 16x16x96x96
  */
 static void up1_0_conv_forward(const real X[16][32][96][96], const real W[16][32][3][3], real Y[16][16][96][96])
@@ -1810,7 +1810,7 @@ static void up1_0_2_forward(const real X[16][16][96][96], real Y[16][16][96][96]
 }
 
 /* up1.1.conv: conv 16, 3x3, pad 1                                                                           unet.net:8
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 16x16x96x96   W 16x16x3x3   Y 16x16x96x96
  */
 static void up1_1_conv_forward(const real X[16][16][96][96], const real W[16][16][3][3], real Y[16][16][96][96])

@@ -205,7 +205,7 @@ static void maxpool_4_forward(const real X[2][4][6][7], real Y[2][4][6][7])
 }
 
 /* pooled: conv 2, 1x3, pad 0x1                                                                         branches.net:10
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r,j+s-1]
  *   X 2x4x6x7   W 2x4x1x3   Y 2x2x6x7
  */
 static void pooled_forward(const real X[2][4][6][7], const real W[2][4][1][3], real Y[2][2][6][7])

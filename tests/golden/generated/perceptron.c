@@ -156,7 +156,7 @@ static void silu_2_forward(const real X[3][5], real Y[3][5])
 }
 
 /* fc2: linear 3, no bias                                                                              perceptron.net:7
- *   Y[n,k] = b[k] + sum_c W[k,c] * X[n,c]
+ *   Y[n,k] = sum_c W[k,c] * X[n,c]
  *   X 3x5   W 3x5   Y 3x3
  */
 static void fc2_forward(const real X[3][5], const real W[3][5], real Y[3][3])

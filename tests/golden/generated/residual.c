@@ -185,7 +185,7 @@ static real *at(struct tensors *t, int i)
 /* ---- forward ---- */
 
 /* layer1.0.conv1: conv 4, 3x3, stride 2, pad 1                                                          residual.net:4
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r-1,j*2+s-1]
  *   X 5x2x8x8   W 4x2x3x3   Y 5x4x4x4
  */
 static void layer1_0_conv1_forward(const real X[5][2][8][8], const real W[4][2][3][3], real Y[5][4][4][4])
@@ -257,7 +257,7 @@ static void layer1_0_2_forward(const real X[5][4][4][4], real Y[5][4][4][4])
 }
 
 /* layer1.0.conv2: conv 4, 3x3, pad 1                                                                    residual.net:7
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 5x4x4x4   W 4x4x3x3   Y 5x4x4x4
  */
 static void layer1_0_conv2_forward(const real X[5][4][4][4], const real W[4][4][3][3], real Y[5][4][4][4])
@@ -315,7 +315,7 @@ static void layer1_0_bn2_forward_train(const real X[5][4][4][4], const real scal
 }
 
 /* layer1.0.downsample.0: conv 4, 1x1, stride 2                                                         residual.net:10
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r,j*2+s]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i*2+r,j*2+s]
  *   X 5x2x8x8   W 4x2x1x1   Y 5x4x4x4
  */
 static void layer1_0_downsample_0_forward(const real X[5][2][8][8], const real W[4][2][1][1], real Y[5][4][4][4])
@@ -400,7 +400,7 @@ static void layer1_0_6_forward(const real X[5][4][4][4], real Y[5][4][4][4])
 }
 
 /* layer1.1.conv1: conv 4, 3x3, pad 1                                                                    residual.net:4
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 5x4x4x4   W 4x4x3x3   Y 5x4x4x4
  */
 static void layer1_1_conv1_forward(const real X[5][4][4][4], const real W[4][4][3][3], real Y[5][4][4][4])
@@ -472,7 +472,7 @@ static void layer1_1_2_forward(const real X[5][4][4][4], real Y[5][4][4][4])
 }
 
 /* layer1.1.conv2: conv 4, 3x3, pad 1                                                                    residual.net:7
- *   Y[n,k,i,j] = b[k] + sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
+ *   Y[n,k,i,j] = sum_{c,r,s} W[k,c,r,s] * X[n,c,i+r-1,j+s-1]
  *   X 5x4x4x4   W 4x4x3x3   Y 5x4x4x4
  */
 static void layer1_1_conv2_forward(const real X[5][4][4][4], const real W[4][4][3][3], real Y[5][4][4][4])
