@@ -5,6 +5,7 @@
  * it falls fastest against the logarithm of the rate is a good one to begin with. Everything else of the recipe is as in
  * `train`.
  */
+#include "command.h"
 #include "train/chart.h"
 #include "error.h"
 #include "train/recipe.h"

@@ -2,7 +2,7 @@
  *
  *   "\x93NUMPY" 1 0, length of the header in 2 bytes, a Python dictionary padded with spaces to a multiple of 64, data
  */
-#include "command.h"
+#include "output.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * A line is begun, its values are added in the order in which they are read, and it is printed by cnn_line_end. Lines
  * are flushed at once, so that a program at the other end of a pipe sees an epoch when it ends.
  */
-#include "command.h"
+#include "output.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -2,7 +2,7 @@
  *
  * Whoever starts a step sets `last` to cnn_seconds() first.
  */
-#include "command.h"
+#include "output.h"
 
 #include <time.h>
 

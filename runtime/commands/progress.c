@@ -2,7 +2,7 @@
  *
  *   epoch 3/10 [=========>          ]  117/234  loss 0.6120  accuracy 0.7711  4871 pictures/s  0:06 left
  */
-#include "command.h"
+#include "output.h"
 
 #include <stdarg.h>
 #include <stdio.h>

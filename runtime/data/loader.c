@@ -9,7 +9,7 @@
  */
 #include "loader.h"
 #include "batch.h"
-#include "commands/command.h"
+#include "commands/output.h"
 #include "error.h"
 
 #include <limits.h>

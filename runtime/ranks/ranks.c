@@ -7,7 +7,7 @@
  * has: the trainer, which sums the loss as well, then stops in all ranks.
  */
 #include "ranks.h"
-#include "commands/command.h"
+#include "commands/output.h"
 #include "error.h"
 
 #include <omp.h>

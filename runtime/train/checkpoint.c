@@ -9,7 +9,7 @@
  * and each step replaces its file at once (save.h), so wherever it is cut off some state and the weights of its
  * stamp are there: cnn_checkpoint_find takes (last, last.state), or (previous, last.state) where last is already newer.
  */
-#include "commands/command.h"
+#include "run.h"
 #include "error.h"
 #include "files/save.h"
 

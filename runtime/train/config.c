@@ -3,7 +3,7 @@
  * It is written when a run begins or is resumed, and never read by a trainer: what --resume needs is in the checkpoint,
  * to the last bit.
  */
-#include "commands/command.h"
+#include "run.h"
 #include "error.h"
 #include "files/save.h"
 

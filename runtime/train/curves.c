@@ -2,7 +2,7 @@
  *
  * Columns are found by their names, so that a metrics.csv of more columns, or one that a user has edited, is drawn too.
  */
-#include "commands/command.h"
+#include "run.h"
 #include "chart.h"
 #include "error.h"
 #include "files/save.h"

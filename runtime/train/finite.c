@@ -8,7 +8,7 @@
  * A gradient that overflows where the loss does not is found in the weights that it has changed, tensor by tensor in the order
  * in which the backward pass completes their gradients.
  */
-#include "commands/command.h"
+#include "run.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
  * before its checkpoint, best.safetensors and step-* after it, as other names of the same files: a run that was cut off
  * between the two gives the names when it is resumed.
  */
-#include "commands/command.h"
+#include "run.h"
 #include "error.h"
 #include "files/save.h"
 

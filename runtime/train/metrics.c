@@ -4,7 +4,7 @@
  * checkpoint does not know; resuming cuts such rows off, and the epoch writes its row again. The file is replaced whole
  * (save.h), so no row is ever cut.
  */
-#include "commands/command.h"
+#include "run.h"
 #include "error.h"
 #include "files/file.h"
 #include "files/save.h"

@@ -1,5 +1,6 @@
 /* recipe.c - see recipe.h. The arithmetic is in flat.c, the rates are in rate.c, the optimisers in generated code. */
 #include "recipe.h"
+#include "commands/command.h"
 #include "error.h"
 #include "flat.h"
 

@@ -17,7 +17,7 @@
 #ifndef CNN_RECIPE_H
 #define CNN_RECIPE_H
 
-#include "commands/command.h"
+#include "commands/session.h"
 #include "data/loader.h"
 #include "rate.h"
 
