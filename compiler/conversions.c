@@ -62,14 +62,14 @@ static const char *last_part(const char *name)
     return strrchr(name, '.') ? strrchr(name, '.') + 1 : name;
 }
 
-/* "conv1_plain", "d_conv1_weight_plain", "relu_plain_2": not yet taken by another twin. */
+/* "conv1_plain", "d_conv1_weight_plain", "relu_plain_2": not yet taken by another tensor. */
 static const char *twin_name(const Conversion *c, const Tensor *t, LayoutKind kind)
 {
     const char *base = arena_printf(c->p->arena, "%s%s_%s", t->kind == TENSOR_PARAM_GRADIENT ? "d_" : "",
                                     last_part(t->name), layout_name(kind));
     const char *name = base;
-    for (int i = 0, ordinal = 2; i < c->twins.count; i++)
-        if (strcmp(c->twins.items[i].twin->name, name) == 0) {
+    for (int i = 0, ordinal = 2; i < c->p->tensors.count; i++)
+        if (strcmp(c->p->tensors.items[i]->name, name) == 0) {
             name = arena_printf(c->p->arena, "%s_%d", base, ordinal++);
             i = -1;
         }
