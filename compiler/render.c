@@ -133,14 +133,19 @@ char *render_nodes(Arena *arena, const Node *nodes, int count)
 
 /* ---- long lines -------------------------------------------------------------------------------------------------- */
 
-enum { MOST_OPEN = 32 };        /* brackets inside one another */
+enum {
+    MOST_OPEN = 32,             /* brackets inside one another                                           */
+    STATEMENT_WIDTH = 132,      /* beyond LINE_WIDTH: unrolled stores are easier to compare line by line */
+};
 
-/* Where a line of a statement is broken, which begins at column `column`: within LINE_WIDTH, in as few brackets as can
- * be, behind the last comma or else plus; 0: nowhere. *next: the column where it goes on, behind the open bracket. */
-static int break_of(const char *text, int column, int *next)
+/* Where a line of a statement is broken, which begins at column `column`: within STATEMENT_WIDTH, so that the rest fits
+ * on one line if it can, in as few brackets as can be, behind the last comma or else plus; 0: nowhere. *next: the column
+ * where it goes on, behind the open bracket. `broken`: the line is not the first of its statement. */
+static int break_of(const char *text, int column, bool broken, int *next)
 {
-    int open[MOST_OPEN], depth = 0, least = 2 * MOST_OPEN, found = 0;
-    for (int i = 0; text[i] && text[i] != '\n' && column + i < LINE_WIDTH && depth < MOST_OPEN - 1; i++) {
+    const int length = (int)strcspn(text, "\n");
+    int open[MOST_OPEN], depth = 0, least = 4 * MOST_OPEN, found = 0;
+    for (int i = 0; text[i] && text[i] != '\n' && column + i < STATEMENT_WIDTH && depth < MOST_OPEN - 1; i++) {
         const bool comma = text[i] == ',', plus = text[i] == '+' && i > 0 && text[i - 1] == ' ';
         if (text[i] == '"' || (text[i] == '/' && text[i + 1] == '*'))
             break;
@@ -148,10 +153,14 @@ static int break_of(const char *text, int column, int *next)
             open[depth++] = column + i + 1;
         else if (strchr(")]}", text[i]) && depth > 0)
             depth--;
-        else if ((comma || plus) && text[i + 1] == ' ' && 2 * depth + plus <= least) {
-            least = 2 * depth + plus;
+        else if ((comma || plus) && text[i + 1] == ' ') {
+            const int on = depth ? open[depth - 1] : column + (broken ? 0 : 4), rest = on + length - (i + 2);
+            const int cost = 2 * depth + plus + (rest > STATEMENT_WIDTH ? 2 * MOST_OPEN : 0);
+            if (cost > least)
+                continue;
+            least = cost;
             found = i + 1;
-            *next = depth ? open[depth - 1] : column + 4;
+            *next = on;
         }
     }
     return found;
@@ -167,8 +176,9 @@ char *break_lines(Arena *arena, const char *text)
         fprintf(out, "%*s", column, "");
         text += column;
         const bool statement = *text != '#' && !(column == 1 && *text == '*');
-        for (int at; statement && column + (int)strcspn(text, "\n") > LINE_WIDTH; column = next) {
-            if ((at = break_of(text, column, &next)) == 0)
+        bool again = false;
+        for (int at; statement && column + (int)strcspn(text, "\n") > STATEMENT_WIDTH; column = next, again = true) {
+            if ((at = break_of(text, column, again, &next)) == 0)
                 break;
             fprintf(out, "%.*s\n%*s", at, text, next, "");
             text += at + 1;

@@ -14,7 +14,7 @@ typedef struct { NodeKind kind; const char *text; } Node;
 /* Their text in one style; aborts where one is not ended. */
 char *render_nodes(Arena *, const Node *, int count);
 
-/* The text of a file, whose lines all end in '\n', with statements broken where lines would pass LINE_WIDTH. */
+/* The text of a file, whose lines all end in '\n', with statements broken where lines would be too long. */
 char *break_lines(Arena *, const char *text);
 
 #endif

@@ -3140,8 +3140,7 @@ static void stage5_0_depthwise_grad_input(const real W[512][1][3][3], const real
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 14) && inside(j * 2 + s - 1, 14))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
-                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -4377,8 +4376,7 @@ static void stage4_0_depthwise_grad_input(const real W[256][1][3][3], const real
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 28) && inside(j * 2 + s - 1, 28))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
-                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -4790,8 +4788,7 @@ static void stage3_0_depthwise_grad_input(const real W[128][1][3][3], const real
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 56) && inside(j * 2 + s - 1, 56))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
-                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 
@@ -5200,8 +5197,7 @@ static void stage2_0_depthwise_grad_input(const real W[64][1][3][3], const real 
                         for (int r = 0; r < 3; r++)
                             for (int s = 0; s < 3; s++)
                                 if (inside(i * 2 + r - 1, 112) && inside(j * 2 + s - 1, 112))
-                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 +
-                                                                        s - 1] += W[k][c][r][s] * dY[n][k][i][j];
+                                    dX[n][k / 1 * 1 + c][i * 2 + r - 1][j * 2 + s - 1] += W[k][c][r][s] * dY[n][k][i][j];
     }
 }
 

@@ -309,8 +309,7 @@ void softmax_regression_update(softmax_regression *net, const cnn_update *u)
     net->step++;
 }
 
-real softmax_regression_step(softmax_regression *net, const real *x, const int32_t *labels, real *logits,
-                             const cnn_update *u)
+real softmax_regression_step(softmax_regression *net, const real *x, const int32_t *labels, real *logits, const cnn_update *u)
 {
     const real loss = softmax_regression_gradients(net, x, labels, logits);
     if (isfinite(loss))

@@ -151,8 +151,8 @@ static bool let_below(Emitter *e, const DirectPlace *p)
     let(e, "below", "%s", p->i);
     let_int(e, "tile_rows", p->tile.rows);
     let_int(e, "height", row->count - 2 * p->tile.rows);
-    comment(e, "with one tap a pixel serves few products: what the tile below reads is fetched meanwhile");
-    line(e, "const int below = $below <= $height ? $below + $tile_rows : $below;");
+    /* With one tap a pixel serves few products. */
+    line(e, "const int below = $below <= $height ? $below + $tile_rows : $below;    /* fetched meanwhile */");
     return true;
 }
 

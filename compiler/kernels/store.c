@@ -41,7 +41,8 @@ void store_pixel(Emitter *e, const Kernel *k, const char *role, const char *valu
                                            : "%s * load(&fold_scale[%s]) + load(&fold_shift[%s])",
             substitute(e, "$value"), substitute(e, "$channels"), substitute(e, "$channels"));
     if (k->adds)
-        let(e, "value", "load($place) + (%s)", substitute(e, "$value"));
+        let(e, "value", strchr(substitute(e, "$value"), ' ') ? "load(%s) + (%s)" : "load(%s) + %s",
+            substitute(e, "$place"), substitute(e, "$value"));
     if (k->fuses & FUSE_ADD)
         let(e, "value", "%s + load(%s)", substitute(e, "$value"), substitute(e, pixel(e, k, "A", n, block, i, j)));
     if (k->fuses & FUSE_RELU)

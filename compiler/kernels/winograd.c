@@ -63,8 +63,8 @@ static void plan_by_tiles(Program *p, Kernel *k, const Winograd *g, int group, i
     most = most > g->tiles / 8 ? g->tiles / 8 : most;       /* blocks enough for several threads */
     int64_t block = winograd_block(g->tiles, most < width ? width : most / width * width, width);
     k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block};
-    k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d) by tiles: blocks of %lld of %lld tiles shared "
-                                    "among threads, register tile %d tiles x %d vectors",
+    k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d) by tiles: %lld of %lld shared among threads, "
+                                    "tile %d x %d vectors",
                                     g->side, g->side, g->taps, g->taps,
                                     (long long)block, (long long)g->tiles, width, group);
     scratch_of(p, k, "U", 4, (int64_t[]){g->out / group, 36, g->in * L + 1, group * L});
@@ -77,7 +77,7 @@ static void plan_by_filters(Program *p, Kernel *k, const Winograd *g, int group,
     k->schedule = (Schedule){.pixels = width, .blocks = group, .rows = (int)block,
                              .chunks = (int)((g->in + slices - 1) / slices)};
     k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d) by filters: %lld of %lld tiles at a time, groups "
-                                    "of %d blocks of output channels shared among threads, register tile %d tiles "
+                                    "of %d blocks of channels shared among threads, tile %d "
                                     "x %d vectors", g->side, g->side, g->taps, g->taps,
                                     (long long)block, (long long)g->tiles, group, width, group);
     scratch_of(p, k, "V", 3, (int64_t[]){36, g->in * block + 1, L});

@@ -40,7 +40,7 @@ static void plan(Program *p, Kernel *k)
     if (block < g.tiles)
         scratch_of(p, k, "sums", 5, (int64_t[]){g.out / group, slices, 36, slice * L, group * L});
     k->schedule.text = arena_printf(p->arena, "F(%dx%d, %dx%d): %lld of %lld tiles at a time, groups of %lld x %d "
-                                    "blocks of channels shared among threads, register tile %d channels x %d vectors",
+                                    "blocks of channels shared among threads, tile %d x %d vectors",
                                     g.side, g.side, g.taps, g.taps,
                                     (long long)block, (long long)g.tiles, (long long)slice, group, channels, group);
 }
