@@ -139,8 +139,8 @@ enum {
 };
 
 /* Where a line of a statement is broken, which begins at column `column`: within STATEMENT_WIDTH, so that the rest fits
- * on one line if it can, in as few brackets as can be, behind the last comma or else plus; 0: nowhere. *next: the column
- * where it goes on, behind the open bracket. `broken`: the line is not the first of its statement. */
+ * on one line if it can, in as few brackets as can be, behind the last comma or else plus; 0: nowhere. *next: the
+ * column where it goes on, behind the open bracket. `broken`: the line is not the first of its statement. */
 static int break_of(const char *text, int column, bool broken, int *next)
 {
     const int length = (int)strcspn(text, "\n");
