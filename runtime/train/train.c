@@ -205,11 +205,22 @@ static void report_broken(const Run *run)
     note_saved(run);
 }
 
+/* Whether nothing is scored and saved but weights that are finite: all of them are looked at. 0 after cnn_error. */
+static int stays_finite(const Run *run)
+{
+    const int finite = run->s->options.allow_nan || cnn_recipe_finite(run->recipe);
+    if (!finite)
+        report_broken(run);
+    return cnn_session_agree(run->s, finite, NULL, 0);
+}
+
 /* Saves unless this very position is saved. 0 after cnn_error. */
 static int save(Run *run)
 {
     if (run->at.epoch == run->saved.epoch && run->at.batch == run->saved.batch)
         return 1;
+    if (run->at.batch > 0 && !stays_finite(run))        /* at an epoch's end they were looked at before scoring */
+        return 0;
     cnn_ranks_share_buffers(run->s->ranks);
     if (!cnn_ranks_equal(run->s->ranks) ||
         !cnn_session_agree(run->s, !run->writes || cnn_folder_save(&run->folder, run->s, &run->at), NULL, 0))
@@ -318,15 +329,6 @@ static int end_epoch(Run *run, const cnn_score *test, const cnn_report *report)
         return 0;
     print_epoch(run, &metrics);
     return 1;
-}
-
-/* Whether nothing is scored and saved but weights that are finite: all of them are looked at. 0 after cnn_error. */
-static int stays_finite(const Run *run)
-{
-    const int finite = run->s->options.allow_nan || cnn_recipe_finite(run->recipe);
-    if (!finite)
-        report_broken(run);
-    return cnn_session_agree(run->s, finite, NULL, 0);
 }
 
 /* The rest of one epoch. 0 after cnn_error; a signal may leave the epoch unfinished. */
